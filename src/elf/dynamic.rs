@@ -1,0 +1,130 @@
+//! The dynamic section (gABI chapter 5), decoded once into a struct.
+
+use alloc::vec::Vec;
+
+use goblin::elf64::dynamic::{
+    DF_1_NOW, DF_BIND_NOW, DF_TEXTREL, DT_BIND_NOW, DT_DEBUG, DT_FINI, DT_FINI_ARRAY, DT_FINI_ARRAYSZ,
+    DT_FLAGS, DT_FLAGS_1, DT_GNU_HASH, DT_HASH, DT_INIT, DT_INIT_ARRAY, DT_INIT_ARRAYSZ, DT_JMPREL,
+    DT_NEEDED, DT_NULL, DT_PLTREL, DT_PLTRELSZ, DT_REL, DT_RELA, DT_RELASZ, DT_RELSZ, DT_RPATH, DT_RUNPATH,
+    DT_STRTAB, DT_SYMTAB, DT_TEXTREL, DT_VERNEED, DT_VERSYM, Dyn,
+};
+
+use super::{ElfError, Vaddr, View};
+
+const DT_RELRSZ: u64 = 35;
+const DT_RELR: u64 = 36;
+
+/// A table of the dynamic section: an address and a size in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Table {
+    /// Where it is.
+    pub vaddr: Vaddr,
+    /// Its size in bytes; zero if there is none.
+    pub size: u64,
+}
+
+/// The dynamic section's contents. An absent address is `None`, an absent table has size zero.
+///
+/// As in musl (`decode_vec`, `search_vec`), the last entry of a tag counts, except for `DT_GNU_HASH` and
+/// `DT_VERSYM`, where it is the first. `DT_SONAME`, `DT_SYMBOLIC`, `DT_STRSZ` and the version tables are not used.
+#[derive(Clone, Debug, Default)]
+pub struct Dynamic {
+    /// `DT_NEEDED`: offsets into the string table.
+    pub needed: Vec<u64>,
+    /// `DT_STRTAB`
+    pub strtab: Option<Vaddr>,
+    /// `DT_SYMTAB`
+    pub symtab: Option<Vaddr>,
+    /// `DT_HASH`
+    pub hash: Option<Vaddr>,
+    /// `DT_GNU_HASH`
+    pub gnu_hash: Option<Vaddr>,
+    /// `DT_VERSYM`
+    pub versym: Option<Vaddr>,
+    /// `DT_VERNEED`
+    pub verneed: Option<Vaddr>,
+    /// `DT_JMPREL`, `DT_PLTRELSZ`
+    pub jmprel: Table,
+    /// `DT_PLTREL` says that `jmprel` holds `Elf64_Rela`.
+    pub jmprel_has_addends: bool,
+    /// `DT_REL`
+    pub rel: Table,
+    /// `DT_RELA`
+    pub rela: Table,
+    /// `DT_RELR`
+    pub relr: Table,
+    /// `DT_INIT`
+    pub init: Option<Vaddr>,
+    /// `DT_FINI`
+    pub fini: Option<Vaddr>,
+    /// `DT_INIT_ARRAY`
+    pub init_array: Table,
+    /// `DT_FINI_ARRAY`
+    pub fini_array: Table,
+    /// `DT_RUNPATH`, else `DT_RPATH`: offset into the string table.
+    pub search_path: Option<u64>,
+    /// `DT_TEXTREL` or `DF_TEXTREL`: relocations write into read-only segments.
+    pub text_relocations: bool,
+    /// `DT_BIND_NOW`, `DF_BIND_NOW` or `DF_1_NOW`.
+    pub bind_now: bool,
+    /// Where the value of the `DT_DEBUG` entry is.
+    pub debug: Option<Vaddr>,
+}
+
+impl Dynamic {
+    /// Decodes the dynamic section at `vaddr`, up to its `DT_NULL`.
+    ///
+    /// # Errors
+    /// [`ElfError::BadTable`] if it lies outside the object or has no `DT_NULL`.
+    pub fn parse(view: &View<'_>, vaddr: Vaddr) -> Result<Self, ElfError> {
+        let entries: &[Dyn] = view.table_from(vaddr, "it lies outside the loaded segments")?;
+        let end = entries.iter().position(|entry| entry.d_tag == DT_NULL);
+        let entries = &entries[..end.ok_or(ElfError::BadTable("it has no end (DT_NULL)"))?];
+        let mut dynamic = Self::default();
+        let (mut rpath, mut runpath) = (None, None);
+        for (index, entry) in entries.iter().enumerate() {
+            let value = entry.d_val;
+            let address = Some(Vaddr(value));
+            match entry.d_tag {
+                DT_NEEDED => dynamic.needed.push(value),
+                DT_STRTAB => dynamic.strtab = address,
+                DT_SYMTAB => dynamic.symtab = address,
+                DT_HASH => dynamic.hash = address,
+                DT_GNU_HASH => dynamic.gnu_hash = dynamic.gnu_hash.or(address),
+                DT_VERSYM => dynamic.versym = dynamic.versym.or(address),
+                DT_VERNEED => dynamic.verneed = address,
+                DT_JMPREL => dynamic.jmprel.vaddr = Vaddr(value),
+                DT_PLTRELSZ => dynamic.jmprel.size = value,
+                DT_PLTREL => dynamic.jmprel_has_addends = value == DT_RELA,
+                DT_REL => dynamic.rel.vaddr = Vaddr(value),
+                DT_RELSZ => dynamic.rel.size = value,
+                DT_RELA => dynamic.rela.vaddr = Vaddr(value),
+                DT_RELASZ => dynamic.rela.size = value,
+                DT_RELR => dynamic.relr.vaddr = Vaddr(value),
+                DT_RELRSZ => dynamic.relr.size = value,
+                DT_INIT => dynamic.init = address.filter(|init| init.0 != 0),
+                DT_FINI => dynamic.fini = address.filter(|fini| fini.0 != 0),
+                DT_INIT_ARRAY => dynamic.init_array.vaddr = Vaddr(value),
+                DT_INIT_ARRAYSZ => dynamic.init_array.size = value,
+                DT_FINI_ARRAY => dynamic.fini_array.vaddr = Vaddr(value),
+                DT_FINI_ARRAYSZ => dynamic.fini_array.size = value,
+                DT_RPATH => rpath = Some(value),
+                DT_RUNPATH => runpath = Some(value),
+                DT_TEXTREL => dynamic.text_relocations = true,
+                DT_BIND_NOW => dynamic.bind_now = true,
+                DT_FLAGS => {
+                    dynamic.text_relocations |= value & DF_TEXTREL != 0;
+                    dynamic.bind_now |= value & DF_BIND_NOW != 0;
+                }
+                DT_FLAGS_1 => dynamic.bind_now |= value & DF_1_NOW != 0,
+                DT_DEBUG => {
+                    let offset = index * size_of::<Dyn>() + core::mem::offset_of!(Dyn, d_val);
+                    dynamic.debug = Some(Vaddr(vaddr.0.wrapping_add(offset as u64)));
+                }
+                _ => {}
+            }
+        }
+        dynamic.search_path = runpath.or(rpath);
+        Ok(dynamic)
+    }
+}

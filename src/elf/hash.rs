@@ -1,0 +1,188 @@
+//! Symbol names and the two hash tables that find them: `DT_GNU_HASH` and `DT_HASH`.
+
+use super::{ElfError, Vaddr, View};
+
+/// A symbol name with its hash values, computed once however many objects are asked.
+#[derive(Clone, Copy, Debug)]
+pub struct SymbolName<'a> {
+    bytes: &'a [u8],
+    gnu: u32,
+}
+
+impl<'a> SymbolName<'a> {
+    /// A name without its terminating NUL.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        let gnu =
+            bytes.iter().fold(5381_u32, |hash, &byte| hash.wrapping_mul(33).wrapping_add(u32::from(byte)));
+        Self { bytes, gnu }
+    }
+
+    /// The NUL-terminated name at the start of `strings`, or `None` if no NUL follows.
+    pub fn read(strings: &'a [u8]) -> Option<Self> {
+        let mut gnu = 5381_u32;
+        for (length, &byte) in strings.iter().enumerate() {
+            if byte == 0 {
+                return Some(Self { bytes: &strings[..length], gnu });
+            }
+            gnu = gnu.wrapping_mul(33).wrapping_add(u32::from(byte));
+        }
+        None
+    }
+
+    /// The name itself.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// The hash function of `DT_HASH` (gABI chapter 5, "Hash Table").
+    fn sysv(&self) -> u32 {
+        self.bytes.iter().fold(0_u32, |hash, &byte| {
+            let hash = (hash << 4).wrapping_add(u32::from(byte));
+            (hash ^ (hash >> 24 & 0xf0)) & 0x0fff_ffff
+        })
+    }
+
+    /// Whether the NUL-terminated string at the start of `strings` is this name.
+    #[inline]
+    pub fn is_at(&self, strings: &[u8]) -> bool {
+        match strings.split_at_checked(self.bytes.len()) {
+            Some((head, tail)) => tail.first() == Some(&0) && head == self.bytes,
+            None => false,
+        }
+    }
+}
+
+/// An object's symbol hash table. musl prefers the GNU table and consults the SysV one only in its absence.
+#[derive(Clone, Copy, Debug)]
+pub enum HashTable<'a> {
+    /// `DT_GNU_HASH`
+    Gnu(GnuHash<'a>),
+    /// `DT_HASH`
+    Sysv(SysvHash<'a>),
+    /// Neither: nothing can be found by name.
+    None,
+}
+
+/// The parts of a `DT_GNU_HASH` table.
+#[derive(Clone, Copy, Debug)]
+pub struct GnuHash<'a> {
+    bloom: &'a [u64],
+    bloom_shift: u32,
+    first_symbol: u32,
+    buckets: &'a [u32],
+    chains: &'a [u32],
+}
+
+/// The parts of a `DT_HASH` table.
+#[derive(Clone, Copy, Debug)]
+pub struct SysvHash<'a> {
+    buckets: &'a [u32],
+    chains: &'a [u32],
+}
+
+impl<'a> HashTable<'a> {
+    /// Reads whichever table the object has.
+    ///
+    /// # Errors
+    /// [`ElfError::BadTable`] if a table reaches outside the object.
+    pub fn parse(view: &View<'a>, gnu: Option<Vaddr>, sysv: Option<Vaddr>) -> Result<Self, ElfError> {
+        match (gnu, sysv) {
+            (Some(vaddr), _) => GnuHash::parse(view, vaddr).map(Self::Gnu),
+            (None, Some(vaddr)) => SysvHash::parse(view, vaddr).map(Self::Sysv),
+            (None, None) => Ok(Self::None),
+        }
+    }
+
+    /// The first symbol index in the chain of `name` that `accept` takes (it compares the name).
+    #[inline]
+    pub fn find(&self, name: &SymbolName<'_>, accept: impl FnMut(u32) -> bool) -> Option<u32> {
+        match self {
+            Self::Gnu(table) => table.find(name, accept),
+            Self::Sysv(table) => table.find(name, accept),
+            Self::None => None,
+        }
+    }
+
+    /// How many symbols the table covers, from index 0 (musl's `count_syms`).
+    pub fn symbol_count(&self) -> u32 {
+        match self {
+            Self::Gnu(table) => table.symbol_count(),
+            Self::Sysv(table) => u32::try_from(table.chains.len()).unwrap_or(u32::MAX),
+            Self::None => 0,
+        }
+    }
+}
+
+impl<'a> GnuHash<'a> {
+    fn parse(view: &View<'a>, vaddr: Vaddr) -> Result<Self, ElfError> {
+        const BAD: ElfError = ElfError::BadTable("DT_GNU_HASH");
+        let words: &[u32] = view.table_from(vaddr, "DT_GNU_HASH")?;
+        let (&[bucket_count, first_symbol, bloom_count, bloom_shift], rest) =
+            words.split_first_chunk().ok_or(BAD)?;
+        let bloom_bytes = u64::from(bloom_count) * size_of::<u64>() as u64;
+        let bloom = view.table(Vaddr(vaddr.0 + 16), bloom_bytes, "DT_GNU_HASH")?;
+        let (_, rest) = rest.split_at_checked(2 * bloom_count as usize).ok_or(BAD)?;
+        let (buckets, chains) = rest.split_at_checked(bucket_count as usize).ok_or(BAD)?;
+        Ok(Self { bloom, bloom_shift, first_symbol, buckets, chains })
+    }
+
+    #[inline]
+    fn find(&self, name: &SymbolName<'_>, mut accept: impl FnMut(u32) -> bool) -> Option<u32> {
+        let hash = name.gnu;
+        // `mask` has one bit for each of the filter's two hash functions; a definition has set both.
+        let word = (hash / u64::BITS) as usize & self.bloom.len().wrapping_sub(1);
+        let filter = *self.bloom.get(word)?;
+        let second = hash.checked_shr(self.bloom_shift).unwrap_or(0);
+        if (filter >> (hash % u64::BITS)) & (filter >> (second % u64::BITS)) & 1 == 0 {
+            return None;
+        }
+        let bucket = hash.checked_rem(u32::try_from(self.buckets.len()).ok()?)?;
+        let mut index = *self.buckets.get(bucket as usize)?;
+        let start = index.checked_sub(self.first_symbol)? as usize;
+        for &chained in self.chains.get(start..)? {
+            if chained | 1 == hash | 1 && accept(index) {
+                return Some(index);
+            }
+            if chained & 1 == 1 {
+                return None;
+            }
+            index = index.wrapping_add(1);
+        }
+        None
+    }
+
+    fn symbol_count(&self) -> u32 {
+        let last = self.buckets.iter().copied().max().unwrap_or(0);
+        let Some(start) = last.checked_sub(self.first_symbol) else { return 0 };
+        let chain = self.chains.get(start as usize..).unwrap_or_default();
+        let rest = chain.iter().take_while(|&&hash| hash & 1 == 0).count();
+        last.saturating_add(u32::try_from(rest).unwrap_or(u32::MAX)).saturating_add(1)
+    }
+}
+
+impl<'a> SysvHash<'a> {
+    fn parse(view: &View<'a>, vaddr: Vaddr) -> Result<Self, ElfError> {
+        const BAD: ElfError = ElfError::BadTable("DT_HASH");
+        let words: &[u32] = view.table_from(vaddr, "DT_HASH")?;
+        let (&[bucket_count, chain_count], rest) = words.split_first_chunk().ok_or(BAD)?;
+        let (buckets, rest) = rest.split_at_checked(bucket_count as usize).ok_or(BAD)?;
+        let chains = rest.get(..chain_count as usize).ok_or(BAD)?;
+        Ok(Self { buckets, chains })
+    }
+
+    fn find(&self, name: &SymbolName<'_>, mut accept: impl FnMut(u32) -> bool) -> Option<u32> {
+        let bucket = name.sysv().checked_rem(u32::try_from(self.buckets.len()).ok()?)?;
+        let mut index = *self.buckets.get(bucket as usize)?;
+        // A chain visits each symbol once; more steps than symbols mean that a hostile one runs in circles.
+        for _ in 0..self.chains.len() {
+            if index == 0 {
+                return None;
+            }
+            if accept(index) {
+                return Some(index);
+            }
+            index = *self.chains.get(index as usize)?;
+        }
+        None
+    }
+}

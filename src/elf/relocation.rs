@@ -1,0 +1,107 @@
+//! Relocation tables: `Elf64_Rel`, `Elf64_Rela` and the compact `DT_RELR` form.
+
+use goblin::elf64::reloc::{Rel, Rela};
+
+use super::{ElfError, Table, Vaddr, View};
+
+/// One relocation.
+#[derive(Clone, Copy, Debug)]
+pub struct Relocation {
+    /// `r_offset`: the first byte to be written.
+    pub slot: Vaddr,
+    /// The low half of `r_info`: an `R_X86_64_*` number.
+    pub kind: u32,
+    /// The high half of `r_info`: an index into the symbol table, zero for none.
+    pub symbol: u32,
+    /// `r_addend`; `None` in a `Rel` table, whose addends are in the slots.
+    pub addend: Option<u64>,
+}
+
+/// A `DT_REL`, `DT_RELA` or `DT_JMPREL` table.
+#[derive(Clone, Copy, Debug)]
+pub enum RelocationTable<'a> {
+    /// Addends are in the slots.
+    Rel(&'a [Rel]),
+    /// Addends are in the entries.
+    Rela(&'a [Rela]),
+}
+
+impl<'a> RelocationTable<'a> {
+    /// The table that an object's dynamic section describes.
+    ///
+    /// # Errors
+    /// [`ElfError::BadTable`] naming `what` if it reaches outside the object.
+    pub fn parse(
+        view: &View<'a>,
+        table: Table,
+        has_addends: bool,
+        what: &'static str,
+    ) -> Result<Self, ElfError> {
+        if has_addends {
+            view.table(table.vaddr, table.size, what).map(Self::Rela)
+        } else {
+            view.table(table.vaddr, table.size, what).map(Self::Rel)
+        }
+    }
+
+    /// Calls `apply` for every entry in order. A loop for each form, so that neither pays for the other.
+    #[inline]
+    pub fn for_each(&self, mut apply: impl FnMut(Relocation)) {
+        let split = |info: u64| (info as u32, (info >> 32) as u32);
+        match self {
+            Self::Rel(entries) => {
+                for entry in *entries {
+                    let (kind, symbol) = split(entry.r_info);
+                    apply(Relocation { slot: Vaddr(entry.r_offset), kind, symbol, addend: None });
+                }
+            }
+            Self::Rela(entries) => {
+                for entry in *entries {
+                    let (kind, symbol) = split(entry.r_info);
+                    let addend = Some(entry.r_addend as u64);
+                    apply(Relocation { slot: Vaddr(entry.r_offset), kind, symbol, addend });
+                }
+            }
+        }
+    }
+}
+
+/// The slots that a `DT_RELR` table names: an even word is an address to relocate, an odd one a bitmap of the 63
+/// words after it (gABI draft, "Relative relocations").
+pub struct RelrSlots<'a> {
+    words: core::slice::Iter<'a, u64>,
+    next: u64,
+    bitmap: u64,
+    bitmap_base: u64,
+}
+
+impl<'a> RelrSlots<'a> {
+    /// Decodes `words`.
+    pub fn new(words: &'a [u64]) -> Self {
+        Self { words: words.iter(), next: 0, bitmap: 0, bitmap_base: 0 }
+    }
+}
+
+impl Iterator for RelrSlots<'_> {
+    type Item = Vaddr;
+
+    #[inline]
+    fn next(&mut self) -> Option<Vaddr> {
+        const WORD: u64 = size_of::<u64>() as u64;
+        loop {
+            if self.bitmap != 0 {
+                let index = u64::from(self.bitmap.trailing_zeros());
+                self.bitmap &= self.bitmap - 1;
+                return Some(Vaddr(self.bitmap_base.wrapping_add(index * WORD)));
+            }
+            let word = *self.words.next()?;
+            if word & 1 == 0 {
+                self.next = word.wrapping_add(WORD);
+                return Some(Vaddr(word));
+            }
+            self.bitmap = word >> 1;
+            self.bitmap_base = self.next;
+            self.next = self.next.wrapping_add(63 * WORD);
+        }
+    }
+}

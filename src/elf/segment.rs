@@ -1,0 +1,209 @@
+//! The program header table: which segments there are, checked so that the later phases can add and subtract freely.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use goblin::elf64::program_header::{
+    PT_DYNAMIC, PT_GNU_RELRO, PT_GNU_STACK, PT_INTERP, PT_LOAD, PT_PHDR, PT_TLS, ProgramHeader, SIZEOF_PHDR,
+};
+
+use super::{ElfError, PAGE_SIZE, Vaddr, page_down, page_up};
+
+/// The end of what a process of x86-64 can address (47 bits), and so a bound on any sensible segment.
+const ADDRESS_SPACE_END: u64 = 1 << 47;
+
+/// The largest `PT_TLS` alignment taken for real; musl has no limit, the largest seen in practice is 64 KiB.
+const MAX_TLS_ALIGNMENT: u64 = 1 << 24;
+
+bitflags::bitflags! {
+    /// `p_flags`: what may be done with a segment's pages.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct SegmentFlags: u32 {
+        /// `PF_X`
+        const EXECUTE = 1;
+        /// `PF_W`
+        const WRITE = 2;
+        /// `PF_R`
+        const READ = 4;
+    }
+}
+
+/// A `PT_LOAD`. Invariants: `vaddr + memsz` does not overflow, `filesz <= memsz`, `offset` and `vaddr` agree
+/// modulo the page size, and the bytes `offset..offset + filesz` lie in the file (up to its last page).
+#[derive(Clone, Copy, Debug)]
+pub struct LoadSegment {
+    /// `p_vaddr`
+    pub vaddr: Vaddr,
+    /// `p_offset`
+    pub offset: u64,
+    /// `p_filesz`, in bytes
+    pub filesz: u64,
+    /// `p_memsz`, in bytes
+    pub memsz: u64,
+    /// `p_align`, in bytes; at least one page, a power of two (anything else counts as one page, as musl ignores it)
+    pub align: u64,
+    /// `p_flags`
+    pub flags: SegmentFlags,
+}
+
+impl LoadSegment {
+    /// The addresses that the segment itself occupies.
+    pub fn range(&self) -> Range<Vaddr> {
+        self.vaddr..Vaddr(self.vaddr.0 + self.memsz)
+    }
+
+    /// The same, rounded outwards to whole pages.
+    pub fn pages(&self) -> Range<Vaddr> {
+        Vaddr(page_down(self.vaddr.0))..Vaddr(page_up(self.vaddr.0 + self.memsz))
+    }
+}
+
+/// A `PT_TLS`: the initial image of an object's thread-local storage.
+#[derive(Clone, Copy, Debug)]
+pub struct TlsSegment {
+    /// Where the initialised part is.
+    pub vaddr: Vaddr,
+    /// Bytes of the initialised part.
+    pub filesz: u64,
+    /// Bytes of the whole, at least `filesz`.
+    pub memsz: u64,
+    /// A power of two, at least 1.
+    pub align: u64,
+}
+
+/// What the program header table says.
+#[derive(Clone, Debug, Default)]
+pub struct Segments {
+    /// Every non-empty `PT_LOAD`, in table order.
+    pub loads: Vec<LoadSegment>,
+    /// `PT_DYNAMIC`'s address.
+    pub dynamic: Option<Vaddr>,
+    /// `PT_TLS`, if it holds anything.
+    pub tls: Option<TlsSegment>,
+    /// `PT_GNU_RELRO` as musl rounds it: the start down and the end *down* to page boundaries.
+    pub relro: Option<Range<Vaddr>>,
+    /// `PT_GNU_STACK`'s `p_memsz`: the stack size that threads want.
+    pub stack_size: u64,
+    /// `PT_INTERP`'s bytes.
+    pub interpreter: Option<Range<Vaddr>>,
+    /// `PT_PHDR`'s address.
+    pub phdr: Option<Vaddr>,
+}
+
+impl Segments {
+    /// Reads a program header table. `file_size` is the size of the file it comes from, or `None` for an object that
+    /// the kernel has mapped and thereby checked.
+    ///
+    /// Of several `PT_DYNAMIC`, `PT_TLS` or `PT_GNU_RELRO` the last one counts, as in musl (`map_library`).
+    ///
+    /// # Errors
+    /// The first problem found, see [`ElfError`].
+    pub fn parse(table: &[u8], file_size: Option<u64>) -> Result<Self, ElfError> {
+        let mut segments = Self::default();
+        for (index, bytes) in table.chunks_exact(SIZEOF_PHDR).enumerate() {
+            let mut header = ProgramHeader::default();
+            plain::copy_from_bytes(&mut header, bytes).map_err(|_| ElfError::Truncated)?;
+            let start = Vaddr(header.p_vaddr);
+            match header.p_type {
+                PT_LOAD if header.p_memsz > 0 => {
+                    segments.loads.push(check_load(index, &header, file_size)?);
+                }
+                PT_DYNAMIC => segments.dynamic = Some(start),
+                PT_TLS if header.p_memsz > 0 => segments.tls = Some(check_tls(&header)?),
+                PT_GNU_RELRO => {
+                    let end = header.p_vaddr.wrapping_add(header.p_memsz);
+                    segments.relro = Some(Vaddr(page_down(header.p_vaddr))..Vaddr(page_down(end)));
+                }
+                PT_GNU_STACK => segments.stack_size = segments.stack_size.max(header.p_memsz),
+                PT_INTERP => {
+                    segments.interpreter = Some(start..Vaddr(header.p_vaddr.wrapping_add(header.p_filesz)));
+                }
+                PT_PHDR => segments.phdr = Some(start),
+                _ => {}
+            }
+        }
+        if segments.dynamic.is_none() {
+            return Err(ElfError::NoDynamic);
+        }
+        if segments.loads.is_empty() {
+            return Err(ElfError::NothingToLoad);
+        }
+        segments.check_against_loads()?;
+        Ok(segments)
+    }
+
+    /// The pages from the lowest to the highest `PT_LOAD`.
+    pub fn span(&self) -> Range<Vaddr> {
+        let start = self.loads.iter().map(|load| load.pages().start).min().unwrap_or_default();
+        let end = self.loads.iter().map(|load| load.pages().end).max().unwrap_or_default();
+        start..end
+    }
+
+    /// The segment that holds all of `range`.
+    pub fn containing(&self, range: &Range<Vaddr>) -> Option<&LoadSegment> {
+        self.loads.iter().find(|load| load.range().start <= range.start && range.end <= load.range().end)
+    }
+
+    /// Where the program headers, at `table` in the file, are once loaded, if a segment holds them all.
+    pub fn program_headers(&self, table: &Range<u64>) -> Option<Vaddr> {
+        let holds = |load: &&LoadSegment| {
+            load.offset <= table.start && table.end <= load.offset.saturating_add(load.filesz)
+        };
+        let load = self.loads.iter().find(holds)?;
+        Some(Vaddr(load.vaddr.0 + (table.start - load.offset)))
+    }
+
+    /// `PT_TLS` and `PT_GNU_RELRO` must lie in what is loaded; musl trusts them.
+    fn check_against_loads(&self) -> Result<(), ElfError> {
+        if let Some(tls) = &self.tls
+            && tls.filesz > 0
+        {
+            let end = tls.vaddr.0.checked_add(tls.filesz).ok_or(ElfError::TlsBounds)?;
+            self.containing(&(tls.vaddr..Vaddr(end))).ok_or(ElfError::TlsBounds)?;
+        }
+        if let Some(relro) = &self.relro
+            && relro.start < relro.end
+        {
+            let mut writable = self.loads.iter().filter(|load| load.flags.contains(SegmentFlags::WRITE));
+            if !writable.any(|load| load.pages().start <= relro.start && relro.end <= load.pages().end) {
+                return Err(ElfError::RelroBounds);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_load(index: usize, header: &ProgramHeader, file_size: Option<u64>) -> Result<LoadSegment, ElfError> {
+    let end = header.p_vaddr.checked_add(header.p_memsz).ok_or(ElfError::SegmentBounds(index))?;
+    if end > ADDRESS_SPACE_END || header.p_filesz > header.p_memsz {
+        return Err(ElfError::SegmentBounds(index));
+    }
+    if header.p_offset % PAGE_SIZE != header.p_vaddr % PAGE_SIZE {
+        return Err(ElfError::SegmentMisaligned(index));
+    }
+    let file_end = header.p_offset.checked_add(header.p_filesz).ok_or(ElfError::SegmentBounds(index))?;
+    // Within the last page the kernel supplies zeros, and musl loads such files.
+    if header.p_filesz > 0 && file_size.is_some_and(|size| file_end > page_up(size)) {
+        return Err(ElfError::SegmentBeyondFile(index));
+    }
+    let align = if header.p_align.is_power_of_two() { header.p_align.max(PAGE_SIZE) } else { PAGE_SIZE };
+    Ok(LoadSegment {
+        vaddr: Vaddr(header.p_vaddr),
+        offset: header.p_offset,
+        filesz: header.p_filesz,
+        memsz: header.p_memsz,
+        align,
+        flags: SegmentFlags::from_bits_truncate(header.p_flags),
+    })
+}
+
+fn check_tls(header: &ProgramHeader) -> Result<TlsSegment, ElfError> {
+    let align = header.p_align.max(1);
+    if !align.is_power_of_two() || align > MAX_TLS_ALIGNMENT {
+        return Err(ElfError::TlsAlignment(header.p_align));
+    }
+    if header.p_filesz > header.p_memsz || header.p_memsz > ADDRESS_SPACE_END {
+        return Err(ElfError::TlsBounds);
+    }
+    Ok(TlsSegment { vaddr: Vaddr(header.p_vaddr), filesz: header.p_filesz, memsz: header.p_memsz, align })
+}

@@ -1,0 +1,151 @@
+//! Symbol tables: an object's symbols, their names, and looking one up by name.
+
+use goblin::elf64::sym::{
+    STB_GLOBAL, STB_GNU_UNIQUE, STB_LOCAL, STB_WEAK, STT_COMMON, STT_FUNC, STT_GNU_IFUNC, STT_NOTYPE,
+    STT_OBJECT, STT_TLS, Sym,
+};
+
+use super::{Dynamic, ElfError, HashTable, SymbolName, Vaddr, View};
+
+/// One `Elf64_Sym`.
+#[derive(Clone, Copy, Debug)]
+pub struct Symbol {
+    /// `st_name`: offset into the string table.
+    pub name: u32,
+    /// `st_value`: an address, or an offset into the object's thread-local storage.
+    pub value: u64,
+    /// `st_size`, in bytes.
+    pub size: u64,
+    info: u8,
+    section: u16,
+}
+
+impl Symbol {
+    fn from_raw(raw: &Sym) -> Self {
+        Self {
+            name: raw.st_name,
+            value: raw.st_value,
+            size: raw.st_size,
+            info: raw.st_info,
+            section: raw.st_shndx,
+        }
+    }
+
+    /// `st_shndx` is not `SHN_UNDEF`.
+    pub fn is_defined(&self) -> bool {
+        self.section != 0
+    }
+
+    /// The binding is `STB_LOCAL`.
+    pub fn is_local(&self) -> bool {
+        self.info >> 4 == STB_LOCAL
+    }
+
+    /// The binding is `STB_WEAK`.
+    pub fn is_weak(&self) -> bool {
+        self.info >> 4 == STB_WEAK
+    }
+
+    /// The type is `STT_TLS`.
+    pub fn is_tls(&self) -> bool {
+        self.info & 0xf == STT_TLS
+    }
+
+    /// The type is `STT_GNU_IFUNC`: the value is the address of a function that returns the real one.
+    pub fn is_ifunc(&self) -> bool {
+        self.info & 0xf == STT_GNU_IFUNC
+    }
+
+    /// The address as it was linked.
+    pub fn vaddr(&self) -> Vaddr {
+        Vaddr(self.value)
+    }
+
+    /// `st_info`: type in the low and binding in the high four bits.
+    pub fn info(&self) -> u8 {
+        self.info
+    }
+
+    /// Whether musl's loader accepts the binding (`OK_BINDS`).
+    pub fn has_linkable_binding(&self) -> bool {
+        matches!(self.info >> 4, STB_GLOBAL | STB_WEAK | STB_GNU_UNIQUE)
+    }
+
+    /// Whether musl's loader accepts the type (`OK_TYPES`). `STT_GNU_IFUNC` is not among them.
+    pub fn has_linkable_type(&self) -> bool {
+        matches!(self.info & 0xf, STT_NOTYPE | STT_OBJECT | STT_FUNC | STT_COMMON | STT_TLS)
+    }
+}
+
+/// An object's dynamic symbol table with its strings and hash table.
+#[derive(Clone, Copy, Debug)]
+pub struct SymbolTable<'a> {
+    symbols: &'a [Sym],
+    strings: &'a [u8],
+    hash: HashTable<'a>,
+    /// `DT_VERSYM`, empty if the object has none.
+    versions: &'a [u16],
+}
+
+/// The bit of a `DT_VERSYM` entry that hides a symbol from lookup by name (musl: `versym[i] < 0`).
+const VERSION_HIDDEN: u16 = 0x8000;
+
+impl<'a> SymbolTable<'a> {
+    /// A table without symbols.
+    pub const EMPTY: Self = Self { symbols: &[], strings: &[], hash: HashTable::None, versions: &[] };
+
+    /// The symbol table that `dynamic` describes. Tables that it does not mention are empty.
+    ///
+    /// # Errors
+    /// [`ElfError::BadTable`] naming the table that reaches outside the object.
+    pub fn parse(view: &View<'a>, dynamic: &Dynamic) -> Result<Self, ElfError> {
+        let symbols = match dynamic.symtab {
+            Some(vaddr) => view.table_from(vaddr, "DT_SYMTAB")?,
+            None => &[],
+        };
+        let strings = match dynamic.strtab {
+            Some(vaddr) => view.from(vaddr).ok_or(ElfError::BadTable("DT_STRTAB"))?,
+            None => &[],
+        };
+        let versions = match dynamic.versym {
+            Some(vaddr) => view.table_from(vaddr, "DT_VERSYM")?,
+            None => &[],
+        };
+        let hash = HashTable::parse(view, dynamic.gnu_hash, dynamic.hash)?;
+        Ok(Self { symbols, strings, hash, versions })
+    }
+
+    /// The symbol at `index`, if the table is that long.
+    #[inline]
+    pub fn get(&self, index: u32) -> Option<Symbol> {
+        self.symbols.get(index as usize).map(Symbol::from_raw)
+    }
+
+    /// A symbol's name; `None` if the string table has no such offset or the name no end.
+    pub fn name_of(&self, symbol: &Symbol) -> Option<SymbolName<'a>> {
+        SymbolName::read(self.strings.get(symbol.name as usize..)?)
+    }
+
+    /// The NUL-terminated string at `offset` of the string table.
+    pub fn string(&self, offset: u64) -> Option<&'a core::ffi::CStr> {
+        let rest = self.strings.get(usize::try_from(offset).ok()?..)?;
+        core::ffi::CStr::from_bytes_until_nul(rest).ok()
+    }
+
+    /// The first symbol of that name in the hash table, whatever its type or value, unless its version is hidden
+    /// (`gnu_lookup`, `sysv_lookup`).
+    #[inline]
+    pub fn lookup(&self, name: &SymbolName<'_>) -> Option<Symbol> {
+        let index = self.hash.find(name, |index| {
+            let Some(symbol) = self.symbols.get(index as usize) else { return false };
+            let hidden = self.versions.get(index as usize).is_some_and(|v| v & VERSION_HIDDEN != 0);
+            !hidden && self.strings.get(symbol.st_name as usize..).is_some_and(|rest| name.is_at(rest))
+        })?;
+        self.get(index)
+    }
+
+    /// All symbols that the hash table covers, for searching by address.
+    pub fn iter(&self) -> impl Iterator<Item = Symbol> + '_ {
+        (0..self.hash.symbol_count()).map_while(|index| self.get(index))
+    }
+}

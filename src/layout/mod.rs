@@ -1,0 +1,222 @@
+//! Where each region of an object goes, its page class and its alignment: everything that can be decided before the
+//! first byte is mapped. Pure arithmetic over checked [`Segments`]; the mapper only carries it out.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use crate::elf::{LoadSegment, ObjectType, PAGE_SIZE, SegmentFlags, Segments, Vaddr, page_down, page_up};
+use crate::sys::MemoryFlags;
+
+/// The largest `p_align` that is honoured; larger ones (old linkers' 2 MiB "maximum page size") say nothing about
+/// what the data needs, and musl honours none.
+const MAX_HONOURED_ALIGNMENT: u64 = 64 << 10;
+
+/// What a page holds decides who may share it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageClass {
+    /// Executable: the same in every process.
+    Text,
+    /// Read-only data: the same in every process.
+    ReadOnly,
+    /// Writable file contents: private as soon as they are written.
+    Data,
+    /// Writable, zero at first.
+    Zero,
+    /// Address space between segments, which nobody may touch.
+    Hole,
+}
+
+/// Whole pages of one class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// Which pages.
+    pub pages: Range<Vaddr>,
+    /// Their class.
+    pub class: PageClass,
+    /// What may be done with them.
+    pub flags: MemoryFlags,
+    /// Where their contents are in the file; `None` for zeroes and holes.
+    pub file_offset: Option<u64>,
+}
+
+/// Where an object wants to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// Anywhere, at a multiple of this many bytes plus the span's own remainder.
+    Aligned(u64),
+    /// At its link-time address if that is free, else anywhere.
+    Preferred,
+    /// At its link-time address or not at all (`ET_EXEC`).
+    Exact,
+}
+
+/// How an object is to be mapped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The pages from the first to the last.
+    pub span: Range<Vaddr>,
+    /// Where to put them.
+    pub placement: Placement,
+    /// The regions in the order in which they are laid down; a later one replaces what it overlaps.
+    /// The first one starts the span.
+    pub regions: Vec<Region>,
+    /// The rest of a segment's last file page, which must read as zero.
+    pub zero_tails: Vec<Range<Vaddr>>,
+}
+
+impl Plan {
+    /// Lays out an object.
+    pub fn new(object_type: ObjectType, segments: &Segments) -> Self {
+        let span = segments.span();
+        let mut plan = Self {
+            placement: placement(object_type, &span, segments),
+            regions: Vec::with_capacity(segments.loads.len() + 1),
+            zero_tails: Vec::new(),
+            span,
+        };
+        // The lowest segment first: its mapping also reserves the span.
+        let lowest = segments.loads.iter().position(|load| load.pages().start == plan.span.start);
+        let lowest = lowest.unwrap_or(0);
+        for index in core::iter::once(lowest).chain((0..segments.loads.len()).filter(|&i| i != lowest)) {
+            plan.add_segment(&segments.loads[index]);
+        }
+        plan.add_holes(segments);
+        plan
+    }
+
+    /// Bytes of address space.
+    pub fn length(&self) -> u64 {
+        self.span.end.0 - self.span.start.0
+    }
+
+    fn add_segment(&mut self, load: &LoadSegment) {
+        let flags = memory_flags(load.flags);
+        let pages = load.pages();
+        let file_end = Vaddr(load.vaddr.0 + load.filesz);
+        let file_pages =
+            pages.start..Vaddr(if load.filesz == 0 { pages.start.0 } else { page_up(file_end.0) });
+        if !file_pages.is_empty() {
+            let class = if load.flags.contains(SegmentFlags::WRITE) {
+                PageClass::Data
+            } else if load.flags.contains(SegmentFlags::EXECUTE) {
+                PageClass::Text
+            } else {
+                PageClass::ReadOnly
+            };
+            let file_offset = Some(page_down(load.offset));
+            self.regions.push(Region { pages: file_pages.clone(), class, flags, file_offset });
+        }
+        if file_pages.end < pages.end {
+            let pages = file_pages.end..pages.end;
+            self.regions.push(Region { pages, class: PageClass::Zero, flags, file_offset: None });
+        }
+        if load.filesz > 0 && load.memsz > load.filesz && load.flags.contains(SegmentFlags::WRITE) {
+            self.zero_tails.push(file_end..Vaddr(page_up(file_end.0)));
+        }
+    }
+
+    /// The reservation shows bytes of the first segment's file where no segment is: take them away.
+    fn add_holes(&mut self, segments: &Segments) {
+        let mut covered: Vec<Range<Vaddr>> = segments.loads.iter().map(LoadSegment::pages).collect();
+        covered.sort_unstable_by_key(|pages| pages.start);
+        let mut end = self.span.start;
+        for pages in covered {
+            if pages.start > end {
+                let flags = MemoryFlags::empty();
+                let hole =
+                    Region { pages: end..pages.start, class: PageClass::Hole, flags, file_offset: None };
+                self.regions.push(hole);
+            }
+            end = end.max(pages.end);
+        }
+    }
+}
+
+fn placement(object_type: ObjectType, span: &Range<Vaddr>, segments: &Segments) -> Placement {
+    if object_type == ObjectType::Fixed && span.start.0 > 0 {
+        return Placement::Exact;
+    }
+    if span.start.0 > 0 {
+        return Placement::Preferred;
+    }
+    let aligns = segments.loads.iter().map(|load| load.align);
+    Placement::Aligned(aligns.filter(|&align| align <= MAX_HONOURED_ALIGNMENT).max().unwrap_or(PAGE_SIZE))
+}
+
+/// The protection that `p_flags` ask for.
+pub fn memory_flags(flags: SegmentFlags) -> MemoryFlags {
+    let mut memory = MemoryFlags::empty();
+    memory.set(MemoryFlags::READ, flags.contains(SegmentFlags::READ));
+    memory.set(MemoryFlags::WRITE, flags.contains(SegmentFlags::WRITE));
+    memory.set(MemoryFlags::EXECUTE, flags.contains(SegmentFlags::EXECUTE));
+    memory
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const R: SegmentFlags = SegmentFlags::READ;
+    const RX: SegmentFlags = SegmentFlags::READ.union(SegmentFlags::EXECUTE);
+    const RW: SegmentFlags = SegmentFlags::READ.union(SegmentFlags::WRITE);
+
+    fn load(vaddr: u64, filesz: u64, memsz: u64, align: u64, flags: SegmentFlags) -> LoadSegment {
+        LoadSegment { vaddr: Vaddr(vaddr), offset: vaddr % PAGE_SIZE, filesz, memsz, align, flags }
+    }
+
+    fn plan(object_type: ObjectType, loads: Vec<LoadSegment>) -> Plan {
+        Plan::new(object_type, &Segments { loads, ..Segments::default() })
+    }
+
+    fn classes(plan: &Plan) -> Vec<(PageClass, u64, u64)> {
+        plan.regions.iter().map(|r| (r.class, r.pages.start.0, r.pages.end.0)).collect()
+    }
+
+    #[test]
+    fn each_segment_becomes_a_region_of_its_class() {
+        let plan = plan(
+            ObjectType::Relocatable,
+            vec![load(0, 0x900, 0x900, 0x1000, R), load(0x1000, 0x10, 0x10, 0x1000, RX)],
+        );
+        assert_eq!(classes(&plan), [(PageClass::ReadOnly, 0, 0x1000), (PageClass::Text, 0x1000, 0x2000)]);
+        assert!(plan.zero_tails.is_empty());
+    }
+
+    #[test]
+    fn memory_beyond_the_file_is_zero() {
+        let plan = plan(ObjectType::Relocatable, vec![load(0x100, 0x80, 0x5000, 0x1000, RW)]);
+        assert_eq!(classes(&plan), [(PageClass::Data, 0, 0x1000), (PageClass::Zero, 0x1000, 0x6000)]);
+        assert_eq!(plan.zero_tails, [Vaddr(0x180)..Vaddr(0x1000)]);
+    }
+
+    #[test]
+    fn a_segment_without_file_contents_is_all_zero() {
+        let plan = plan(ObjectType::Relocatable, vec![load(0, 0, 0x1800, 0x1000, RW)]);
+        assert_eq!(classes(&plan), [(PageClass::Zero, 0, 0x2000)]);
+        assert!(plan.zero_tails.is_empty());
+    }
+
+    #[test]
+    fn address_space_between_segments_is_a_hole() {
+        let plan = plan(
+            ObjectType::Relocatable,
+            vec![load(0, 0x10, 0x10, 0x1000, R), load(0x200000, 0x10, 0x10, 0x1000, RW)],
+        );
+        assert_eq!(classes(&plan)[2], (PageClass::Hole, 0x1000, 0x200000));
+    }
+
+    #[test]
+    fn moderate_alignments_are_honoured() {
+        let placement_for =
+            |align| plan(ObjectType::Relocatable, vec![load(0, 0x10, 0x10, align, R)]).placement;
+        assert_eq!(placement_for(0x10000), Placement::Aligned(0x10000));
+        assert_eq!(placement_for(0x200000), Placement::Aligned(PAGE_SIZE));
+    }
+
+    #[test]
+    fn executables_stay_where_they_were_linked() {
+        let loads = vec![load(0x400000, 0x10, 0x10, 0x1000, R)];
+        assert_eq!(plan(ObjectType::Fixed, loads.clone()).placement, Placement::Exact);
+        assert_eq!(plan(ObjectType::Relocatable, loads).placement, Placement::Preferred);
+    }
+}

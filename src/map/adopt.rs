@@ -1,0 +1,90 @@
+//! Describing what the kernel has mapped: the program that it started us for, the vDSO, and this loader.
+
+use alloc::ffi::CString;
+use alloc::vec::Vec;
+use core::ffi::CStr;
+
+use crate::elf::{Address, ElfError, FileHeader, LoadBias, Segments, Vaddr};
+use crate::program::{Mapping, Object, Origin, SearchPath};
+
+use super::load;
+
+/// Describes the object whose program headers are at `table`.
+///
+/// # Errors
+/// What is wrong with it; the kernel checks only what it needs itself.
+///
+/// # Safety
+/// `count` program headers are at `table`, and `bias_of` gives the bias at which the kernel has mapped what they say.
+unsafe fn adopt(
+    origin: Origin,
+    name: &CStr,
+    table: Address,
+    count: u16,
+    entry: Address,
+    bias_of: impl FnOnce(&Segments) -> LoadBias,
+) -> Result<Object, ElfError> {
+    let size = usize::from(count) * goblin::elf64::program_header::SIZEOF_PHDR;
+    // SAFETY: the caller says so.
+    let bytes = unsafe { core::slice::from_raw_parts(table.0 as *const u8, size) };
+    let segments = Segments::parse(bytes, None)?;
+    let bias = bias_of(&segments);
+    let pages = bias.apply_range(&segments.span());
+    // SAFETY: the kernel has mapped the segments for the life of the process.
+    let view = unsafe { load::view(&segments, bias) };
+    let (dynamic_section, dynamic, symbols) = load::describe(&segments, &view)?;
+    Ok(Object {
+        name: CString::from(name),
+        short_name: None,
+        origin,
+        identity: None,
+        mapping: Mapping { bias, pages, backend: "kernel" },
+        program_headers: Some((table, count)),
+        entry,
+        segments,
+        dynamic_section,
+        dynamic,
+        view,
+        symbols,
+        needed_by: None,
+        dependencies: Vec::new(),
+        search_path: SearchPath::Unread,
+        tls: None,
+    })
+}
+
+/// The program that the kernel started. Its bias comes from `PT_PHDR` alone; without one it is 0, as in musl.
+///
+/// # Errors
+/// What is wrong with it.
+///
+/// # Safety
+/// The arguments are `AT_PHDR`, `AT_PHNUM` and `AT_ENTRY` of a process whose interpreter we are.
+pub unsafe fn program(name: &CStr, table: Address, count: u16, entry: Address) -> Result<Object, ElfError> {
+    let bias = |segments: &Segments| match segments.phdr {
+        Some(vaddr) => LoadBias::between(table, vaddr),
+        None => LoadBias(0),
+    };
+    // SAFETY: passed on to the caller.
+    unsafe { adopt(Origin::Kernel, name, table, count, entry, bias) }
+}
+
+/// An object that is mapped as one piece with its ELF header at `start`: this loader, or the vDSO (`AT_SYSINFO_EHDR`).
+///
+/// # Errors
+/// What is wrong with it.
+///
+/// # Safety
+/// Such an object is at `start`, and stays there.
+pub unsafe fn whole(origin: Origin, name: &CStr, start: Address) -> Result<Object, ElfError> {
+    // SAFETY: the caller says that there is at least a header.
+    let bytes = unsafe { core::slice::from_raw_parts(start.0 as *const u8, FileHeader::SIZE) };
+    let header = FileHeader::parse(bytes)?;
+    let table = Address(start.0.wrapping_add(header.phoff));
+    let bias = |segments: &Segments| {
+        let first = segments.loads.first();
+        LoadBias::between(start, first.map_or(Vaddr(0), |load| Vaddr(load.vaddr.0.wrapping_sub(load.offset))))
+    };
+    // SAFETY: passed on to the caller.
+    unsafe { adopt(origin, name, table, header.phnum, Address(0), bias) }
+}

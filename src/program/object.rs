@@ -1,0 +1,117 @@
+//! One loaded object: the program, a library, libc, the loader itself or the kernel's vDSO.
+
+use alloc::ffi::CString;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use crate::elf::{Address, Dynamic, LoadBias, Segments, SymbolTable, Vaddr, View};
+use crate::sys::FileIdentity;
+
+/// An object's place in load order; the program is 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ObjectId(pub u32);
+
+impl ObjectId {
+    /// The program itself: musl's `head`.
+    pub const PROGRAM: Self = Self(0);
+
+    /// For indexing tables that have an entry for each object.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// How an object came to be in the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The kernel mapped the program before it started us as its interpreter.
+    Kernel,
+    /// We mapped it from a file.
+    File,
+    /// We mapped it, and it relocates itself when it is booted (see `host`).
+    Libc,
+    /// This loader.
+    Loader,
+    /// The kernel's vDSO: known to debuggers and unwinders, never searched for symbols.
+    Vdso,
+}
+
+/// Where an object is in memory.
+#[derive(Clone, Debug)]
+pub struct Mapping {
+    /// From link-time addresses to addresses in this process.
+    pub bias: LoadBias,
+    /// From the first to the last mapped page; holes may be inside.
+    pub pages: Range<Address>,
+    /// Name of the backend that mapped it (for `LD_MORSEL_STATS`).
+    pub backend: &'static str,
+}
+
+/// `DT_RUNPATH`/`DT_RPATH` of an object, with `$ORIGIN` replaced when it is first needed.
+#[derive(Clone, Debug)]
+pub enum SearchPath {
+    /// Not yet looked at.
+    Unread,
+    /// There is none, or it is not to be used.
+    None,
+    /// Directories separated by `:` or newlines.
+    List(Vec<u8>),
+}
+
+/// An object's place in thread-local storage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TlsPlacement {
+    /// The module id that `DTPMOD64` relocations write, from 1.
+    pub module: u64,
+    /// Its block begins this many bytes below the thread pointer.
+    pub offset: u64,
+}
+
+/// A loaded object.
+#[derive(Debug)]
+pub struct Object {
+    /// The path it was opened by, as users see it in messages.
+    pub name: CString,
+    /// The file name under which a later bare `DT_NEEDED` finds it: only set for objects that a search found.
+    pub short_name: Option<CString>,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Which file it is, if it is one.
+    pub identity: Option<FileIdentity>,
+    /// Where it is.
+    pub mapping: Mapping,
+    /// Address and number of its program headers, if they are in memory.
+    pub program_headers: Option<(Address, u16)>,
+    /// `e_entry` in this process.
+    pub entry: Address,
+    /// What its program headers say.
+    pub segments: Segments,
+    /// Where its dynamic section is.
+    pub dynamic_section: Vaddr,
+    /// What its dynamic section says.
+    pub dynamic: Dynamic,
+    /// Its loaded bytes.
+    pub view: View<'static>,
+    /// Its symbols.
+    pub symbols: SymbolTable<'static>,
+    /// Who asked for it first; the chain ends at the program (or at a preloaded library).
+    pub needed_by: Option<ObjectId>,
+    /// What it asked for, in order; for the program, the preloaded objects come first.
+    pub dependencies: Vec<ObjectId>,
+    /// Its run-time search path.
+    pub search_path: SearchPath,
+    /// Its thread-local storage, once laid out.
+    pub tls: Option<TlsPlacement>,
+}
+
+impl Object {
+    /// Where `vaddr` is in this process.
+    pub fn address(&self, vaddr: Vaddr) -> Address {
+        self.mapping.bias.apply(vaddr)
+    }
+
+    /// Whether the object asks for glibc's `libc.so.6`. Such an object may still run on musl, if it wants little.
+    pub fn wants_glibc(&self) -> bool {
+        self.dynamic.needed.iter().any(|&name| self.symbols.string(name) == Some(c"libc.so.6"))
+    }
+}

@@ -1,0 +1,60 @@
+//! The whole: all objects in load order, and which of them take part in symbol lookup.
+
+use alloc::vec::Vec;
+use core::ops::{Index, IndexMut};
+
+use super::{Object, ObjectId, Origin};
+
+/// A program with everything that is loaded for it.
+#[derive(Debug, Default)]
+pub struct Program {
+    objects: Vec<Object>,
+}
+
+impl Program {
+    /// Adds an object at the end of the load order.
+    pub fn add(&mut self, object: Object) -> ObjectId {
+        let id = ObjectId(self.objects.len() as u32);
+        self.objects.push(object);
+        id
+    }
+
+    /// All objects in load order.
+    pub fn objects(&self) -> &[Object] {
+        &self.objects
+    }
+
+    /// All objects in load order, with their ids.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (ObjectId, &Object)> {
+        self.objects.iter().enumerate().map(|(index, object)| (ObjectId(index as u32), object))
+    }
+
+    /// All ids in load order.
+    pub fn ids(&self) -> impl DoubleEndedIterator<Item = ObjectId> + use<> {
+        (0..self.objects.len() as u32).map(ObjectId)
+    }
+
+    /// libc, once something asked for it.
+    pub fn libc(&self) -> Option<ObjectId> {
+        self.iter().find(|(_, object)| object.origin == Origin::Libc).map(|(id, _)| id)
+    }
+
+    /// The objects that musl's link map has: all but this loader, whose part libc plays there.
+    pub fn visible(&self) -> impl Iterator<Item = (ObjectId, &Object)> {
+        self.iter().filter(|(_, object)| object.origin != Origin::Loader)
+    }
+}
+
+impl Index<ObjectId> for Program {
+    type Output = Object;
+
+    fn index(&self, id: ObjectId) -> &Object {
+        &self.objects[id.index()]
+    }
+}
+
+impl IndexMut<ObjectId> for Program {
+    fn index_mut(&mut self, id: ObjectId) -> &mut Object {
+        &mut self.objects[id.index()]
+    }
+}

@@ -1,0 +1,306 @@
+//! The system calls, each counted for `LD_MORSEL_STATS`, all through rustix.
+
+use core::ffi::{CStr, c_void};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Mode, OFlags};
+use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
+
+use linux_raw_sys::general::{
+    __NR_arch_prctl, __NR_clock_gettime, __NR_execve, __NR_exit_group, ARCH_SET_FS, CLOCK_MONOTONIC,
+};
+
+use super::x86_64::system_call;
+
+pub use rustix::io::Errno;
+
+static COUNT: AtomicU64 = AtomicU64::new(0);
+
+/// Counts one system call. Start-up has one thread, so that no locked instruction is needed; a count lost in a race
+/// afterwards harms nobody.
+fn count() {
+    COUNT.store(COUNT.load(Relaxed) + 1, Relaxed);
+}
+
+/// How many system calls the loader has made.
+pub fn system_call_count() -> u64 {
+    COUNT.load(Relaxed)
+}
+
+bitflags::bitflags! {
+    /// What may be done with pages.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct MemoryFlags: u32 {
+        /// They may be read.
+        const READ = 1;
+        /// They may be written.
+        const WRITE = 2;
+        /// They may be executed.
+        const EXECUTE = 4;
+    }
+}
+
+impl MemoryFlags {
+    fn protection(self) -> ProtFlags {
+        let mut flags = ProtFlags::empty();
+        flags.set(ProtFlags::READ, self.contains(Self::READ));
+        flags.set(ProtFlags::WRITE, self.contains(Self::WRITE));
+        flags.set(ProtFlags::EXEC, self.contains(Self::EXECUTE));
+        flags
+    }
+
+    fn change(self) -> MprotectFlags {
+        MprotectFlags::from_bits_retain(self.protection().bits())
+    }
+}
+
+/// An open file; closed when dropped.
+#[derive(Debug)]
+pub struct File(OwnedFd);
+
+/// Two paths lead to the same file if these agree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileIdentity {
+    /// `st_dev`
+    pub device: u64,
+    /// `st_ino`
+    pub inode: u64,
+}
+
+impl File {
+    /// Identity and size in bytes.
+    ///
+    /// # Errors
+    /// What `fstat` says.
+    pub fn status(&self) -> Result<(FileIdentity, u64), Errno> {
+        count();
+        let stat = rustix::fs::fstat(&self.0)?;
+        let identity = FileIdentity { device: stat.st_dev, inode: stat.st_ino };
+        Ok((identity, u64::try_from(stat.st_size).unwrap_or(0)))
+    }
+
+    /// Reads the beginning of the file, as much as one system call gives.
+    ///
+    /// # Errors
+    /// What `read` says.
+    pub fn read_at_once(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
+        count();
+        rustix::io::read(&self.0, buffer)
+    }
+
+    /// Reads from `offset` until `buffer` is full or the file ends; returns how many bytes that were.
+    ///
+    /// # Errors
+    /// What `pread` says.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            count();
+            match rustix::io::pread(&self.0, &mut buffer[filled..], offset.wrapping_add(filled as u64)) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+}
+
+impl AsFd for File {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        count();
+    }
+}
+
+/// Opens a file for reading, close-on-exec.
+///
+/// # Errors
+/// What `open` says.
+pub fn open(path: &CStr) -> Result<File, Errno> {
+    count();
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map(File)
+}
+
+/// Where a symbolic link points to, read into `buffer`; cut off silently if that is too short.
+///
+/// # Errors
+/// What `readlink` says.
+pub fn read_link<'a>(path: &CStr, buffer: &'a mut [u8]) -> Result<&'a [u8], Errno> {
+    count();
+    rustix::fs::readlinkat_raw(rustix::fs::CWD, path, &mut buffer[..]).map(|length| &buffer[..length])
+}
+
+/// Creates or truncates the file at `path` and writes `bytes`.
+///
+/// # Errors
+/// What `open` or `write` say.
+pub fn write_new_file(path: &CStr, bytes: &[u8]) -> Result<(), Errno> {
+    count();
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
+    let file = File(rustix::fs::open(path, flags, Mode::from_raw_mode(0o644))?);
+    write_all(file.as_fd(), bytes)
+}
+
+/// Writes all of `bytes`.
+///
+/// # Errors
+/// What `write` says.
+pub fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        count();
+        match rustix::io::write(fd, bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Maps `length` bytes of `file` from `offset`, privately. The kernel tries `hint`, then chooses an address.
+///
+/// # Errors
+/// What `mmap` says.
+pub fn map_file(hint: u64, length: u64, flags: MemoryFlags, file: &File, offset: u64) -> Result<u64, Errno> {
+    count();
+    // SAFETY: without MAP_FIXED a mapping is new memory: it replaces nothing that anybody refers to.
+    let pointer = unsafe {
+        rustix::mm::mmap(
+            hint as *mut c_void,
+            length as usize,
+            flags.protection(),
+            MapFlags::PRIVATE,
+            file,
+            offset,
+        )
+    }?;
+    Ok(pointer as u64)
+}
+
+/// Fresh zeroed memory that can be read and written.
+///
+/// # Errors
+/// What `mmap` says.
+pub fn anonymous_memory(length: u64) -> Result<u64, Errno> {
+    reserve_memory(0, length, MemoryFlags::READ | MemoryFlags::WRITE)
+}
+
+/// Fresh zeroed memory with the given protection, at `hint` if that is free.
+///
+/// # Errors
+/// What `mmap` says.
+pub fn reserve_memory(hint: u64, length: u64, flags: MemoryFlags) -> Result<u64, Errno> {
+    count();
+    let map = MapFlags::PRIVATE;
+    // SAFETY: as in `map_file`, the memory is new.
+    let pointer =
+        unsafe { rustix::mm::mmap_anonymous(hint as *mut c_void, length as usize, flags.protection(), map) }?;
+    Ok(pointer as u64)
+}
+
+/// Replaces the pages at `address` by bytes of a file.
+///
+/// # Errors
+/// What `mmap` says.
+///
+/// # Safety
+/// The pages belong to the caller and nothing refers to their old contents.
+pub unsafe fn fixed_file_memory(
+    address: u64,
+    length: u64,
+    flags: MemoryFlags,
+    file: &File,
+    offset: u64,
+) -> Result<(), Errno> {
+    count();
+    let map = MapFlags::PRIVATE | MapFlags::FIXED;
+    // SAFETY: the caller owns the pages that are replaced.
+    unsafe {
+        rustix::mm::mmap(address as *mut c_void, length as usize, flags.protection(), map, file, offset)
+    }?;
+    Ok(())
+}
+
+/// Replaces the pages at `address` by zeroed ones.
+///
+/// # Errors
+/// What `mmap` says.
+///
+/// # Safety
+/// The pages belong to the caller and nothing refers to their old contents.
+pub unsafe fn fixed_anonymous_memory(address: u64, length: u64, flags: MemoryFlags) -> Result<(), Errno> {
+    count();
+    let map = MapFlags::PRIVATE | MapFlags::FIXED;
+    // SAFETY: the caller owns the pages that are replaced.
+    unsafe { rustix::mm::mmap_anonymous(address as *mut c_void, length as usize, flags.protection(), map) }?;
+    Ok(())
+}
+
+/// Changes what may be done with whole pages.
+///
+/// # Errors
+/// What `mprotect` says.
+///
+/// # Safety
+/// The pages belong to the caller, and nobody who still refers to them needs the rights that are taken away.
+pub unsafe fn change_protection(address: u64, length: u64, flags: MemoryFlags) -> Result<(), Errno> {
+    count();
+    // SAFETY: the caller vouches for the pages.
+    unsafe { rustix::mm::mprotect(address as *mut c_void, length as usize, flags.change()) }
+}
+
+/// Gives pages back. Failure (a hole already) changes nothing for the caller.
+///
+/// # Safety
+/// The pages belong to the caller and nothing refers to them any more.
+pub unsafe fn unmap(address: u64, length: u64) {
+    count();
+    // SAFETY: the caller vouches for the pages.
+    let _ = unsafe { rustix::mm::munmap(address as *mut c_void, length as usize) };
+}
+
+/// Monotonic time in nanoseconds.
+pub fn clock_nanoseconds() -> u64 {
+    count();
+    let mut time = [0_u64; 2];
+    // SAFETY: the second argument is room for a `timespec`, two words.
+    unsafe { system_call(__NR_clock_gettime, CLOCK_MONOTONIC as usize, time.as_mut_ptr() as usize, 0) };
+    time[0] * 1_000_000_000 + time[1]
+}
+
+/// Sets the thread pointer (the base of the `fs` segment).
+///
+/// # Safety
+/// `thread_pointer` points to a thread control block, and no code relies on the old one.
+pub unsafe fn set_thread_pointer(thread_pointer: u64) {
+    count();
+    // SAFETY: passed on to the caller.
+    unsafe { system_call(__NR_arch_prctl, ARCH_SET_FS as usize, thread_pointer as usize, 0) };
+}
+
+/// Replaces this process by another program; returns only on failure.
+///
+/// # Safety
+/// `argv` and `envp` are null-terminated arrays of C strings.
+pub unsafe fn execute(path: &CStr, argv: *const *const u8, envp: *const *const u8) -> Errno {
+    count();
+    // SAFETY: passed on to the caller.
+    let result = unsafe { system_call(__NR_execve, path.as_ptr() as usize, argv as usize, envp as usize) };
+    Errno::from_raw_os_error(-result as i32)
+}
+
+/// Ends the process with all its threads.
+pub fn exit(code: i32) -> ! {
+    loop {
+        // SAFETY: ending the process asks nothing of anybody.
+        unsafe { system_call(__NR_exit_group, code as usize, 0, 0) };
+    }
+}

@@ -1,0 +1,17 @@
+//! What the loader needs of the operating system: the few system calls (counted), memory for its own data, and
+//! a way to say something. Knows nothing of ELF or of programs.
+
+mod alloc;
+mod calls;
+mod errno;
+mod logger;
+mod x86_64;
+
+pub use alloc::BumpAllocator;
+pub use calls::{
+    Errno, File, FileIdentity, MemoryFlags, anonymous_memory, change_protection, clock_nanoseconds, execute,
+    exit, fixed_anonymous_memory, fixed_file_memory, map_file, open, read_link, reserve_memory,
+    set_thread_pointer, system_call_count, unmap, write_all, write_new_file,
+};
+pub use errno::errno_text;
+pub use logger::{MESSAGE_PREFIX, Text, init_logging, print};
