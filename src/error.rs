@@ -13,6 +13,8 @@ use crate::sys::{Errno, MESSAGE_PREFIX, Text, errno_text};
 pub enum LoadError {
     /// The system said no.
     System(Errno),
+    /// Nothing has failed that we could name: musl prints its message for error number 0.
+    Unknown,
     /// The file is not an object that can be loaded.
     Elf(ElfError),
 }
@@ -34,6 +36,7 @@ impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::System(errno) => f.write_str(errno_text(*errno)),
+            Self::Unknown => f.write_str("No error information"),
             Self::Elf(error) if error.known_to_musl() => f.write_str(errno_text(Errno::NOEXEC)),
             Self::Elf(error) => write!(f, "{}: {error}", errno_text(Errno::NOEXEC)),
         }

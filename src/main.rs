@@ -1,2 +1,22 @@
-//! The loader.
-fn main() {}
+//! The loader binary: what a program without a libc must bring along itself. The story begins in
+//! [`ld_morsel::start`].
+
+#![no_std]
+#![no_main]
+
+mod exports;
+mod memory;
+
+use core::panic::PanicInfo;
+
+use ld_morsel::sys::{self, BumpAllocator};
+
+#[global_allocator]
+static ALLOCATOR: BumpAllocator = BumpAllocator::new();
+
+/// A bug in the loader. There is nothing to unwind to.
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    sys::print(sys::stderr(), format_args!("{}{info}\n", sys::MESSAGE_PREFIX));
+    sys::exit(127)
+}

@@ -6,7 +6,7 @@ use goblin::elf64::dynamic::{
     DF_1_NOW, DF_BIND_NOW, DF_TEXTREL, DT_BIND_NOW, DT_DEBUG, DT_FINI, DT_FINI_ARRAY, DT_FINI_ARRAYSZ,
     DT_FLAGS, DT_FLAGS_1, DT_GNU_HASH, DT_HASH, DT_INIT, DT_INIT_ARRAY, DT_INIT_ARRAYSZ, DT_JMPREL,
     DT_NEEDED, DT_NULL, DT_PLTREL, DT_PLTRELSZ, DT_REL, DT_RELA, DT_RELASZ, DT_RELSZ, DT_RPATH, DT_RUNPATH,
-    DT_STRTAB, DT_SYMTAB, DT_TEXTREL, DT_VERNEED, DT_VERSYM, Dyn,
+    DT_STRTAB, DT_SYMTAB, DT_TEXTREL, DT_VERDEF, DT_VERSYM, Dyn,
 };
 
 use super::{ElfError, Vaddr, View};
@@ -41,8 +41,8 @@ pub struct Dynamic {
     pub gnu_hash: Option<Vaddr>,
     /// `DT_VERSYM`
     pub versym: Option<Vaddr>,
-    /// `DT_VERNEED`
-    pub verneed: Option<Vaddr>,
+    /// `DT_VERDEF`: musl's libc has none
+    pub verdef: Option<Vaddr>,
     /// `DT_JMPREL`, `DT_PLTRELSZ`
     pub jmprel: Table,
     /// `DT_PLTREL` says that `jmprel` holds `Elf64_Rela`.
@@ -92,7 +92,7 @@ impl Dynamic {
                 DT_HASH => dynamic.hash = address,
                 DT_GNU_HASH => dynamic.gnu_hash = dynamic.gnu_hash.or(address),
                 DT_VERSYM => dynamic.versym = dynamic.versym.or(address),
-                DT_VERNEED => dynamic.verneed = address,
+                DT_VERDEF => dynamic.verdef = address,
                 DT_JMPREL => dynamic.jmprel.vaddr = Vaddr(value),
                 DT_PLTRELSZ => dynamic.jmprel.size = value,
                 DT_PLTREL => dynamic.jmprel_has_addends = value == DT_RELA,

@@ -96,8 +96,8 @@ pub(super) fn describe(
 ///
 /// # Safety
 /// The segments are mapped at `bias` and stay so. Slices into writable segments are handed out, too: dynamic
-/// sections, and all tables of an object that patchelf has changed, lie there. Whoever writes to such a segment while
-/// the object is in use must spare these tables (see `relocate::Slots`).
+/// sections, and all tables of an object that patchelf has changed, lie there. They must not be written to while they
+/// are being read (see `relocate::Slots`).
 pub(super) unsafe fn view(segments: &Segments, bias: LoadBias) -> View<'static> {
     let readable = segments.loads.iter().filter(|load| load.flags.contains(SegmentFlags::READ));
     let part = |load: &LoadSegment| {

@@ -2,9 +2,10 @@
 
 use alloc::ffi::CString;
 use alloc::vec::Vec;
+use core::ffi::CStr;
 use core::ops::Range;
 
-use crate::elf::{Address, Dynamic, LoadBias, Segments, SymbolTable, Vaddr, View};
+use crate::elf::{Address, Dynamic, LoadBias, LoadSegment, SegmentFlags, Segments, SymbolTable, Vaddr, View};
 use crate::sys::FileIdentity;
 
 /// An object's place in load order; the program is 0.
@@ -108,6 +109,26 @@ impl Object {
     /// Where `vaddr` is in this process.
     pub fn address(&self, vaddr: Vaddr) -> Address {
         self.mapping.bias.apply(vaddr)
+    }
+
+    /// The interpreter that the object names (`PT_INTERP`).
+    pub fn interpreter(&self) -> Option<&'static CStr> {
+        let path = self.segments.interpreter.as_ref()?;
+        let bytes = self.view.bytes(path.start, path.end.0.checked_sub(path.start.0)?)?;
+        CStr::from_bytes_until_nul(bytes).ok()
+    }
+
+    /// Whether `address` lies in one of the object's executable segments.
+    pub fn is_code(&self, address: Address) -> bool {
+        let executable = |load: &&LoadSegment| load.flags.contains(SegmentFlags::EXECUTE);
+        let mut code = self.segments.loads.iter().filter(executable).map(LoadSegment::range);
+        code.any(|range| self.mapping.bias.apply_range(&range).contains(&address))
+    }
+
+    /// Whether a segment of the object holds `address`; a hole between segments is not the object's.
+    pub fn has_segment_at(&self, address: Address) -> bool {
+        let mut segments = self.segments.loads.iter().map(LoadSegment::range);
+        segments.any(|range| self.mapping.bias.apply_range(&range).contains(&address))
     }
 
     /// Whether the object asks for glibc's `libc.so.6`. Such an object may still run on musl, if it wants little.

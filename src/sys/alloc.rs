@@ -24,6 +24,8 @@ struct Arena {
     /// The next free byte; null until the first allocation.
     next: *mut u8,
     end: *mut u8,
+    /// From here to the end no byte has ever been handed out: they are zero.
+    untouched: *mut u8,
 }
 
 // SAFETY: `arena` and `first` are only touched while `locked` is held.
@@ -35,7 +37,7 @@ impl BumpAllocator {
     pub const fn new() -> Self {
         Self {
             locked: AtomicBool::new(false),
-            arena: UnsafeCell::new(Arena { next: null_mut(), end: null_mut() }),
+            arena: UnsafeCell::new(Arena { next: null_mut(), end: null_mut(), untouched: null_mut() }),
             first: UnsafeCell::new([0; FIRST_ARENA]),
         }
     }
@@ -50,6 +52,7 @@ impl BumpAllocator {
         if arena.next.is_null() {
             arena.next = self.first.get().cast();
             arena.end = arena.next.wrapping_add(FIRST_ARENA);
+            arena.untouched = arena.next;
         }
         let result = work(arena);
         self.locked.store(false, Ordering::Release);
@@ -66,6 +69,7 @@ impl Arena {
         let Ok(chunk) = anonymous_memory(wanted as u64) else { return null_mut() };
         self.next = chunk as *mut u8;
         self.end = self.next.wrapping_add(wanted);
+        self.untouched = self.next;
         self.carve(layout).unwrap_or(null_mut())
     }
 
@@ -76,8 +80,13 @@ impl Arena {
             return None;
         }
         let block = self.next.wrapping_add(padding);
-        self.next = block.wrapping_add(layout.size());
+        self.advance(block.wrapping_add(layout.size()));
         Some(block)
+    }
+
+    fn advance(&mut self, next: *mut u8) {
+        self.next = next;
+        self.untouched = self.untouched.max(next);
     }
 
     /// Whether `block` was the last to be handed out.
@@ -92,6 +101,20 @@ unsafe impl GlobalAlloc for BumpAllocator {
         self.with_arena(|arena| arena.take(layout))
     }
 
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        self.with_arena(|arena| {
+            let untouched = arena.untouched;
+            let block = arena.take(layout);
+            let used = (untouched as usize).saturating_sub(block as usize).min(layout.size());
+            // A block from a new chunk is untouched as a whole; only one in the old chunk can begin below the mark.
+            if !block.is_null() && arena.end as usize >= untouched as usize && block < untouched {
+                // SAFETY: within the block.
+                unsafe { block.write_bytes(0, used) };
+            }
+            block
+        })
+    }
+
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         self.with_arena(|arena| {
             if arena.is_last(block, layout.size()) {
@@ -103,7 +126,7 @@ unsafe impl GlobalAlloc for BumpAllocator {
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         self.with_arena(|arena| {
             if arena.is_last(block, layout.size()) && new_size <= arena.end as usize - block as usize {
-                arena.next = block.wrapping_add(new_size);
+                arena.advance(block.wrapping_add(new_size));
                 return block;
             }
             if new_size <= layout.size() {

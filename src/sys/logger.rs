@@ -87,7 +87,14 @@ impl Log for StderrLog {
     fn flush(&self) {}
 }
 
-fn stderr() -> BorrowedFd<'static> {
+/// Standard output.
+pub fn stdout() -> BorrowedFd<'static> {
+    // SAFETY: as for standard error.
+    unsafe { rustix::stdio::stdout() }
+}
+
+/// Standard error.
+pub fn stderr() -> BorrowedFd<'static> {
     // SAFETY: descriptor 2 is used only for writing; if the process was started without it, writing fails.
     unsafe { rustix::stdio::stderr() }
 }

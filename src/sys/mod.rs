@@ -14,4 +14,4 @@ pub use calls::{
     set_thread_pointer, system_call_count, unmap, write_all, write_new_file,
 };
 pub use errno::errno_text;
-pub use logger::{MESSAGE_PREFIX, Text, init_logging, print};
+pub use logger::{MESSAGE_PREFIX, Text, init_logging, print, stderr, stdout};

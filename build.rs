@@ -1,0 +1,30 @@
+//! How the loader binary is linked: a static-pie without a libc that exports a few symbols.
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    let arguments = [
+        "-nostartfiles",
+        "-nostdlib",
+        "-static-pie",
+        "-Wl,-z,relro,-z,now,-z,noexecstack",
+        "-Wl,--hash-style=gnu",
+        "-Wl,--build-id=sha1",
+    ];
+    let exports = [
+        "dlopen",
+        "dlsym",
+        "dlclose",
+        "dlerror",
+        "dladdr",
+        "dlinfo",
+        "dl_iterate_phdr",
+        "__tls_get_addr",
+        "_dl_debug_state",
+    ];
+    for argument in arguments {
+        println!("cargo:rustc-link-arg-bin=ld-morsel={argument}");
+    }
+    for symbol in exports {
+        println!("cargo:rustc-link-arg-bin=ld-morsel=-Wl,--export-dynamic-symbol={symbol}");
+    }
+}

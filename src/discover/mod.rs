@@ -1,0 +1,367 @@
+//! Which objects a program consists of, and in which order: preloaded ones, then dependencies breadth first, each
+//! found by musl's search rules (`load_library`, `load_preload`, `load_deps`).
+//!
+//! Whatever touches the system goes through [`World`], so that the rules run in unit tests.
+
+pub mod search;
+
+use alloc::borrow::Cow;
+use alloc::ffi::CString;
+use alloc::vec::Vec;
+use core::ffi::CStr;
+
+use crate::elf::Address;
+use crate::error::{LoadError, StartError};
+use crate::program::{Object, ObjectId, Origin, Program, SearchPath};
+use crate::sys::{Errno, FileIdentity, Text};
+
+/// What discovery needs of the system.
+pub trait World {
+    /// An open file.
+    type File;
+
+    /// Opens a file for reading.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn open(&mut self, path: &CStr) -> Result<Self::File, Errno>;
+
+    /// Which file that is, and its size in bytes.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn identity(&mut self, file: &Self::File) -> Result<(FileIdentity, u64), Errno>;
+
+    /// Maps the object in `file`.
+    ///
+    /// # Errors
+    /// Why it cannot be loaded.
+    fn load(
+        &mut self,
+        file: Self::File,
+        identity: FileIdentity,
+        size: u64,
+        name: CString,
+    ) -> Result<Object, LoadError>;
+
+    /// Takes an object out of memory that [`World::load`] has just mapped.
+    fn unload(&mut self, object: Object);
+
+    /// All of a file's contents.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn contents(&mut self, file: Self::File) -> Result<Vec<u8>, Errno>;
+
+    /// The path of the program that the kernel runs, if it fits into `buffer`.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn executable<'a>(&mut self, buffer: &'a mut [u8]) -> Result<&'a [u8], Errno>;
+
+    /// Tells the user of `--list` what a name has been resolved to.
+    fn announce(&mut self, name: &CStr, path: &CStr, start: Address);
+}
+
+/// libc and this loader, ready to enter the program when something first asks for libc.
+pub struct Host {
+    /// This loader: it stands just before libc, whose loader functions it replaces.
+    pub loader: Object,
+    /// The C library.
+    pub libc: Object,
+}
+
+/// Discovery under way.
+pub struct Discovery<'a, W> {
+    world: &'a mut W,
+    program: Program,
+    host: Option<Host>,
+    /// libc's path, by which it may be named, and which says where the path file is.
+    libc_path: CString,
+    library_path: Option<&'a CStr>,
+    secure: bool,
+    system_path: Option<Cow<'static, [u8]>>,
+    /// The names of libc that have been announced: musl announces each once.
+    announced: Vec<CString>,
+    errors: Vec<StartError>,
+    /// The last failure, as C has it in `errno`: musl's messages end in it, even if it is an old one.
+    failure: LoadError,
+}
+
+/// What discovery has found.
+pub struct Discovered {
+    /// All objects that take part in symbol lookup, in load order.
+    pub program: Program,
+    /// libc, if nothing asked for it.
+    pub unused_host: Option<Host>,
+    /// What could not be loaded.
+    pub errors: Vec<StartError>,
+}
+
+/// No file was opened: try elsewhere, or give up.
+enum NotFound {
+    GoOn,
+    Stop,
+}
+
+impl<'a, W: World> Discovery<'a, W> {
+    /// Starts with the program itself. `host` is `None` if no libc was found.
+    pub fn new(
+        world: &'a mut W,
+        program: Object,
+        host: Option<Host>,
+        library_path: Option<&'a CStr>,
+        secure: bool,
+    ) -> Self {
+        let libc_path = host.as_ref().map(|host| host.libc.name.clone()).unwrap_or_default();
+        let mut objects = Program::default();
+        objects.add(program);
+        Self {
+            world,
+            program: objects,
+            host,
+            libc_path,
+            library_path,
+            secure,
+            system_path: None,
+            announced: Vec::new(),
+            errors: Vec::new(),
+            failure: LoadError::Unknown,
+        }
+    }
+
+    /// Finds everything.
+    pub fn run(mut self, preload: Option<&CStr>) -> Discovered {
+        let preload = preload.map_or(&b""[..], CStr::to_bytes);
+        for name in preload.split(|&byte| byte == b':' || byte.is_ascii_whitespace() || byte == 0x0b) {
+            if let Ok(name) = CString::new(name)
+                && !name.is_empty()
+                && self.load(&name, None).is_none()
+            {
+                log::warn!("preloaded library {} cannot be loaded: {}", Text::from(&name), self.failure);
+            }
+        }
+        // Preloaded objects count as the program's first dependencies.
+        let preloaded: Vec<ObjectId> = self.program.visible().skip(1).map(|(id, _)| id).collect();
+        self.program[ObjectId::PROGRAM].dependencies = preloaded;
+        let mut next = ObjectId::PROGRAM;
+        while next.index() < self.program.objects().len() {
+            self.load_dependencies(next);
+            next = ObjectId(next.0 + 1);
+        }
+        Discovered { program: self.program, unused_host: self.host, errors: self.errors }
+    }
+
+    /// Loads what one object needs.
+    fn load_dependencies(&mut self, id: ObjectId) {
+        if matches!(self.program[id].origin, Origin::Libc | Origin::Loader) {
+            return;
+        }
+        for index in 0..self.program[id].dynamic.needed.len() {
+            let object = &self.program[id];
+            let offset = object.dynamic.needed[index];
+            let Some(name) = object.symbols.string(offset) else {
+                self.errors.push(StartError::NamelessLibrary { needed_by: object.name.clone() });
+                continue;
+            };
+            match self.load(name, Some(id)) {
+                Some(dependency) => self.program[id].dependencies.push(dependency),
+                None => self.errors.push(StartError::Library {
+                    name: name.into(),
+                    cause: self.failure,
+                    needed_by: self.program[id].name.clone(),
+                }),
+            }
+        }
+    }
+
+    /// Finds and loads one library (`load_library`). On failure, `self.failure` says why.
+    fn load(&mut self, name: &CStr, needed_by: Option<ObjectId>) -> Option<ObjectId> {
+        if name.is_empty() {
+            self.failure = Errno::INVAL.into();
+            return None;
+        }
+        if search::is_libc(name.to_bytes()) {
+            return self.load_libc(name, true);
+        }
+        if name == self.libc_path.as_c_str() {
+            return self.load_libc(name, false);
+        }
+        let searched = !name.to_bytes().contains(&b'/');
+        let (file, path) = if searched {
+            let known = |(_, object): &(ObjectId, &Object)| object.short_name.as_deref() == Some(name);
+            if let Some((id, _)) = self.program.iter().skip(1).find(known) {
+                return Some(id);
+            }
+            self.search(name, needed_by)?
+        } else {
+            log::debug!("{}: opening it as it is", Text::from(name));
+            (self.remember(|world| world.open(name))?, CString::from(name))
+        };
+        let (identity, size) = self.remember(|world| world.identity(&file))?;
+        let same = |(_, object): &(ObjectId, &Object)| object.identity == Some(identity);
+        let known = self.program.iter().skip(1).find(same).map(|(id, _)| id);
+        if let Some(id) = known {
+            let object = &mut self.program[id];
+            if searched && object.short_name.is_none() {
+                object.short_name = CString::new(search::file_name(&object.name)).ok();
+            }
+            return Some(id);
+        }
+        let mut object = match self.world.load(file, identity, size, path) {
+            Ok(object) => object,
+            Err(error) => {
+                self.failure = error;
+                return None;
+            }
+        };
+        if crate::bind::is_a_libc(&object) {
+            log::debug!("{} is a C library: using {}", Text::from(name), Text::from(&self.libc_path));
+            self.world.unload(object);
+            return self.load_libc(c"libc.so", true);
+        }
+        object.needed_by = needed_by;
+        if searched {
+            object.short_name = CString::new(search::file_name(&object.name)).ok();
+        }
+        self.world.announce(name, &object.name, object.mapping.pages.start);
+        Some(self.program.add(object))
+    }
+
+    /// libc enters the program at the moment when it is first named: its position matters for symbol lookup.
+    fn load_libc(&mut self, name: &CStr, announce: bool) -> Option<ObjectId> {
+        if let Some(host) = self.host.take() {
+            self.program.add(host.loader);
+            self.program.add(host.libc);
+        }
+        let Some(libc) = self.program.libc() else {
+            self.failure = Errno::NOENT.into();
+            return None;
+        };
+        let stem = name.to_bytes().split(|&byte| byte == b'.').next().unwrap_or_default();
+        if announce && !self.announced.iter().any(|known| known.to_bytes() == stem) {
+            self.announced.extend(CString::new(stem).ok());
+            self.world.announce(name, &self.libc_path, self.program[libc].mapping.pages.start);
+        }
+        Some(libc)
+    }
+
+    /// Looks through all directories: the library path, the run-time paths of who needs it and of who needs that, the
+    /// system path.
+    fn search(&mut self, name: &CStr, needed_by: Option<ObjectId>) -> Option<(W::File, CString)> {
+        if name.to_bytes().len() > search::LONGEST_NAME {
+            return None;
+        }
+        let mut outcome = Err(NotFound::GoOn);
+        if let Some(list) = self.library_path {
+            outcome = self.try_list(list.to_bytes(), name);
+        }
+        let mut needer = needed_by;
+        while let (Err(NotFound::GoOn), Some(id)) = (&outcome, needer) {
+            outcome = self.read_search_path(id);
+            if let SearchPath::List(list) = &self.program[id].search_path {
+                let list = list.clone();
+                outcome = self.try_list(&list, name);
+            }
+            needer = self.program[id].needed_by;
+        }
+        if let Err(NotFound::GoOn) = outcome {
+            let list = self.system_path();
+            outcome = self.try_list(&list, name);
+        }
+        outcome.ok()
+    }
+
+    /// Tries the directories of one list.
+    fn try_list(&mut self, list: &[u8], name: &CStr) -> Result<(W::File, CString), NotFound> {
+        for path in search::candidates(list, name) {
+            match self.world.open(&path) {
+                Ok(file) => {
+                    log::debug!("{}: found {}", Text::from(name), Text::from(&path));
+                    return Ok((file, path));
+                }
+                Err(errno) => {
+                    log::debug!("{}: tried {}", Text::from(name), Text::from(&path));
+                    self.failure = errno.into();
+                    if !matches!(errno, Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::NAMETOOLONG) {
+                        return Err(NotFound::Stop);
+                    }
+                }
+            }
+        }
+        Err(NotFound::GoOn)
+    }
+
+    /// Makes an object's run-time search path usable when it is first needed (`fixup_rpath`).
+    fn read_search_path(&mut self, id: ObjectId) -> Result<(W::File, CString), NotFound> {
+        let object = &self.program[id];
+        if !matches!(object.search_path, SearchPath::Unread) {
+            return Err(NotFound::GoOn);
+        }
+        let raw = object.dynamic.search_path.and_then(|offset| object.symbols.string(offset));
+        let raw = raw.map(CStr::to_bytes);
+        let path = match raw.map(|raw| (raw, search::mentions_origin(raw))) {
+            None | Some((_, None)) => SearchPath::None,
+            Some((raw, Some(false))) => SearchPath::List(raw.to_vec()),
+            Some((raw, Some(true))) => match self.origin(id) {
+                Ok(Some(origin)) => SearchPath::List(search::expand_origin(raw, &origin)),
+                Ok(None) => SearchPath::None,
+                Err(errno) => {
+                    self.failure = errno.into();
+                    return Err(NotFound::Stop);
+                }
+            },
+        };
+        self.program[id].search_path = path;
+        Err(NotFound::GoOn)
+    }
+
+    /// The directory that `$ORIGIN` stands for, if it may be used.
+    fn origin(&mut self, id: ObjectId) -> Result<Option<Vec<u8>>, Errno> {
+        let object = &self.program[id];
+        let origin = if object.origin == Origin::Kernel {
+            // Whoever starts a privileged program controls its path.
+            if self.secure {
+                return Ok(None);
+            }
+            let mut buffer = [0; search::CANDIDATE_BUFFER];
+            match self.world.executable(&mut buffer) {
+                Ok(path) if path.len() >= search::CANDIDATE_BUFFER => return Ok(None),
+                Ok(path) => search::directory_of(path).to_vec(),
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => return Ok(None),
+                Err(errno) => return Err(errno),
+            }
+        } else {
+            search::directory_of(object.name.to_bytes()).to_vec()
+        };
+        let absolute = origin.first().is_none_or(|&byte| byte == b'/');
+        Ok(Some(origin).filter(|_| absolute || !self.secure))
+    }
+
+    /// The system path, read once.
+    fn system_path(&mut self) -> Cow<'static, [u8]> {
+        if let Some(path) = &self.system_path {
+            return path.clone();
+        }
+        let opened = match search::system_path_file(self.libc_path.to_bytes()) {
+            Some(file) => self.world.open(&file),
+            None => Err(Errno::NOENT),
+        };
+        let path = match opened.and_then(|file| self.world.contents(file)) {
+            Ok(contents) => {
+                let end = contents.iter().position(|&byte| byte == 0).unwrap_or(contents.len());
+                Cow::Owned(contents[..end].to_vec())
+            }
+            Err(errno) => {
+                self.failure = errno.into();
+                Cow::Borrowed(if errno == Errno::NOENT { search::DEFAULT_SYSTEM_PATH } else { b"" })
+            }
+        };
+        self.system_path.insert(path).clone()
+    }
+
+    /// Does something that can fail, and remembers the failure.
+    fn remember<T>(&mut self, work: impl FnOnce(&mut W) -> Result<T, Errno>) -> Option<T> {
+        work(self.world).inspect_err(|&errno| self.failure = errno.into()).ok()
+    }
+}

@@ -1,0 +1,44 @@
+//! The symbols of the loader's own symbol table: the ELF entry, what programs are bound to instead of libc's loader
+//! functions, and what debuggers look for.
+//!
+//! They are assembly, as the same names in Rust would replace libc's in everything that links the library crate.
+
+use core::arch::global_asm;
+
+use ld_morsel::runtime;
+use ld_morsel::start::x86_64::entry;
+use ld_morsel::tls::x86_64::tls_get_addr;
+
+global_asm!(".globl _start", "_start: jmp {}", sym entry);
+
+/// Exports a function under its C name.
+macro_rules! export {
+    ($($name:literal => $function:path,)*) => {
+        $(global_asm!(
+            concat!(".globl ", $name),
+            concat!(".type ", $name, ",@function"),
+            concat!($name, ": jmp {}"),
+            concat!(".size ", $name, ", . - ", $name),
+            sym $function,
+        );)*
+    };
+}
+
+export! {
+    "dlopen" => runtime::dlopen,
+    "dlsym" => runtime::dlsym,
+    "dlclose" => runtime::dlclose,
+    "dlerror" => runtime::dlerror,
+    "dladdr" => runtime::dladdr,
+    "dlinfo" => runtime::dlinfo,
+    "dl_iterate_phdr" => runtime::dl_iterate_phdr,
+    "__tls_get_addr" => tls_get_addr,
+}
+
+// Debuggers stop at `_dl_debug_state`: it is called whenever the list of objects has changed.
+global_asm!(
+    ".globl _dl_debug_state",
+    ".type _dl_debug_state,@function",
+    "_dl_debug_state: ret",
+    ".size _dl_debug_state, . - _dl_debug_state",
+);

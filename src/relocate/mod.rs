@@ -1,0 +1,219 @@
+//! Writing values: every relocation of every object but libc (which relocates itself when it is booted), in musl's
+//! order (`reloc_all`, `do_relocs`).
+
+mod slots;
+mod x86_64;
+
+use alloc::vec::Vec;
+
+use crate::bind::{Accept, Definition, Scope};
+use crate::elf::{Address, ElfError, Relocation, RelocationTable, RelrSlots, SymbolName};
+use crate::error::{RelocationProblem, StartError};
+use crate::map::protect;
+use crate::program::{Object, ObjectId, Origin, Program};
+use crate::sys::Text;
+
+pub use slots::Slots;
+
+/// A value that only a function of the program can tell (`STT_GNU_IFUNC`, `R_X86_64_IRELATIVE`). Such functions run when
+/// everything is relocated and libc is up.
+#[derive(Clone, Copy, Debug)]
+pub struct Deferred {
+    /// Whose slot it is.
+    pub object: ObjectId,
+    /// Where the value goes.
+    pub slot: Address,
+    /// The function to ask.
+    pub resolver: Address,
+    /// Added to the answer.
+    pub addend: u64,
+}
+
+/// A copy relocation whose source is in libc, which has not relocated itself yet: libc makes the copy when it is
+/// booted.
+#[derive(Clone, Copy, Debug)]
+pub struct LibcCopy {
+    /// The symbol's name.
+    pub name: SymbolName<'static>,
+    /// Where the copy goes.
+    pub slot: Address,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// What there was to do.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    /// Relative relocations, `DT_RELR` included.
+    pub relative: u64,
+    /// Relocations against symbols.
+    pub symbolic: u64,
+    /// Thread-local ones of all kinds.
+    pub thread_local: u64,
+    /// Copy relocations.
+    pub copy: u64,
+    /// Indirect functions.
+    pub indirect: u64,
+    /// Symbol lookups.
+    pub lookups: u64,
+}
+
+/// The outcome of relocation.
+#[derive(Debug, Default)]
+pub struct Relocated {
+    /// To be asked later.
+    pub deferred: Vec<Deferred>,
+    /// To be copied by libc.
+    pub libc_copies: Vec<LibcCopy>,
+    /// Everything that went wrong.
+    pub errors: Vec<StartError>,
+    /// For the statistics.
+    pub counts: Counts,
+}
+
+/// Relocates all objects: libraries in load order, the program last, since its copy relocations take what the
+/// libraries' relocations have made.
+///
+/// # Safety
+/// The objects are mapped as the model says, their thread-local storage is laid out, and none of their code has run.
+pub unsafe fn relocate(program: &Program, scope: &Scope) -> Relocated {
+    let mut done = Relocated::default();
+    for id in program.ids().skip(1).chain([ObjectId::PROGRAM]) {
+        let object = &program[id];
+        if matches!(object.origin, Origin::Kernel | Origin::File) {
+            let mut pass = Pass { program, scope, id, object, slots: Slots::of(object), done: &mut done };
+            // SAFETY: passed on to the caller.
+            unsafe { pass.run() };
+        }
+    }
+    done
+}
+
+/// One object being relocated.
+struct Pass<'a> {
+    program: &'a Program,
+    scope: &'a Scope,
+    id: ObjectId,
+    object: &'a Object,
+    slots: Slots,
+    done: &'a mut Relocated,
+}
+
+/// The symbol of a relocation.
+enum Target {
+    /// None is named.
+    Absent,
+    /// A weak reference that nobody satisfies: zero.
+    Null,
+    /// Found.
+    Found(Definition),
+}
+
+impl Pass<'_> {
+    /// # Safety
+    /// As for [`relocate`].
+    unsafe fn run(&mut self) {
+        log::debug!("relocating {}", Text::from(&self.object.name));
+        let text = self.object.dynamic.text_relocations;
+        if text {
+            // SAFETY: nothing of the object runs before `close_text` below.
+            if let Err(errno) = unsafe { protect::open_text(self.object) } {
+                return self.report(RelocationProblem::TextRelocations(errno));
+            }
+        }
+        // SAFETY: passed on to the caller.
+        if let Err(error) = unsafe { self.tables() } {
+            self.report(RelocationProblem::BadTable(error));
+        }
+        if text {
+            // SAFETY: the text relocations are done.
+            if let Err(errno) = unsafe { protect::close_text(self.object) } {
+                self.report(RelocationProblem::TextRelocations(errno));
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`relocate`].
+    unsafe fn tables(&mut self) -> Result<(), ElfError> {
+        let (view, dynamic) = (&self.object.view, &self.object.dynamic);
+        let tables = [
+            (dynamic.jmprel, dynamic.jmprel_has_addends, "DT_JMPREL"),
+            (dynamic.rel, false, "DT_REL"),
+            (dynamic.rela, true, "DT_RELA"),
+        ];
+        for (table, has_addends, what) in tables {
+            let entries = RelocationTable::parse(view, table, has_addends, what)?;
+            entries.for_each(|relocation| {
+                // SAFETY: passed on to the caller.
+                if let Err(problem) = unsafe { self.apply(relocation) } {
+                    self.report(problem);
+                }
+            });
+        }
+        let relr: &[u64] = view.table(dynamic.relr.vaddr, dynamic.relr.size, "DT_RELR")?;
+        for slot in RelrSlots::new(relr) {
+            self.done.counts.relative += 1;
+            // SAFETY: `Slots` only yields what may be written; nobody holds references there (see `Slots`).
+            let added = unsafe { self.slots.add(slot, self.object.mapping.bias.0) };
+            if added.is_none() {
+                return Err(ElfError::BadTable("DT_RELR names a slot that is not writable data"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds the definition that a relocation's symbol refers to.
+    fn target(
+        &mut self,
+        relocation: &Relocation,
+        accept: Accept,
+        start: usize,
+    ) -> Result<Target, RelocationProblem> {
+        if relocation.symbol == 0 {
+            return Ok(Target::Absent);
+        }
+        let bad = || RelocationProblem::BadSymbol(relocation.symbol);
+        let table = &self.object.symbols;
+        let symbol = table.get(relocation.symbol).ok_or_else(bad)?;
+        if symbol.is_local() {
+            let bias = self.object.mapping.bias;
+            return Ok(Target::Found(Definition { object: self.id, symbol, bias }));
+        }
+        let name = table.name_of(&symbol).ok_or_else(bad)?;
+        self.done.counts.lookups += 1;
+        match self.scope.find(&name, accept, start) {
+            Some(definition) => {
+                log::trace!(
+                    "{}: {} -> {}",
+                    Text::from(&self.object.name),
+                    Text(name.bytes()),
+                    Text::from(&self.program[definition.object].name)
+                );
+                Ok(Target::Found(definition))
+            }
+            None if symbol.is_weak() && !symbol.is_defined() => Ok(Target::Null),
+            None if self.object.wants_glibc() => Err(RelocationProblem::Glibc),
+            None => Err(RelocationProblem::SymbolNotFound(name.bytes().to_vec())),
+        }
+    }
+
+    fn report(&mut self, problem: RelocationProblem) {
+        self.done.errors.push(StartError::Relocation { object: self.object.name.clone(), problem });
+    }
+}
+
+/// Runs the functions that were put off, and writes what they say.
+///
+/// # Safety
+/// Everything else is relocated, libc is up, and what is read-only after relocation is still writable.
+pub unsafe fn resolve_deferred(deferred: &[Deferred]) {
+    for entry in deferred {
+        // SAFETY: relocation checked that the resolver lies in an executable segment and the slot in a writable one; the
+        // program vouches for its own resolver.
+        unsafe {
+            let resolver: extern "C" fn() -> u64 = core::mem::transmute(entry.resolver.0);
+            (entry.slot.0 as *mut u64).write_unaligned(resolver().wrapping_add(entry.addend));
+        }
+    }
+}

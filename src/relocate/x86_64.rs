@@ -1,0 +1,191 @@
+//! The relocation types of x86-64 (psABI, "Relocation Types"): those that musl handles, and `R_X86_64_IRELATIVE`.
+
+use goblin::elf64::reloc::{
+    R_X86_64_64, R_X86_64_COPY, R_X86_64_DTPMOD64, R_X86_64_DTPOFF64, R_X86_64_GLOB_DAT, R_X86_64_IRELATIVE,
+    R_X86_64_JUMP_SLOT, R_X86_64_NONE, R_X86_64_PC32, R_X86_64_RELATIVE, R_X86_64_TLSDESC, R_X86_64_TPOFF64,
+};
+
+use crate::bind::{Accept, Definition};
+use crate::elf::{Address, Relocation, Vaddr};
+use crate::error::RelocationProblem;
+use crate::program::{Origin, TlsPlacement};
+use crate::tls::{self, x86_64::tlsdesc_static};
+
+use super::{Deferred, LibcCopy, Pass, Target};
+
+impl Pass<'_> {
+    /// Carries out one relocation.
+    ///
+    /// # Errors
+    /// What is wrong with it; nothing is written then.
+    ///
+    /// # Safety
+    /// As for [`super::relocate`].
+    #[inline]
+    pub(super) unsafe fn apply(&mut self, relocation: Relocation) -> Result<(), RelocationProblem> {
+        let corrupt = RelocationProblem::SlotOutOfBounds { kind: relocation.kind, slot: relocation.slot.0 };
+        if relocation.kind == R_X86_64_RELATIVE && relocation.symbol == 0 {
+            self.done.counts.relative += 1;
+            let bias = self.object.mapping.bias.0;
+            // SAFETY: `Slots` checks the slot, the caller vouches for the rest.
+            let written = unsafe {
+                match relocation.addend {
+                    Some(addend) => self.slots.write(relocation.slot, bias.wrapping_add(addend)),
+                    None => self.slots.add(relocation.slot, bias),
+                }
+            };
+            return written.ok_or(corrupt);
+        }
+        // SAFETY: passed on to the caller.
+        unsafe { self.apply_symbolic(relocation, corrupt) }
+    }
+
+    /// # Safety
+    /// As for [`super::relocate`].
+    unsafe fn apply_symbolic(
+        &mut self,
+        relocation: Relocation,
+        corrupt: RelocationProblem,
+    ) -> Result<(), RelocationProblem> {
+        let slot = relocation.slot;
+        let counts = &mut self.done.counts;
+        match relocation.kind {
+            R_X86_64_NONE => return Ok(()),
+            R_X86_64_COPY => {
+                counts.copy += 1;
+                // SAFETY: passed on to the caller.
+                return unsafe { self.copy(&relocation, corrupt) };
+            }
+            R_X86_64_DTPMOD64 | R_X86_64_DTPOFF64 | R_X86_64_TPOFF64 | R_X86_64_TLSDESC => {
+                counts.thread_local += 1;
+            }
+            R_X86_64_IRELATIVE => counts.indirect += 1,
+            R_X86_64_64 | R_X86_64_PC32 | R_X86_64_GLOB_DAT | R_X86_64_JUMP_SLOT | R_X86_64_RELATIVE => {
+                counts.symbolic += 1;
+            }
+            kind => return Err(RelocationProblem::UnsupportedType(kind)),
+        }
+        let accept = match relocation.kind {
+            R_X86_64_JUMP_SLOT => Accept::DefinitionOnly,
+            _ => Accept::AnyWithValue,
+        };
+        let target = self.target(&relocation, accept, 0)?;
+        // SAFETY: the reads and writes below are checked by `Slots`, the caller vouches for the rest.
+        let written = unsafe {
+            let addend = match (relocation.addend, relocation.kind) {
+                (Some(addend), _) => addend,
+                (None, R_X86_64_GLOB_DAT | R_X86_64_JUMP_SLOT) => 0,
+                (None, R_X86_64_TLSDESC) => self.slots.read(Vaddr(slot.0.wrapping_add(8))).unwrap_or(0),
+                (None, _) => self.slots.read(slot).unwrap_or(0),
+            };
+            match relocation.kind {
+                R_X86_64_64 | R_X86_64_GLOB_DAT | R_X86_64_JUMP_SLOT => match &target {
+                    Target::Found(definition) if definition.symbol.is_ifunc() => {
+                        let resolver = definition.address();
+                        return self.defer(&relocation, resolver, addend, corrupt);
+                    }
+                    _ => self.slots.write(slot, address(&target).wrapping_add(addend)),
+                },
+                R_X86_64_PC32 => {
+                    let place = self.object.address(slot).0;
+                    let distance = address(&target).wrapping_add(addend).wrapping_sub(place);
+                    self.slots.write(slot, distance as u32)
+                }
+                R_X86_64_RELATIVE => {
+                    let value = self.object.mapping.bias.0.wrapping_add(addend);
+                    self.slots.write(slot, value)
+                }
+                R_X86_64_IRELATIVE => {
+                    let resolver = self.object.address(Vaddr(addend));
+                    return self.defer(&relocation, resolver, 0, corrupt);
+                }
+                R_X86_64_DTPMOD64 => {
+                    let (tls, _) = self.thread_local(&target);
+                    self.slots.write(slot, tls.module)
+                }
+                R_X86_64_DTPOFF64 => {
+                    let (_, value) = self.thread_local(&target);
+                    self.slots.write(slot, value.wrapping_add(addend))
+                }
+                R_X86_64_TPOFF64 => {
+                    let (tls, value) = self.thread_local(&target);
+                    self.slots.write(slot, value.wrapping_sub(tls.offset).wrapping_add(addend))
+                }
+                R_X86_64_TLSDESC => {
+                    let (tls, value) = self.thread_local(&target);
+                    let argument = value.wrapping_sub(tls.offset).wrapping_add(addend);
+                    self.slots.write(slot, [tlsdesc_static as *const () as u64, argument])
+                }
+                kind => return Err(RelocationProblem::UnsupportedType(kind)),
+            }
+        };
+        written.ok_or(corrupt)
+    }
+
+    /// Module and offset within its block of what a thread-local relocation refers to.
+    fn thread_local(&self, target: &Target) -> (TlsPlacement, u64) {
+        match target {
+            Target::Absent => (tls::placement(self.program, self.id), 0),
+            Target::Null => (TlsPlacement::default(), 0),
+            Target::Found(definition) => {
+                (tls::placement(self.program, definition.object), definition.symbol.value)
+            }
+        }
+    }
+
+    /// Puts off a value that a function of the program has to tell.
+    fn defer(
+        &mut self,
+        relocation: &Relocation,
+        resolver: Address,
+        addend: u64,
+        corrupt: RelocationProblem,
+    ) -> Result<(), RelocationProblem> {
+        let slot = self.slots.address(relocation.slot, size_of::<u64>() as u64);
+        let executable = self.program.objects().iter().any(|object| object.is_code(resolver));
+        let Some(slot) = slot.filter(|_| executable) else { return Err(corrupt) };
+        self.done.deferred.push(Deferred { object: self.id, slot, resolver, addend });
+        Ok(())
+    }
+
+    /// A copy relocation: the program has room for a library's variable and needs its initial value. The search begins
+    /// behind the program.
+    ///
+    /// # Safety
+    /// As for [`super::relocate`].
+    unsafe fn copy(
+        &mut self,
+        relocation: &Relocation,
+        corrupt: RelocationProblem,
+    ) -> Result<(), RelocationProblem> {
+        let Target::Found(definition) = self.target(relocation, Accept::AnyWithValue, 1)? else {
+            return Ok(());
+        };
+        let bad = || RelocationProblem::BadSymbol(relocation.symbol);
+        let symbol = self.object.symbols.get(relocation.symbol).ok_or_else(bad)?;
+        let name = self.object.symbols.name_of(&symbol).ok_or_else(bad)?;
+        let definer = &self.program[definition.object];
+        if definer.origin == Origin::Libc {
+            let slot = self.slots.address(relocation.slot, symbol.size).ok_or(corrupt)?;
+            self.done.libc_copies.push(LibcCopy { name, slot, size: symbol.size });
+            return Ok(());
+        }
+        let source = self.source(&definition, symbol.size);
+        let source = source.ok_or_else(|| RelocationProblem::CopyOutOfBounds(name.bytes().to_vec()))?;
+        // SAFETY: `Slots` checks the slot, the caller vouches for the rest.
+        unsafe { self.slots.copy(relocation.slot, source) }.ok_or(corrupt)
+    }
+
+    /// The initial value of a library's variable.
+    fn source(&self, definition: &Definition, size: u64) -> Option<&'static [u8]> {
+        self.program[definition.object].view.bytes(definition.symbol.vaddr(), size)
+    }
+}
+
+/// The address that a relocation refers to; zero for a weak reference to nothing.
+fn address(target: &Target) -> u64 {
+    match target {
+        Target::Absent | Target::Null => 0,
+        Target::Found(definition) => definition.address().0,
+    }
+}

@@ -1,0 +1,175 @@
+//! The end of the way: libc is booted, what had to wait for it is done, and the program takes over.
+
+use alloc::alloc::{Layout, alloc_zeroed, handle_alloc_error};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::ffi::CStr;
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+use linux_raw_sys::auxvec::AT_RANDOM;
+
+use crate::bind::Scope;
+use crate::error::{RelocationProblem, StartError};
+use crate::host::{self, Boot, Synthetic};
+use crate::map::protect;
+use crate::program::{InitOrder, Object, ObjectId, Origin, Program, initialization_order};
+use crate::relocate::{Counts, Deferred, LibcCopy, resolve_deferred};
+use crate::runtime::{self, DebugState, Process};
+use crate::statistics::{self, Phases};
+use crate::sys;
+use crate::tls::{self, StaticTls, x86_64 as tls_code};
+
+use super::InitialStack;
+
+/// Bytes for a thread control block where there is no libc to say how large it is.
+const BARE_CONTROL_BLOCK: usize = 4096;
+
+/// What remains to be done when everything is relocated.
+pub struct Handover {
+    /// Functions that tell values.
+    pub deferred: Vec<Deferred>,
+    /// Copies that libc makes.
+    pub libc_copies: Vec<LibcCopy>,
+    /// For the statistics.
+    pub counts: Counts,
+    /// A new name for the program.
+    pub argv0: Option<&'static CStr>,
+    /// Where the statistics go.
+    pub statistics: Option<&'static CStr>,
+    /// For the statistics.
+    pub phases: Phases,
+}
+
+static HANDOVER: AtomicPtr<Handover> = AtomicPtr::new(core::ptr::null_mut());
+
+impl Handover {
+    /// Boots libc if there is one, and starts the program.
+    ///
+    /// # Safety
+    /// The program is mapped and relocated, and nothing of it has run.
+    pub unsafe fn hand_over(
+        self,
+        program: Program,
+        scope: Scope,
+        tls: &'static StaticTls,
+        debug: &'static DebugState,
+        stack: InitialStack,
+    ) -> ! {
+        let image = merged_image(tls, 0);
+        let initialised = tls::merge_images(&program, tls, image);
+        tls_code::publish(tls);
+        let boot = program.libc().map(|libc| {
+            let interposed = host::exports(&program, libc, &scope);
+            let stack_sizes = program.objects().iter().map(|object| object.segments.stack_size);
+            let synthetic = Synthetic::new(
+                &interposed,
+                &self.libc_copies,
+                stack_sizes.max().unwrap_or(0),
+                host::MergedTls { layout: tls, image, initialised },
+                runtime::initialize,
+                runtime::finalize,
+            );
+            let libc = &program[libc];
+            let (libc_base, libc_entry) = (libc.mapping.pages.start, libc.entry);
+            Boot { libc_base, libc_entry, synthetic, stack, then: finish }
+        });
+        let init_order = constructors(&program);
+        let entry = program[ObjectId::PROGRAM].entry;
+        let progress = runtime::Progress::default();
+        Process { program, scope, init_order, tls, debug, entry, stack, progress }.publish();
+        HANDOVER.store(Box::into_raw(Box::new(self)), Ordering::Release);
+        // SAFETY: all that later code needs is published; our stack frames are not needed any more.
+        unsafe {
+            match boot {
+                Some(boot) => host::boot(boot),
+                None => {
+                    set_up_bare_thread(tls, image, &stack);
+                    finish()
+                }
+            }
+        }
+    }
+}
+
+/// What had to wait for libc.
+fn finish() -> ! {
+    // SAFETY: `hand_over` has stored a box, and this runs once.
+    let mut handover = unsafe { Box::from_raw(HANDOVER.swap(core::ptr::null_mut(), Ordering::Acquire)) };
+    let process = Process::get();
+    handover.phases.end("libc");
+    // SAFETY: libc is up, everything else is relocated, and nothing is sealed yet.
+    unsafe { resolve_deferred(&handover.deferred) };
+    handover.counts.indirect = handover.deferred.len() as u64;
+    for object in process.program.objects() {
+        if matches!(object.origin, Origin::Kernel | Origin::File) {
+            // SAFETY: the object is completely relocated.
+            if let Err(errno) = unsafe { protect::seal_relro(object) } {
+                let problem = RelocationProblem::Relro(errno);
+                super::fail(&[StartError::Relocation { object: object.name.clone(), problem }]);
+            }
+        }
+    }
+    process.debug.notify();
+    if let Some(name) = handover.argv0 {
+        // SAFETY: a program that is named on our command line has a name.
+        unsafe { process.stack.set_program_name(name) };
+    }
+    if let Some(target) = handover.statistics {
+        handover.phases.end("seal");
+        statistics::write(target, &process.program, &handover.counts, &handover.phases);
+    }
+    log::info!("entering the program");
+    // SAFETY: the program is complete, and its stack is the initial one.
+    unsafe { host::enter(process.entry, process.stack.pointer()) }
+}
+
+/// Objects with constructors or destructors to run, in order.
+fn constructors(program: &Program) -> InitOrder {
+    let dependencies: Vec<&[ObjectId]> =
+        program.objects().iter().map(|object| object.dependencies.as_slice()).collect();
+    let has_code = |object: &Object| {
+        let dynamic = &object.dynamic;
+        let tables = dynamic.init_array.size + dynamic.fini_array.size;
+        let ours = matches!(object.origin, Origin::Kernel | Origin::File);
+        ours && (dynamic.init.is_some() || dynamic.fini.is_some() || tables > 0)
+    };
+    let mut order = initialization_order(ObjectId::PROGRAM, &dependencies);
+    order.retain(|&id| has_code(&program[id]));
+    order
+}
+
+/// Zeroed memory for the merged image of thread-local storage, aligned, with room for `extra` bytes behind it.
+fn merged_image(tls: &StaticTls, extra: usize) -> &'static mut [u8] {
+    let size = tls.size as usize + extra;
+    let layout = Layout::from_size_align(size, tls.align as usize);
+    let layout = layout.unwrap_or_else(|_| handle_alloc_error(Layout::new::<u8>()));
+    // SAFETY: the layout is not empty (there is always the loader's slot), the memory is zeroed and never freed.
+    unsafe {
+        let memory = alloc_zeroed(layout);
+        if memory.is_null() {
+            handle_alloc_error(layout);
+        }
+        core::slice::from_raw_parts_mut(memory, size)
+    }
+}
+
+/// Without any libc, the one thread still gets a thread pointer, as musl would give it: a control block that begins with
+/// its own address and has the stack protector's secret at 0x28.
+///
+/// # Safety
+/// Nothing uses the thread pointer yet.
+unsafe fn set_up_bare_thread(tls: &StaticTls, image: &[u8], stack: &InitialStack) {
+    let block = merged_image(tls, BARE_CONTROL_BLOCK);
+    block[..image.len()].copy_from_slice(image);
+    let thread_pointer = block.as_mut_ptr() as u64 + tls.size;
+    let secret = match stack.auxiliary_value(AT_RANDOM) {
+        // SAFETY: AT_RANDOM points to sixteen random bytes.
+        Some(random) if random != 0 => unsafe { (random as *const u64).read_unaligned() & !0xff },
+        _ => 0,
+    };
+    let control = &mut block[tls.size as usize..];
+    control[..8].copy_from_slice(&thread_pointer.to_ne_bytes());
+    control[0x28..0x30].copy_from_slice(&secret.to_ne_bytes());
+    // SAFETY: the block is never freed; the caller vouches for the rest.
+    unsafe { sys::set_thread_pointer(thread_pointer) };
+}

@@ -1,0 +1,148 @@
+//! What is to be run: the program for which the kernel started us as the interpreter, or the one that our command line
+//! names.
+
+use alloc::ffi::CString;
+use alloc::vec::Vec;
+use core::ffi::CStr;
+
+use linux_raw_sys::auxvec::{AT_ENTRY, AT_EXECFN, AT_PHDR, AT_PHNUM};
+
+use crate::config::{CommandLine, Config};
+use crate::discover::World;
+use crate::elf::Address;
+use crate::error::{LoadError, StartError};
+use crate::host::locate;
+use crate::map::adopt;
+use crate::program::Object;
+use crate::sys::{self, Errno, Text};
+
+use super::stack::InitialStack;
+use super::world::System;
+
+/// The ELF header's `e_phoff` in everything that link editors make: program headers follow the header.
+const OWN_PROGRAM_HEADERS: u64 = crate::elf::FileHeader::SIZE as u64;
+
+/// musl's exit code for a command line that names no loadable program.
+const EXIT_USAGE: i32 = 1;
+
+/// What is to be run, and how.
+pub struct Invocation {
+    /// The program, mapped.
+    pub program: Object,
+    /// The stack as the program is to see it.
+    pub stack: InitialStack,
+    /// The environment's wishes, overridden by those of the command line.
+    pub config: Config<'static>,
+    /// The interpreter that the program names, if that is not us.
+    pub interpreter: Option<&'static CStr>,
+    /// The name that we were called by.
+    pub loader_name: &'static CStr,
+    /// What the program is to take for its own name.
+    pub argv0: Option<&'static CStr>,
+}
+
+impl Invocation {
+    /// Finds out.
+    ///
+    /// # Safety
+    /// `stack` is the initial stack, and `base` our own address.
+    pub unsafe fn read(
+        stack: &InitialStack,
+        base: Address,
+        config: Config<'static>,
+        system: &mut System,
+    ) -> Self {
+        let headers = stack.auxiliary_value(AT_PHDR).unwrap_or_default();
+        if headers == base.0 + OWN_PROGRAM_HEADERS {
+            // SAFETY: passed on to the caller.
+            unsafe { Self::from_command_line(stack, config, system) }
+        } else {
+            // SAFETY: passed on to the caller; the kernel has mapped another program.
+            unsafe { Self::from_kernel(stack, Address(headers), config) }
+        }
+    }
+
+    /// # Safety
+    /// `headers` is `AT_PHDR`.
+    unsafe fn from_kernel(stack: &InitialStack, headers: Address, config: Config<'static>) -> Self {
+        let argv0 = stack.arguments().next().unwrap_or_default();
+        // SAFETY: the kernel's AT_EXECFN is a string.
+        let path = stack
+            .auxiliary_value(AT_EXECFN)
+            .filter(|&path| path != 0)
+            .map(|path| unsafe { CStr::from_ptr(path as *const _) })
+            .filter(|path| !path.to_bytes().starts_with(b"/proc/"));
+        let name = path.unwrap_or(argv0);
+        let count = stack.auxiliary_value(AT_PHNUM).and_then(|count| u16::try_from(count).ok());
+        let entry = Address(stack.auxiliary_value(AT_ENTRY).unwrap_or_default());
+        // SAFETY: these are the kernel's words about the program that it has mapped.
+        let program = unsafe { adopt::program(name, headers, count.unwrap_or(0), entry) };
+        let program =
+            program.unwrap_or_else(|cause| super::fail(&[StartError::Program { name: name.into(), cause }]));
+        Self { program, stack: *stack, config, interpreter: None, loader_name: argv0, argv0: None }
+    }
+
+    /// # Safety
+    /// The arguments on the stack are not in use elsewhere.
+    unsafe fn from_command_line(
+        stack: &InitialStack,
+        mut config: Config<'static>,
+        system: &mut System,
+    ) -> Self {
+        let arguments: Vec<&'static CStr> = stack.arguments().collect();
+        let Some(line) = CommandLine::parse(&arguments) else { usage(stack, &config, system) };
+        let loader_name = arguments[0];
+        let path = arguments[line.consumed];
+        config.library_path = line.library_path.or(config.library_path);
+        config.preload = line.preload.or(config.preload);
+        system.list = line.list;
+        let program = load_program(system, loader_name, path);
+        // SAFETY: `consumed` is the index of the program's path.
+        let stack = unsafe { stack.without_arguments(line.consumed) };
+        let interpreter = program.interpreter();
+        Self { program, stack, config, interpreter, loader_name, argv0: line.argv0 }
+    }
+}
+
+/// Maps the program that the command line names.
+fn load_program(system: &mut System, loader_name: &CStr, path: &CStr) -> Object {
+    let (loader_name, shown) = (Text::from(loader_name), Text::from(path));
+    let opened = system.open(path).and_then(|file| system.identity(&file).map(|found| (file, found)));
+    let (file, (identity, size)) = opened.unwrap_or_else(|errno| {
+        let cause = sys::errno_text(errno);
+        sys::print(sys::stderr(), format_args!("{loader_name}: cannot load {shown}: {cause}\n"));
+        sys::exit(EXIT_USAGE)
+    });
+    system.load(file, identity, size, CString::from(path)).unwrap_or_else(|error| {
+        let line = format_args!("{loader_name}: {shown}: Not a valid dynamic program");
+        match error {
+            LoadError::Elf(error) if !error.known_to_musl() => {
+                sys::print(sys::stderr(), format_args!("{line}: {error}\n"));
+            }
+            LoadError::System(errno) if errno != Errno::NOEXEC && errno != Errno::ISDIR => {
+                sys::print(sys::stderr(), format_args!("{line}: {}\n", sys::errno_text(errno)));
+            }
+            _ => sys::print(sys::stderr(), format_args!("{line}\n")),
+        }
+        sys::exit(EXIT_USAGE)
+    })
+}
+
+/// The usage text. Scripts read the musl version from it (Python's packaging does), and only libc itself knows that: so
+/// let libc, which takes the same options, print it.
+fn usage(stack: &InitialStack, config: &Config<'_>, system: &mut System) -> ! {
+    if let Ok(Some(libc)) = locate::libc(system, config.libc, None) {
+        // SAFETY: both arrays are those of the initial stack.
+        let errno = unsafe { sys::execute(&libc.name, stack.argument_array(), stack.environment_array()) };
+        log::warn!("{} cannot be run: {}", Text::from(&libc.name), sys::errno_text(errno));
+    }
+    let name = stack.arguments().next().unwrap_or_default();
+    let list = name.to_bytes().ends_with(b"ldd") || stack.arguments().any(|argument| argument == c"--list");
+    let arguments = if list { "" } else { " [args]" };
+    let name = Text::from(name);
+    let text = format_args!(
+        "musl libc (x86_64)\nVersion unknown\nDynamic Program Loader\nUsage: {name} [options] [--] pathname{arguments}\n"
+    );
+    sys::print(sys::stderr(), text);
+    sys::exit(EXIT_USAGE)
+}

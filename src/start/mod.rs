@@ -1,0 +1,155 @@
+//! From the kernel's hands to the program's entry: the one way through the house.
+//!
+//! [`start`] tells the story; [`invocation`] finds out what is to be run, [`handover`] boots libc and lets go.
+
+mod handover;
+mod invocation;
+mod stack;
+mod world;
+pub mod x86_64;
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::ffi::CStr;
+
+use linux_raw_sys::auxvec::AT_SYSINFO_EHDR;
+
+use crate::bind::Scope;
+use crate::config::Config;
+use crate::discover::{Discovered, Discovery, Host};
+use crate::elf::Address;
+use crate::error::{RelocationProblem, StartError};
+use crate::host::locate;
+use crate::map::{self, adopt};
+use crate::program::{Object, ObjectId, Origin, Program};
+use crate::relocate::{Slots, relocate};
+use crate::runtime::DebugState;
+use crate::statistics::Phases;
+use crate::sys::{self, MESSAGE_PREFIX, Text};
+use crate::tls;
+
+use handover::Handover;
+use invocation::Invocation;
+pub use stack::{Auxiliary, InitialStack};
+use world::System;
+
+/// musl's exit code for a program that cannot be loaded.
+const EXIT_CANNOT_LOAD: i32 = 127;
+
+/// Starts the program.
+///
+/// # Safety
+/// `stack` is the initial stack of the process, `base` the address of our own ELF header, we are relocated, and
+/// there is one thread.
+unsafe fn start(stack: *mut u64, base: Address) -> ! {
+    // SAFETY: passed on to the caller.
+    let stack = unsafe { InitialStack::new(stack) };
+    let config = Config::from_environment(stack.environment(), stack.is_secure(), complain);
+    sys::init_logging(config.log);
+    let mut phases = Phases::new(config.stats.is_some());
+    let mut system = System { mapper: map::backend(config.map), list: false };
+
+    // SAFETY: the stack and the base are the kernel's word.
+    let invocation = unsafe { Invocation::read(&stack, base, config, &mut system) };
+    let Invocation { program, stack, config, .. } = invocation;
+    // SAFETY: we are mapped at `base`, for ever.
+    let loader = unsafe { adopt::whole(Origin::Loader, c"ld-morsel", base) };
+    let loader = loader
+        .unwrap_or_else(|error| fail(&[StartError::Program { name: c"ld-morsel".into(), cause: error }]));
+    let breakpoint = crate::bind::definition_in(&loader, b"_dl_debug_state");
+    let breakpoint = breakpoint.map_or(loader.entry, |symbol| loader.address(symbol.vaddr()));
+    let libc = locate::libc(&mut system, config.libc, invocation.interpreter);
+    let libc = libc.unwrap_or_else(|error| fail(&[error]));
+    if system.list {
+        announce_interpreter(invocation.interpreter.unwrap_or(invocation.loader_name), base);
+    }
+    phases.end("prepare");
+
+    let host = libc.map(|libc| Host { loader, libc });
+    let discovery = Discovery::new(&mut system, program, host, config.library_path, config.secure);
+    let Discovered { mut program, unused_host, mut errors } = discovery.run(config.preload);
+    let scope = Scope::new(&program);
+    add_unsearched(&mut program, unused_host, &stack);
+    phases.end("discover");
+
+    let tls = Box::leak(Box::new(tls::lay_out(&mut program)));
+    let debug = DebugState::new(&program, base, breakpoint);
+    show_to_debuggers(&program[ObjectId::PROGRAM], debug);
+    // SAFETY: everything is mapped and laid out, and no code but ours has run.
+    let relocated = unsafe { relocate(&program, &scope) };
+    errors.extend(relocated.errors);
+    phases.end("relocate");
+    if !errors.is_empty() {
+        fail(&errors);
+    }
+    if system.list {
+        sys::exit(0);
+    }
+
+    let handover = Handover {
+        deferred: relocated.deferred,
+        libc_copies: relocated.libc_copies,
+        counts: relocated.counts,
+        argv0: invocation.argv0,
+        statistics: config.stats,
+        phases,
+    };
+    // SAFETY: the program is complete.
+    unsafe { handover.hand_over(program, scope, tls, debug, stack) }
+}
+
+/// Objects that take no part in symbol lookup: a libc that nothing asked for (it makes the thread pointer all the same),
+/// and the vDSO.
+fn add_unsearched(program: &mut Program, unused_host: Option<Host>, stack: &InitialStack) {
+    if let Some(host) = unused_host {
+        program.add(host.libc);
+    }
+    if let Some(start) = stack.auxiliary_value(AT_SYSINFO_EHDR).filter(|&start| start != 0) {
+        // SAFETY: the kernel says so.
+        match unsafe { adopt::whole(Origin::Vdso, c"", Address(start)) } {
+            Ok(vdso) => {
+                program.add(Object { short_name: Some(c"linux-gate.so.1".into()), ..vdso });
+            }
+            Err(error) => log::warn!("the vDSO is not usable: {error}"),
+        }
+    }
+}
+
+/// Fills in the program's `DT_DEBUG`.
+fn show_to_debuggers(program: &Object, debug: &'static DebugState) {
+    if let Some(slot) = program.dynamic.debug {
+        // SAFETY: the program is mapped, and its code does not run yet. A read-only dynamic section stays as it is.
+        unsafe { Slots::of(program).write(slot, core::ptr::from_ref(debug) as u64) };
+    }
+}
+
+/// `--list` begins with the interpreter that the program names.
+fn announce_interpreter(name: &CStr, base: Address) {
+    sys::print(sys::stdout(), format_args!("\t{} ({base:?})\n", Text::from(name)));
+}
+
+/// A value in the environment that makes no sense.
+fn complain(variable: &str, value: &CStr, expected: &str) {
+    let value = Text::from(value);
+    let line = format_args!("{MESSAGE_PREFIX}{variable}={value}: ignored, expected {expected}\n");
+    sys::print(sys::stderr(), line);
+}
+
+/// Tells what is wrong, and ends the process. Where the root of it all is that the program belongs to glibc, that is all
+/// that there is to tell.
+fn fail(errors: &[StartError]) -> ! {
+    let is_glibc = |error: &&StartError| {
+        matches!(error, StartError::Relocation { problem: RelocationProblem::Glibc, .. })
+    };
+    let told: Vec<&StartError> = match errors.iter().find(is_glibc) {
+        Some(error) => alloc::vec![error],
+        None => errors.iter().collect(),
+    };
+    for error in errors {
+        log::error!("{error}");
+    }
+    for error in told {
+        sys::print(sys::stderr(), format_args!("{error}\n"));
+    }
+    sys::exit(EXIT_CANNOT_LOAD)
+}

@@ -1,0 +1,70 @@
+//! The very first instructions: at the process' entry the loader itself is not relocated yet.
+
+use core::arch::naked_asm;
+
+use goblin::elf64::dynamic::{DT_NULL, DT_RELA, DT_RELASZ, Dyn};
+use goblin::elf64::reloc::{R_X86_64_RELATIVE, Rela};
+
+use crate::elf::Address;
+
+/// The loader's ELF entry: passes the initial stack pointer and the address of our own ELF header on to Rust.
+///
+/// # Safety
+/// Only the kernel calls it, at the start of a process.
+#[unsafe(naked)]
+pub unsafe extern "C" fn entry() -> ! {
+    naked_asm!(
+        "xor ebp, ebp",
+        "mov rdi, rsp",
+        "lea rsi, [rip + __ehdr_start]",
+        "lea rdx, [rip + _DYNAMIC]",
+        "and rsp, -16",
+        "call {begin}",
+        "ud2",
+        begin = sym begin,
+    )
+}
+
+/// Relocates the loader and starts the story.
+///
+/// # Safety
+/// `stack` is the initial stack; `base` and `dynamic` are our own ELF header and dynamic section.
+unsafe extern "C" fn begin(stack: *mut u64, base: u64, dynamic: *const Dyn) -> ! {
+    // SAFETY: passed on to the caller; this happens once.
+    unsafe {
+        relocate_self(base, dynamic);
+        super::start(stack, Address(base))
+    }
+}
+
+/// Applies our own relocations. A static-pie that exports a few functions has `R_X86_64_RELATIVE` ones only.
+///
+/// Until this returns, nothing may be used that itself needs relocation: no statics with addresses in them, no panics.
+///
+/// # Safety
+/// `base` is our load bias (we are linked at 0), `dynamic` our dynamic section, and this happens once.
+#[inline(never)]
+unsafe fn relocate_self(base: u64, dynamic: *const Dyn) {
+    // SAFETY: the link editor guarantees the shape of the tables, whose addresses are link-time ones.
+    unsafe {
+        let (mut table, mut size) = (0, 0);
+        let mut entry = dynamic;
+        while (*entry).d_tag != DT_NULL {
+            match (*entry).d_tag {
+                DT_RELA => table = (*entry).d_val,
+                DT_RELASZ => size = (*entry).d_val,
+                _ => {}
+            }
+            entry = entry.wrapping_add(1);
+        }
+        let mut relocation = base.wrapping_add(table) as *const Rela;
+        let end = base.wrapping_add(table).wrapping_add(size) as *const Rela;
+        while relocation < end {
+            if (*relocation).r_info == u64::from(R_X86_64_RELATIVE) {
+                let slot = base.wrapping_add((*relocation).r_offset) as *mut u64;
+                *slot = base.wrapping_add((*relocation).r_addend as u64);
+            }
+            relocation = relocation.wrapping_add(1);
+        }
+    }
+}

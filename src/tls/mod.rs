@@ -1,0 +1,99 @@
+//! Thread-local storage of the start-up objects: where each one's block lies below the thread pointer, and the merged
+//! initial image that libc copies for every thread (TLS variant II of the psABI; `hosted-libc.md` of the design notes
+//! is the story of the merged image).
+
+pub mod x86_64;
+
+use alloc::vec::Vec;
+
+use crate::elf::{Address, TlsSegment};
+use crate::program::{ObjectId, Program, TlsPlacement};
+
+/// Bytes at the very bottom of the merged image that belong to the loader: zero in each new thread, at a fixed distance
+/// below the thread pointer.
+pub const LOADER_SLOT: u64 = 8;
+
+/// The layout of all static thread-local storage.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StaticTls {
+    /// Bytes from the bottom of the merged image to the thread pointer; a multiple of `align`.
+    pub size: u64,
+    /// Alignment of the merged image and of the thread pointer, in bytes.
+    pub align: u64,
+    /// Offsets below the thread pointer by module id; entry 0 is unused.
+    pub offsets: Vec<u64>,
+}
+
+/// Gives every object with thread-local storage its module id and offset, in load order, the program first and
+/// nearest the thread pointer: the offset of its variables is built into its code (`__dls3`, `load_library`).
+pub fn lay_out(program: &mut Program) -> StaticTls {
+    let mut layout = StaticTls { size: 0, align: LOADER_SLOT, offsets: alloc::vec![0] };
+    let mut end = 0;
+    for id in program.ids() {
+        let object = &program[id];
+        let Some(segment) = object.segments.tls else { continue };
+        let image = object.address(segment.vaddr);
+        end = block_offset(end, &segment, image);
+        layout.align = layout.align.max(segment.align);
+        let module = layout.offsets.len() as u64;
+        layout.offsets.push(end);
+        program[id].tls = Some(TlsPlacement { module, offset: end });
+    }
+    layout.size = (end + LOADER_SLOT).next_multiple_of(layout.align);
+    layout
+}
+
+/// The offset of a block below the blocks that end at `end`: far enough for its size, and congruent to the address of
+/// its image modulo its alignment, as musl has it.
+fn block_offset(end: u64, segment: &TlsSegment, image: Address) -> u64 {
+    let offset = end + segment.memsz;
+    offset + (offset.wrapping_add(image.0).wrapping_neg() & (segment.align - 1))
+}
+
+/// Fills `merged`, the image of all of static thread-local storage (`layout.size` bytes), from the relocated
+/// segments. Returns how many bytes from its start are not all zero, so that libc need not copy the rest.
+pub fn merge_images(program: &Program, layout: &StaticTls, merged: &mut [u8]) -> u64 {
+    let mut initialised = 0;
+    for (id, object) in program.iter() {
+        let (Some(segment), Some(tls)) = (object.segments.tls, object.tls) else { continue };
+        let start = layout.size - tls.offset;
+        let Some(image) = object.view.bytes(segment.vaddr, segment.filesz).filter(|image| !image.is_empty())
+        else {
+            continue;
+        };
+        merged[start as usize..][..image.len()].copy_from_slice(image);
+        initialised = initialised.max(start + segment.filesz);
+        log::debug!("TLS module {} of {:?} at -{:#x}", tls.module, id, tls.offset);
+    }
+    initialised
+}
+
+/// The module id and the offset of an object's block; both zero if it has none.
+pub fn placement(program: &Program, object: ObjectId) -> TlsPlacement {
+    program[object].tls.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::elf::Vaddr;
+
+    fn segment(memsz: u64, align: u64) -> TlsSegment {
+        TlsSegment { vaddr: Vaddr(0), filesz: 0, memsz, align }
+    }
+
+    #[test]
+    fn blocks_are_stacked_downwards_and_aligned() {
+        let first = block_offset(0, &segment(10, 8), Address(0x1000));
+        assert_eq!(first, 16);
+        assert_eq!(block_offset(first, &segment(1, 64), Address(0x2000)), 64);
+    }
+
+    #[test]
+    fn a_block_is_congruent_to_its_image() {
+        // An image at 4 modulo 16: so must be the block, 12 below a multiple of 16.
+        let offset = block_offset(0, &segment(8, 16), Address(0x1004));
+        assert_eq!(offset, 12);
+        assert_eq!(offset.wrapping_neg() % 16, 4);
+    }
+}
