@@ -6,7 +6,7 @@ fn main() {
         "-nostartfiles",
         "-nostdlib",
         "-static-pie",
-        "-Wl,-z,relro,-z,now,-z,noexecstack",
+        "-Wl,-z,now,-z,noexecstack,--no-rosegment",
         "-Wl,--hash-style=gnu",
         "-Wl,--build-id=sha1",
     ];

@@ -57,6 +57,7 @@ impl<'a> Config<'a> {
     ///
     /// A value of our own variables that makes no sense is reported to `complain` (variable, value, what is expected)
     /// and otherwise ignored: a slip in an environment must not keep programs from starting.
+    #[inline(never)]
     pub fn from_environment(
         environment: impl Iterator<Item = &'a CStr>,
         secure: bool,

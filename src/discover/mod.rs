@@ -6,6 +6,7 @@
 pub mod search;
 
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::ffi::CString;
 use alloc::vec::Vec;
 use core::ffi::CStr;
@@ -42,10 +43,10 @@ pub trait World {
         identity: FileIdentity,
         size: u64,
         name: CString,
-    ) -> Result<Object, LoadError>;
+    ) -> Result<Box<Object>, LoadError>;
 
     /// Takes an object out of memory that [`World::load`] has just mapped.
-    fn unload(&mut self, object: Object);
+    fn unload(&mut self, object: Box<Object>);
 
     /// All of a file's contents.
     ///
@@ -66,9 +67,9 @@ pub trait World {
 /// libc and this loader, ready to enter the program when something first asks for libc.
 pub struct Host {
     /// This loader: it stands just before libc, whose loader functions it replaces.
-    pub loader: Object,
+    pub loader: Box<Object>,
     /// The C library.
-    pub libc: Object,
+    pub libc: Box<Object>,
 }
 
 /// Discovery under way.
@@ -108,7 +109,7 @@ impl<'a, W: World> Discovery<'a, W> {
     /// Starts with the program itself. `host` is `None` if no libc was found.
     pub fn new(
         world: &'a mut W,
-        program: Object,
+        program: Box<Object>,
         host: Option<Host>,
         library_path: Option<&'a CStr>,
         secure: bool,
@@ -131,6 +132,7 @@ impl<'a, W: World> Discovery<'a, W> {
     }
 
     /// Finds everything.
+    #[inline(never)]
     pub fn run(mut self, preload: Option<&CStr>) -> Discovered {
         let preload = preload.map_or(&b""[..], CStr::to_bytes);
         for name in preload.split(|&byte| byte == b':' || byte.is_ascii_whitespace() || byte == 0x0b) {

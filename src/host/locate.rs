@@ -1,5 +1,6 @@
 //! Which libc to host.
 
+use alloc::boxed::Box;
 use alloc::ffi::CString;
 use core::ffi::CStr;
 
@@ -26,11 +27,12 @@ pub const USUAL_PLACES: [&CStr; 7] = [
 ///
 /// # Errors
 /// The libc that the user names cannot be used.
+#[inline(never)]
 pub fn libc<W: World>(
     world: &mut W,
     chosen: Option<&CStr>,
     interpreter: Option<&CStr>,
-) -> Result<Option<Object>, StartError> {
+) -> Result<Option<Box<Object>>, StartError> {
     if let Some(path) = chosen {
         return match try_path(world, path) {
             Ok(libc) => Ok(Some(libc)),
@@ -47,7 +49,7 @@ pub fn libc<W: World>(
 }
 
 /// Maps `path` if it is musl's libc. This loader is not (it has no `__libc_start_main`), whatever it is called.
-fn try_path<W: World>(world: &mut W, path: &CStr) -> Result<Object, &'static str> {
+fn try_path<W: World>(world: &mut W, path: &CStr) -> Result<Box<Object>, &'static str> {
     let file = world.open(path).map_err(|_| "cannot be opened")?;
     let (identity, size) = world.identity(&file).map_err(|_| "cannot be examined")?;
     let loaded = world.load(file, identity, size, CString::from(path));

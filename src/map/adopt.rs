@@ -1,5 +1,6 @@
 //! Describing what the kernel has mapped: the program that it started us for, the vDSO, and this loader.
 
+use alloc::boxed::Box;
 use alloc::ffi::CString;
 use alloc::vec::Vec;
 use core::ffi::CStr;
@@ -16,6 +17,7 @@ use super::load;
 ///
 /// # Safety
 /// `count` program headers are at `table`, and `bias_of` gives the bias at which the kernel has mapped what they say.
+#[inline(never)]
 unsafe fn adopt(
     origin: Origin,
     name: &CStr,
@@ -23,7 +25,7 @@ unsafe fn adopt(
     count: u16,
     entry: Address,
     bias_of: impl FnOnce(&Segments) -> LoadBias,
-) -> Result<Object, ElfError> {
+) -> Result<Box<Object>, ElfError> {
     let size = usize::from(count) * goblin::elf64::program_header::SIZEOF_PHDR;
     // SAFETY: the caller says so.
     let bytes = unsafe { core::slice::from_raw_parts(table.0 as *const u8, size) };
@@ -33,7 +35,7 @@ unsafe fn adopt(
     // SAFETY: the kernel has mapped the segments for the life of the process.
     let view = unsafe { load::view(&segments, bias) };
     let (dynamic_section, dynamic, symbols) = load::describe(&segments, &view)?;
-    Ok(Object {
+    Ok(Box::new(Object {
         name: CString::from(name),
         short_name: None,
         origin,
@@ -50,7 +52,7 @@ unsafe fn adopt(
         dependencies: Vec::new(),
         search_path: SearchPath::Unread,
         tls: None,
-    })
+    }))
 }
 
 /// The program that the kernel started. Its bias comes from `PT_PHDR` alone; without one it is 0, as in musl.
@@ -60,7 +62,12 @@ unsafe fn adopt(
 ///
 /// # Safety
 /// The arguments are `AT_PHDR`, `AT_PHNUM` and `AT_ENTRY` of a process whose interpreter we are.
-pub unsafe fn program(name: &CStr, table: Address, count: u16, entry: Address) -> Result<Object, ElfError> {
+pub unsafe fn program(
+    name: &CStr,
+    table: Address,
+    count: u16,
+    entry: Address,
+) -> Result<Box<Object>, ElfError> {
     let bias = |segments: &Segments| match segments.phdr {
         Some(vaddr) => LoadBias::between(table, vaddr),
         None => LoadBias(0),
@@ -76,7 +83,7 @@ pub unsafe fn program(name: &CStr, table: Address, count: u16, entry: Address) -
 ///
 /// # Safety
 /// Such an object is at `start`, and stays there.
-pub unsafe fn whole(origin: Origin, name: &CStr, start: Address) -> Result<Object, ElfError> {
+pub unsafe fn whole(origin: Origin, name: &CStr, start: Address) -> Result<Box<Object>, ElfError> {
     // SAFETY: the caller says that there is at least a header.
     let bytes = unsafe { core::slice::from_raw_parts(start.0 as *const u8, FileHeader::SIZE) };
     let header = FileHeader::parse(bytes)?;

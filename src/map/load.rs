@@ -1,5 +1,6 @@
 //! From an open file to an object: read the headers, check them, plan, map, and look at what is there.
 
+use alloc::boxed::Box;
 use alloc::ffi::CString;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -21,13 +22,14 @@ const HEAD: usize = 960;
 ///
 /// # Errors
 /// Why the file cannot be an object of this process. Nothing of it stays mapped.
+#[inline(never)]
 pub fn load(
     file: &File,
     identity: FileIdentity,
     size: u64,
     name: CString,
     mapper: &mut dyn Mapper,
-) -> Result<Object, LoadError> {
+) -> Result<Box<Object>, LoadError> {
     let mut head = [0; HEAD];
     let read = file.read_at_once(&mut head)?;
     let header = FileHeader::parse(&head[..read])?;
@@ -61,7 +63,7 @@ pub fn load(
         return Err(described.map(|_| ()).unwrap_err().into());
     };
     log::debug!("mapped {} at {:?}-{:?}", Text::from(&name), mapping.pages.start, mapping.pages.end);
-    Ok(Object {
+    Ok(Box::new(Object {
         name,
         short_name: None,
         origin: Origin::File,
@@ -78,10 +80,11 @@ pub fn load(
         dependencies: Vec::new(),
         search_path: SearchPath::Unread,
         tls: None,
-    })
+    }))
 }
 
 /// Reads what the dynamic section points to.
+#[inline(never)]
 pub(super) fn describe(
     segments: &Segments,
     view: &View<'static>,

@@ -1,5 +1,6 @@
 //! The whole: all objects in load order, and which of them take part in symbol lookup.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::{Index, IndexMut};
 
@@ -8,25 +9,27 @@ use super::{Object, ObjectId, Origin};
 /// A program with everything that is loaded for it.
 #[derive(Debug, Default)]
 pub struct Program {
-    objects: Vec<Object>,
+    /// Boxed, so that an object stays where it is while the list grows.
+    #[expect(clippy::vec_box, reason = "see above")]
+    objects: Vec<Box<Object>>,
 }
 
 impl Program {
     /// Adds an object at the end of the load order.
-    pub fn add(&mut self, object: Object) -> ObjectId {
+    pub fn add(&mut self, object: Box<Object>) -> ObjectId {
         let id = ObjectId(self.objects.len() as u32);
         self.objects.push(object);
         id
     }
 
     /// All objects in load order.
-    pub fn objects(&self) -> &[Object] {
-        &self.objects
+    pub fn objects(&self) -> impl ExactSizeIterator<Item = &Object> {
+        self.objects.iter().map(Box::as_ref)
     }
 
     /// All objects in load order, with their ids.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (ObjectId, &Object)> {
-        self.objects.iter().enumerate().map(|(index, object)| (ObjectId(index as u32), object))
+        self.objects.iter().enumerate().map(|(index, object)| (ObjectId(index as u32), &**object))
     }
 
     /// All ids in load order.

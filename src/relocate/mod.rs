@@ -76,6 +76,7 @@ pub struct Relocated {
 ///
 /// # Safety
 /// The objects are mapped as the model says, their thread-local storage is laid out, and none of their code has run.
+#[inline(never)]
 pub unsafe fn relocate(program: &Program, scope: &Scope) -> Relocated {
     let mut done = Relocated::default();
     for id in program.ids().skip(1).chain([ObjectId::PROGRAM]) {

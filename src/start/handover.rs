@@ -47,6 +47,7 @@ impl Handover {
     ///
     /// # Safety
     /// The program is mapped and relocated, and nothing of it has run.
+    #[inline(never)]
     pub unsafe fn hand_over(
         self,
         program: Program,
@@ -60,7 +61,7 @@ impl Handover {
         tls_code::publish(tls);
         let boot = program.libc().map(|libc| {
             let interposed = host::exports(&program, libc, &scope);
-            let stack_sizes = program.objects().iter().map(|object| object.segments.stack_size);
+            let stack_sizes = program.objects().map(|object| object.segments.stack_size);
             let synthetic = Synthetic::new(
                 &interposed,
                 &self.libc_copies,
@@ -126,7 +127,7 @@ fn finish() -> ! {
 /// Objects with constructors or destructors to run, in order.
 fn constructors(program: &Program) -> InitOrder {
     let dependencies: Vec<&[ObjectId]> =
-        program.objects().iter().map(|object| object.dependencies.as_slice()).collect();
+        program.objects().map(|object| object.dependencies.as_slice()).collect();
     let has_code = |object: &Object| {
         let dynamic = &object.dynamic;
         let tables = dynamic.init_array.size + dynamic.fini_array.size;

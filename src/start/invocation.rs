@@ -1,6 +1,7 @@
 //! What is to be run: the program for which the kernel started us as the interpreter, or the one that our command line
 //! names.
 
+use alloc::boxed::Box;
 use alloc::ffi::CString;
 use alloc::vec::Vec;
 use core::ffi::CStr;
@@ -28,7 +29,7 @@ const EXIT_USAGE: i32 = 1;
 /// What is to be run, and how.
 pub struct Invocation {
     /// The program, mapped.
-    pub program: Object,
+    pub program: Box<Object>,
     /// The stack as the program is to see it.
     pub stack: InitialStack,
     /// The environment's wishes, overridden by those of the command line.
@@ -46,6 +47,7 @@ impl Invocation {
     ///
     /// # Safety
     /// `stack` is the initial stack, and `base` our own address.
+    #[inline(never)]
     pub unsafe fn read(
         stack: &InitialStack,
         base: Address,
@@ -105,7 +107,7 @@ impl Invocation {
 }
 
 /// Maps the program that the command line names.
-fn load_program(system: &mut System, loader_name: &CStr, path: &CStr) -> Object {
+fn load_program(system: &mut System, loader_name: &CStr, path: &CStr) -> Box<Object> {
     let (loader_name, shown) = (Text::from(loader_name), Text::from(path));
     let opened = system.open(path).and_then(|file| system.identity(&file).map(|found| (file, found)));
     let (file, (identity, size)) = opened.unwrap_or_else(|errno| {

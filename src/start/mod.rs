@@ -107,8 +107,9 @@ fn add_unsearched(program: &mut Program, unused_host: Option<Host>, stack: &Init
     if let Some(start) = stack.auxiliary_value(AT_SYSINFO_EHDR).filter(|&start| start != 0) {
         // SAFETY: the kernel says so.
         match unsafe { adopt::whole(Origin::Vdso, c"", Address(start)) } {
-            Ok(vdso) => {
-                program.add(Object { short_name: Some(c"linux-gate.so.1".into()), ..vdso });
+            Ok(mut vdso) => {
+                vdso.short_name = Some(c"linux-gate.so.1".into());
+                program.add(vdso);
             }
             Err(error) => log::warn!("the vDSO is not usable: {error}"),
         }

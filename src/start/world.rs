@@ -1,5 +1,6 @@
 //! The real [`World`]: discovery's view of the system.
 
+use alloc::boxed::Box;
 use alloc::ffi::CString;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -37,11 +38,11 @@ impl World for System {
         identity: FileIdentity,
         size: u64,
         name: CString,
-    ) -> Result<Object, LoadError> {
+    ) -> Result<Box<Object>, LoadError> {
         load::load(&file, identity, size, name, &mut self.mapper)
     }
 
-    fn unload(&mut self, object: Object) {
+    fn unload(&mut self, object: Box<Object>) {
         // SAFETY: the object has just been mapped and is consumed here, with everything that refers to it.
         unsafe { load::unmap(&object.mapping) };
     }

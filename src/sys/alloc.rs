@@ -13,7 +13,8 @@ const FIRST_ARENA: usize = 128 << 10;
 /// Bytes asked from the kernel at a time after that.
 const CHUNK: usize = 1 << 20;
 
-/// The global allocator of the loader binary.
+/// The global allocator of the loader binary. In this order, so that the first allocations share a page with the rest.
+#[repr(C)]
 pub struct BumpAllocator {
     locked: AtomicBool,
     arena: UnsafeCell<Arena>,

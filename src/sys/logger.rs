@@ -41,6 +41,7 @@ impl Write for Line {
 }
 
 /// Writes formatted text to a file descriptor (`rustix::stdio::stdout()`, `stderr()`).
+#[inline(never)]
 pub fn print(to: BorrowedFd<'static>, text: fmt::Arguments<'_>) {
     let mut line = Line { bytes: [0; 1024], length: 0, to };
     let _ = line.write_fmt(text);
