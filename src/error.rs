@@ -74,6 +74,13 @@ pub enum StartError {
         /// What is the matter.
         cause: ElfError,
     },
+    /// There is no memory for static thread-local storage.
+    ThreadLocalStorage {
+        /// The program's name for itself, as in musl.
+        program: CString,
+        /// How much was wanted.
+        bytes: u64,
+    },
     /// `LD_MORSEL_LIBC` is no musl, or there is none at all.
     Libc {
         /// The path in question.
@@ -90,13 +97,6 @@ pub enum RelocationProblem {
     SymbolNotFound(Vec<u8>),
     /// A type that x86-64 loaders do not handle.
     UnsupportedType(u32),
-    /// Initial-exec access to a module without a static slot.
-    DynamicTls {
-        /// The symbol.
-        symbol: Vec<u8>,
-        /// Who defines it.
-        definer: CString,
-    },
     /// `mprotect` failed.
     Relro(Errno),
     /// The segments could not be made writable for text relocations.
@@ -135,6 +135,10 @@ impl fmt::Display for StartError {
             Self::Program { name: program, cause } => {
                 write!(f, "{}: Not a valid dynamic program: {cause}", Text::from(program))
             }
+            Self::ThreadLocalStorage { program, bytes } => {
+                let (program, cause) = (Text::from(program), errno_text(Errno::NOMEM));
+                write!(f, "{program}: Error getting {bytes} bytes thread-local storage: {cause}")
+            }
             Self::Libc { path, cause } => write!(f, "{}{}: {cause}", MESSAGE_PREFIX, Text::from(path)),
         }
     }
@@ -145,10 +149,6 @@ impl fmt::Display for RelocationProblem {
         match self {
             Self::SymbolNotFound(symbol) => write!(f, "{}: symbol not found", Text(symbol)),
             Self::UnsupportedType(kind) => write!(f, "unsupported relocation type {kind}"),
-            Self::DynamicTls { symbol, definer } => {
-                let (symbol, definer) = (Text(symbol), Text::from(definer));
-                write!(f, "{symbol}: initial-exec TLS resolves to dynamic definition in {definer}")
-            }
             Self::Relro(errno) => write!(f, "RELRO protection failed: {}", errno_text(*errno)),
             Self::TextRelocations(errno) => {
                 write!(f, "text segment cannot be made writable: {}", errno_text(*errno))

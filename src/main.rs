@@ -7,14 +7,15 @@
 mod exports;
 mod memory;
 
-use core::panic::PanicInfo;
-
-use ld_morsel::sys::{self, BumpAllocator};
+use ld_morsel::sys::BumpAllocator;
+#[cfg(not(test))]
+use {core::panic::PanicInfo, ld_morsel::sys};
 
 #[global_allocator]
 static ALLOCATOR: BumpAllocator = BumpAllocator::new();
 
 /// A bug in the loader. There is nothing to unwind to.
+#[cfg(not(test))] // `cargo clippy --all-targets` checks the binary as a test, too
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     sys::print(sys::stderr(), format_args!("{}{info}\n", sys::MESSAGE_PREFIX));

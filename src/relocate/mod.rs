@@ -19,8 +19,6 @@ pub use slots::Slots;
 /// everything is relocated and libc is up.
 #[derive(Clone, Copy, Debug)]
 pub struct Deferred {
-    /// Whose slot it is.
-    pub object: ObjectId,
     /// Where the value goes.
     pub slot: Address,
     /// The function to ask.

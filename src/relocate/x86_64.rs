@@ -144,7 +144,7 @@ impl Pass<'_> {
         let slot = self.slots.address(relocation.slot, size_of::<u64>() as u64);
         let executable = self.program.objects().any(|object| object.is_code(resolver));
         let Some(slot) = slot.filter(|_| executable) else { return Err(corrupt) };
-        self.done.deferred.push(Deferred { object: self.id, slot, resolver, addend });
+        self.done.deferred.push(Deferred { slot, resolver, addend });
         Ok(())
     }
 

@@ -1,7 +1,6 @@
 //! The functions of `<dlfcn.h>` and `<link.h>`, with musl's semantics and messages. libc's own know only the synthetic
 //! object, so programs are bound to these.
 
-use alloc::ffi::CString;
 use core::arch::naked_asm;
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr::{null, null_mut};
@@ -209,7 +208,7 @@ impl Process {
         }
         let matches = |object: &Object| {
             object.short_name.as_deref() == Some(name)
-                || (object.origin != Origin::Vdso && object.name == CString::from(name))
+                || (object.origin != Origin::Vdso && object.name.as_c_str() == name)
         };
         self.program.visible().skip(1).find(|(_, object)| matches(object)).map(|(id, _)| id)
     }

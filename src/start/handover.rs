@@ -1,6 +1,6 @@
 //! The end of the way: libc is booted, what had to wait for it is done, and the program takes over.
 
-use alloc::alloc::{Layout, alloc_zeroed, handle_alloc_error};
+use alloc::alloc::{Layout, alloc_zeroed};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ffi::CStr;
@@ -56,7 +56,7 @@ impl Handover {
         debug: &'static DebugState,
         stack: InitialStack,
     ) -> ! {
-        let image = merged_image(tls, 0);
+        let image = merged_image(tls, 0, &stack);
         let initialised = tls::merge_images(&program, tls, image);
         tls_code::publish(tls);
         let boot = program.libc().map(|libc| {
@@ -140,18 +140,18 @@ fn constructors(program: &Program) -> InitOrder {
 }
 
 /// Zeroed memory for the merged image of thread-local storage, aligned, with room for `extra` bytes behind it.
-fn merged_image(tls: &StaticTls, extra: usize) -> &'static mut [u8] {
+fn merged_image(tls: &StaticTls, extra: usize, stack: &InitialStack) -> &'static mut [u8] {
     let size = tls.size as usize + extra;
-    let layout = Layout::from_size_align(size, tls.align as usize);
-    let layout = layout.unwrap_or_else(|_| handle_alloc_error(Layout::new::<u8>()));
-    // SAFETY: the layout is not empty (there is always the loader's slot), the memory is zeroed and never freed.
-    unsafe {
-        let memory = alloc_zeroed(layout);
-        if memory.is_null() {
-            handle_alloc_error(layout);
-        }
-        core::slice::from_raw_parts_mut(memory, size)
+    let memory = Layout::from_size_align(size, tls.align as usize).map_or(core::ptr::null_mut(), |layout| {
+        // SAFETY: the layout is not empty: there is always the loader's slot.
+        unsafe { alloc_zeroed(layout) }
+    });
+    if memory.is_null() {
+        let program = stack.arguments().next().unwrap_or_default().into();
+        super::fail(&[StartError::ThreadLocalStorage { program, bytes: tls.size }]);
     }
+    // SAFETY: the memory has that size, is zeroed and never freed.
+    unsafe { core::slice::from_raw_parts_mut(memory, size) }
 }
 
 /// Without any libc, the one thread still gets a thread pointer, as musl would give it: a control block that begins with
@@ -160,7 +160,7 @@ fn merged_image(tls: &StaticTls, extra: usize) -> &'static mut [u8] {
 /// # Safety
 /// Nothing uses the thread pointer yet.
 unsafe fn set_up_bare_thread(tls: &StaticTls, image: &[u8], stack: &InitialStack) {
-    let block = merged_image(tls, BARE_CONTROL_BLOCK);
+    let block = merged_image(tls, BARE_CONTROL_BLOCK, stack);
     block[..image.len()].copy_from_slice(image);
     let thread_pointer = block.as_mut_ptr() as u64 + tls.size;
     let secret = match stack.auxiliary_value(AT_RANDOM) {

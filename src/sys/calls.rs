@@ -120,13 +120,14 @@ impl Drop for File {
     }
 }
 
-/// Opens a file for reading, close-on-exec.
+/// Opens a file for reading, close-on-exec. Does not wait for anybody, should the file be a FIFO.
 ///
 /// # Errors
 /// What `open` says.
 pub fn open(path: &CStr) -> Result<File, Errno> {
     count();
-    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map(File)
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    rustix::fs::open(path, flags, Mode::empty()).map(File)
 }
 
 /// Where a symbolic link points to, read into `buffer`; cut off silently if that is too short.
