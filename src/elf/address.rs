@@ -40,6 +40,11 @@ impl LoadBias {
         Address(self.0.wrapping_add(vaddr.0))
     }
 
+    /// The link-time address of a place in this process.
+    pub const fn unapply(self, address: Address) -> Vaddr {
+        Vaddr(address.0.wrapping_sub(self.0))
+    }
+
     /// Where a range of the file's addresses is in this process.
     pub fn apply_range(self, range: &Range<Vaddr>) -> Range<Address> {
         self.apply(range.start)..self.apply(range.end)

@@ -8,7 +8,7 @@ use goblin::elf64::dynamic::{
     DT_RELASZ, DT_RELSZ, DT_RPATH, DT_RUNPATH, DT_STRTAB, DT_SYMTAB, DT_TEXTREL, DT_VERDEF, DT_VERSYM, Dyn,
 };
 
-use super::{ElfError, Vaddr, View};
+use super::{ElfError, Segments, Vaddr, View};
 
 const DT_RELRSZ: u64 = 35;
 const DT_RELR: u64 = 36;
@@ -69,6 +69,24 @@ pub struct Dynamic {
 }
 
 impl Dynamic {
+    /// Checks what will be called: constructors and destructors must be code, their tables must be in the object.
+    ///
+    /// # Errors
+    /// What is not.
+    pub fn check_initialisation(&self, view: &View<'_>, segments: &Segments) -> Result<(), ElfError> {
+        for (function, name) in [(self.init, "DT_INIT"), (self.fini, "DT_FINI")] {
+            if function.is_some_and(|function| !segments.is_code(function)) {
+                return Err(ElfError::NotCode(name));
+            }
+        }
+        for (table, name) in [(self.init_array, "DT_INIT_ARRAY"), (self.fini_array, "DT_FINI_ARRAY")] {
+            if table.size > 0 && view.bytes(table.vaddr, table.size).is_none() {
+                return Err(ElfError::BadTable(name));
+            }
+        }
+        Ok(())
+    }
+
     /// Decodes the dynamic section at `vaddr`, up to its `DT_NULL`.
     ///
     /// # Errors

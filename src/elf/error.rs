@@ -35,6 +35,12 @@ pub enum ElfError {
     TlsBounds,
     /// `PT_GNU_RELRO` does not lie in a writable segment.
     RelroBounds,
+    /// Two `PT_LOAD`s claim the same memory.
+    SegmentsOverlap,
+    /// The named function of the dynamic section does not lie in an executable segment.
+    NotCode(&'static str),
+    /// `e_entry` does not lie in an executable segment.
+    EntryNotCode,
     /// The named table of the dynamic section lies outside the loaded segments or is malformed.
     BadTable(&'static str),
 }
@@ -76,6 +82,11 @@ impl fmt::Display for ElfError {
                 f.write_str("corrupt thread-local segment (PT_TLS): outside the loaded segments")
             }
             Self::RelroBounds => f.write_str("corrupt PT_GNU_RELRO: outside the writable segments"),
+            Self::SegmentsOverlap => f.write_str("corrupt program headers: segments overlap"),
+            Self::NotCode(name) => {
+                write!(f, "corrupt dynamic section: {name} is outside the executable segments")
+            }
+            Self::EntryNotCode => f.write_str("corrupt header: entry point outside the executable segments"),
             Self::BadTable(name) => write!(f, "corrupt dynamic section: {name}"),
         }
     }

@@ -128,6 +128,7 @@ impl Segments {
         if segments.loads.is_empty() {
             return Err(ElfError::NothingToLoad);
         }
+        segments.check_overlap()?;
         segments.check_against_loads()?;
         Ok(segments)
     }
@@ -151,6 +152,28 @@ impl Segments {
         };
         let load = self.loads.iter().find(holds)?;
         Some(Vaddr(load.vaddr.0 + (table.start - load.offset)))
+    }
+
+    /// Segments may share a page, of which the later one takes possession, but no byte; and no segment may lose the right
+    /// to write its own bytes that way.
+    fn check_overlap(&self) -> Result<(), ElfError> {
+        let mut loads: Vec<&LoadSegment> = self.loads.iter().collect();
+        loads.sort_unstable_by_key(|load| load.vaddr);
+        for pair in loads.windows(2) {
+            let (low, high) = (pair[0], pair[1]);
+            let shared_page = low.pages().end > high.pages().start;
+            let writable = |load: &LoadSegment| load.flags.contains(SegmentFlags::WRITE);
+            if low.range().end > high.range().start || (shared_page && writable(low) && !writable(high)) {
+                return Err(ElfError::SegmentsOverlap);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether `vaddr` lies in an executable segment.
+    pub fn is_code(&self, vaddr: Vaddr) -> bool {
+        let mut code = self.loads.iter().filter(|load| load.flags.contains(SegmentFlags::EXECUTE));
+        code.any(|load| load.range().contains(&vaddr))
     }
 
     /// `PT_TLS` and `PT_GNU_RELRO` must lie in what is loaded; musl trusts them.

@@ -91,6 +91,7 @@ pub(super) fn describe(
 ) -> Result<(Vaddr, Dynamic, SymbolTable<'static>), crate::elf::ElfError> {
     let dynamic_section = segments.dynamic.ok_or(crate::elf::ElfError::NoDynamic)?;
     let dynamic = Dynamic::parse(view, dynamic_section)?;
+    dynamic.check_initialisation(view, segments)?;
     let symbols = SymbolTable::parse(view, &dynamic)?;
     Ok((dynamic_section, dynamic, symbols))
 }

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::ops::Range;
 
-use crate::elf::{Address, Dynamic, LoadBias, LoadSegment, SegmentFlags, Segments, SymbolTable, Vaddr, View};
+use crate::elf::{Address, Dynamic, LoadBias, LoadSegment, Segments, SymbolTable, Vaddr, View};
 use crate::sys::FileIdentity;
 
 /// An object's place in load order; the program is 0.
@@ -120,15 +120,13 @@ impl Object {
 
     /// Whether `address` lies in one of the object's executable segments.
     pub fn is_code(&self, address: Address) -> bool {
-        let executable = |load: &&LoadSegment| load.flags.contains(SegmentFlags::EXECUTE);
-        let mut code = self.segments.loads.iter().filter(executable).map(LoadSegment::range);
-        code.any(|range| self.mapping.bias.apply_range(&range).contains(&address))
+        self.segments.is_code(self.mapping.bias.unapply(address))
     }
 
     /// Whether a segment of the object holds `address`; a hole between segments is not the object's.
     pub fn has_segment_at(&self, address: Address) -> bool {
-        let mut segments = self.segments.loads.iter().map(LoadSegment::range);
-        segments.any(|range| self.mapping.bias.apply_range(&range).contains(&address))
+        let vaddr = self.mapping.bias.unapply(address);
+        self.segments.loads.iter().map(LoadSegment::range).any(|range| range.contains(&vaddr))
     }
 
     /// Whether the object asks for glibc's `libc.so.6`. Such an object may still run on musl, if it wants little.

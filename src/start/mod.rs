@@ -1,6 +1,6 @@
 //! From the kernel's hands to the program's entry: the one way through the house.
 //!
-//! [`start`] tells the story; [`invocation`] finds out what is to be run, [`handover`] boots libc and lets go.
+//! `start` tells the story; `invocation` finds out what is to be run, `handover` boots libc and lets go.
 
 mod handover;
 mod invocation;
@@ -17,7 +17,7 @@ use linux_raw_sys::auxvec::AT_SYSINFO_EHDR;
 use crate::bind::Scope;
 use crate::config::Config;
 use crate::discover::{Discovered, Discovery, Host};
-use crate::elf::Address;
+use crate::elf::{Address, ElfError};
 use crate::error::{RelocationProblem, StartError};
 use crate::host::locate;
 use crate::map::{self, adopt};
@@ -52,6 +52,10 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
     // SAFETY: the stack and the base are the kernel's word.
     let invocation = unsafe { Invocation::read(&stack, base, config, &mut system) };
     let Invocation { program, stack, config, .. } = invocation;
+    // A library may be listed, but it has nowhere to begin.
+    if !system.list && !program.is_code(program.entry) {
+        fail(&[StartError::Program { name: program.name.clone(), cause: ElfError::EntryNotCode }]);
+    }
     // SAFETY: we are mapped at `base`, for ever.
     let loader = unsafe { adopt::whole(Origin::Loader, c"ld-morsel", base) };
     let loader = loader
