@@ -63,12 +63,12 @@ fn render(json: &mut String, program: &Program, counts: &Counts, phases: &Phases
             None => json.push_str("\"tls\":null}"),
         }
     }
-    write!(
-        json,
-        "],\"relocations\":{{\"relative\":{},\"symbolic\":{},\"thread_local\":{},\"copy\":{},\"indirect\":{}}},",
-        counts.relative, counts.symbolic, counts.thread_local, counts.copy, counts.indirect
-    )?;
-    write!(json, "\"lookups\":{},\"system_calls\":{},", counts.lookups, sys::system_call_count())?;
+    json.push_str("],\"relocations\":{");
+    for (index, (kind, count)) in counts.named().enumerate() {
+        let separator = if index > 0 { "," } else { "" };
+        write!(json, "{separator}\"{kind}\":{count}")?;
+    }
+    write!(json, "}},\"lookups\":{},\"system_calls\":{},", counts.lookups, sys::system_call_count())?;
     json.push_str("\"phases_ns\":{");
     for (index, (phase, nanoseconds)) in phases.finished.iter().enumerate() {
         let separator = if index > 0 { "," } else { "" };

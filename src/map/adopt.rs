@@ -10,7 +10,7 @@ use crate::program::{Mapping, Object, Origin, SearchPath};
 
 use super::load;
 
-/// Describes the object whose program headers are at `table`.
+/// Describes the object whose program headers are at `table`. `file_size` is that of its file, if known.
 ///
 /// # Errors
 /// What is wrong with it; the kernel checks only what it needs itself.
@@ -24,12 +24,13 @@ unsafe fn adopt(
     table: Address,
     count: u16,
     entry: Address,
+    file_size: Option<u64>,
     bias_of: impl FnOnce(&Segments) -> LoadBias,
 ) -> Result<Box<Object>, ElfError> {
     let size = usize::from(count) * goblin::elf64::program_header::SIZEOF_PHDR;
     // SAFETY: the caller says so.
     let bytes = unsafe { core::slice::from_raw_parts(table.0 as *const u8, size) };
-    let segments = Segments::parse(bytes, None)?;
+    let segments = Segments::parse(bytes, file_size)?;
     let bias = bias_of(&segments);
     let pages = bias.apply_range(&segments.span());
     // SAFETY: the kernel has mapped the segments for the life of the process.
@@ -55,7 +56,9 @@ unsafe fn adopt(
     }))
 }
 
-/// The program that the kernel started. Its bias comes from `PT_PHDR` alone; without one it is 0, as in musl.
+/// The program that the kernel started. Its bias comes from `PT_PHDR`, or else (where musl would assume 0) from the
+/// segment that holds the program headers. The kernel does not mind if the file is shorter than its segments, and touching
+/// what is missing would be fatal: hence `file_size`.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -67,13 +70,15 @@ pub unsafe fn program(
     table: Address,
     count: u16,
     entry: Address,
+    file_size: Option<u64>,
 ) -> Result<Box<Object>, ElfError> {
-    let bias = |segments: &Segments| match segments.phdr {
-        Some(vaddr) => LoadBias::between(table, vaddr),
-        None => LoadBias(0),
+    let bias = |segments: &Segments| {
+        let after_header = FileHeader::SIZE as u64..FileHeader::SIZE as u64 + 1;
+        let vaddr = segments.phdr.or_else(|| segments.program_headers(&after_header));
+        vaddr.map_or(LoadBias(0), |vaddr| LoadBias::between(table, vaddr))
     };
     // SAFETY: passed on to the caller.
-    unsafe { adopt(Origin::Kernel, name, table, count, entry, bias) }
+    unsafe { adopt(Origin::Kernel, name, table, count, entry, file_size, bias) }
 }
 
 /// An object that is mapped as one piece with its ELF header at `start`: this loader, or the vDSO (`AT_SYSINFO_EHDR`).
@@ -93,5 +98,5 @@ pub unsafe fn whole(origin: Origin, name: &CStr, start: Address) -> Result<Box<O
         LoadBias::between(start, first.map_or(Vaddr(0), |load| Vaddr(load.vaddr.0.wrapping_sub(load.offset))))
     };
     // SAFETY: passed on to the caller.
-    unsafe { adopt(origin, name, table, header.phnum, Address(0), bias) }
+    unsafe { adopt(origin, name, table, header.phnum, Address(0), None, bias) }
 }

@@ -8,6 +8,8 @@ mod file;
 pub mod load;
 pub mod protect;
 
+use alloc::boxed::Box;
+
 use crate::config::MapChoice;
 use crate::elf::Address;
 use crate::layout::Plan;
@@ -29,9 +31,9 @@ pub trait Mapper {
 }
 
 /// The backend that the user chose, or the best that there is.
-pub fn backend(choice: MapChoice) -> FileMapper {
+pub fn backend(choice: MapChoice) -> Box<dyn Mapper> {
     if matches!(choice, MapChoice::Morsel | MapChoice::Huge) {
         log::warn!("LD_MORSEL_MAP={}: not available, mapping files as usual", choice.name());
     }
-    FileMapper::default()
+    Box::new(FileMapper::default())
 }

@@ -40,20 +40,33 @@ pub struct LibcCopy {
 }
 
 /// What there was to do.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Counts {
-    /// Relative relocations, `DT_RELR` included.
-    pub relative: u64,
-    /// Relocations against symbols.
-    pub symbolic: u64,
-    /// Thread-local ones of all kinds.
-    pub thread_local: u64,
-    /// Copy relocations.
-    pub copy: u64,
-    /// Indirect functions.
-    pub indirect: u64,
+    /// Relocations by their `R_X86_64_*` number; `DT_RELR` entries count as relative ones.
+    by_kind: [u64; x86_64::KINDS],
     /// Symbol lookups.
     pub lookups: u64,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self { by_kind: [0; x86_64::KINDS], lookups: 0 }
+    }
+}
+
+impl Counts {
+    /// The kinds that occurred, by name.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        let count = |kind: u32| self.by_kind.get(kind as usize).copied().unwrap_or(0);
+        x86_64::NAMES.iter().map(move |(kind, name)| (*name, count(*kind))).filter(|(_, count)| *count > 0)
+    }
+
+    #[inline]
+    fn add(&mut self, kind: u32) {
+        if let Some(count) = self.by_kind.get_mut(kind as usize) {
+            *count += 1;
+        }
+    }
 }
 
 /// The outcome of relocation.
@@ -152,7 +165,7 @@ impl Pass<'_> {
         }
         let relr: &[u64] = view.table(dynamic.relr.vaddr, dynamic.relr.size, "DT_RELR")?;
         for slot in RelrSlots::new(relr) {
-            self.done.counts.relative += 1;
+            self.done.counts.add(x86_64::RELATIVE);
             // SAFETY: `Slots` only yields what may be written; nobody holds references there (see `Slots`).
             let added = unsafe { self.slots.add(slot, self.object.mapping.bias.0) };
             if added.is_none() {

@@ -13,6 +13,27 @@ use crate::tls::{self, x86_64::tlsdesc_static};
 
 use super::{Deferred, LibcCopy, Pass, Target};
 
+/// One more than the highest number in [`NAMES`].
+pub(super) const KINDS: usize = R_X86_64_IRELATIVE as usize + 1;
+
+/// What `DT_RELR` entries stand for.
+pub(super) const RELATIVE: u32 = R_X86_64_RELATIVE;
+
+/// The types that are carried out.
+pub(super) const NAMES: &[(u32, &str)] = &[
+    (R_X86_64_64, "R_X86_64_64"),
+    (R_X86_64_PC32, "R_X86_64_PC32"),
+    (R_X86_64_COPY, "R_X86_64_COPY"),
+    (R_X86_64_GLOB_DAT, "R_X86_64_GLOB_DAT"),
+    (R_X86_64_JUMP_SLOT, "R_X86_64_JUMP_SLOT"),
+    (R_X86_64_RELATIVE, "R_X86_64_RELATIVE"),
+    (R_X86_64_DTPMOD64, "R_X86_64_DTPMOD64"),
+    (R_X86_64_DTPOFF64, "R_X86_64_DTPOFF64"),
+    (R_X86_64_TPOFF64, "R_X86_64_TPOFF64"),
+    (R_X86_64_TLSDESC, "R_X86_64_TLSDESC"),
+    (R_X86_64_IRELATIVE, "R_X86_64_IRELATIVE"),
+];
+
 impl Pass<'_> {
     /// Carries out one relocation.
     ///
@@ -24,8 +45,8 @@ impl Pass<'_> {
     #[inline]
     pub(super) unsafe fn apply(&mut self, relocation: Relocation) -> Result<(), RelocationProblem> {
         let corrupt = RelocationProblem::SlotOutOfBounds { kind: relocation.kind, slot: relocation.slot.0 };
+        self.done.counts.add(relocation.kind);
         if relocation.kind == R_X86_64_RELATIVE && relocation.symbol == 0 {
-            self.done.counts.relative += 1;
             let bias = self.object.mapping.bias.0;
             // SAFETY: `Slots` checks the slot, the caller vouches for the rest.
             let written = unsafe {
@@ -48,22 +69,11 @@ impl Pass<'_> {
         corrupt: RelocationProblem,
     ) -> Result<(), RelocationProblem> {
         let slot = relocation.slot;
-        let counts = &mut self.done.counts;
         match relocation.kind {
             R_X86_64_NONE => return Ok(()),
-            R_X86_64_COPY => {
-                counts.copy += 1;
-                // SAFETY: passed on to the caller.
-                return unsafe { self.copy(&relocation, corrupt) };
-            }
-            R_X86_64_DTPMOD64 | R_X86_64_DTPOFF64 | R_X86_64_TPOFF64 | R_X86_64_TLSDESC => {
-                counts.thread_local += 1;
-            }
-            R_X86_64_IRELATIVE => counts.indirect += 1,
-            R_X86_64_64 | R_X86_64_PC32 | R_X86_64_GLOB_DAT | R_X86_64_JUMP_SLOT | R_X86_64_RELATIVE => {
-                counts.symbolic += 1;
-            }
-            kind => return Err(RelocationProblem::UnsupportedType(kind)),
+            // SAFETY: passed on to the caller.
+            R_X86_64_COPY => return unsafe { self.copy(&relocation, corrupt) },
+            _ => {}
         }
         let accept = match relocation.kind {
             R_X86_64_JUMP_SLOT => Accept::DefinitionOnly,

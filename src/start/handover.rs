@@ -100,7 +100,6 @@ fn finish() -> ! {
     handover.phases.end("libc");
     // SAFETY: libc is up, everything else is relocated, and nothing is sealed yet.
     unsafe { resolve_deferred(&handover.deferred) };
-    handover.counts.indirect = handover.deferred.len() as u64;
     for object in process.program.objects() {
         if matches!(object.origin, Origin::Kernel | Origin::File) {
             // SAFETY: the object is completely relocated.

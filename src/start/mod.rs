@@ -150,11 +150,11 @@ fn fail(errors: &[StartError]) -> ! {
         Some(error) => alloc::vec![error],
         None => errors.iter().collect(),
     };
-    for error in errors {
-        log::error!("{error}");
-    }
-    for error in told {
+    for error in &told {
         sys::print(sys::stderr(), format_args!("{error}\n"));
+    }
+    for error in errors.iter().filter(|_| told.len() < errors.len()) {
+        log::info!("{error}");
     }
     sys::exit(EXIT_CANNOT_LOAD)
 }

@@ -9,14 +9,14 @@ use core::ffi::CStr;
 use crate::discover::World;
 use crate::elf::Address;
 use crate::error::LoadError;
-use crate::map::{FileMapper, load};
+use crate::map::{Mapper, load};
 use crate::program::Object;
 use crate::sys::{self, Errno, File, FileIdentity, Text};
 
 /// The system, with the chosen mapping backend.
 pub struct System {
     /// Maps what is loaded.
-    pub mapper: FileMapper,
+    pub mapper: Box<dyn Mapper>,
     /// `--list`: tell the user what is found.
     pub list: bool,
 }
@@ -39,7 +39,7 @@ impl World for System {
         size: u64,
         name: CString,
     ) -> Result<Box<Object>, LoadError> {
-        load::load(&file, identity, size, name, &mut self.mapper)
+        load::load(&file, identity, size, name, &mut *self.mapper)
     }
 
     fn unload(&mut self, object: Box<Object>) {

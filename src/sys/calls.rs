@@ -139,6 +139,15 @@ pub fn read_link<'a>(path: &CStr, buffer: &'a mut [u8]) -> Result<&'a [u8], Errn
     rustix::fs::readlinkat_raw(rustix::fs::CWD, path, &mut buffer[..]).map(|length| &buffer[..length])
 }
 
+/// The size in bytes of the file that a path leads to.
+///
+/// # Errors
+/// What `stat` says.
+pub fn file_size(path: &CStr) -> Result<u64, Errno> {
+    count();
+    Ok(u64::try_from(rustix::fs::stat(path)?.st_size).unwrap_or(0))
+}
+
 /// Creates or truncates the file at `path` and writes `bytes`.
 ///
 /// # Errors

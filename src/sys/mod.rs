@@ -10,7 +10,7 @@ mod x86_64;
 pub use alloc::BumpAllocator;
 pub use calls::{
     Errno, File, FileIdentity, MemoryFlags, anonymous_memory, change_protection, clock_nanoseconds, execute,
-    exit, fixed_anonymous_memory, fixed_file_memory, map_file, open, read_link, reserve_memory,
+    exit, file_size, fixed_anonymous_memory, fixed_file_memory, map_file, open, read_link, reserve_memory,
     set_thread_pointer, system_call_count, unmap, write_all, write_new_file,
 };
 pub use errno::errno_text;
