@@ -20,6 +20,7 @@ fn main() {
         "dl_iterate_phdr",
         "__tls_get_addr",
         "_dl_debug_state",
+        "_dl_debug_addr",
     ];
     for argument in arguments {
         println!("cargo:rustc-link-arg-bin=ld-morsel={argument}");

@@ -35,6 +35,17 @@ export! {
     "__tls_get_addr" => tls_get_addr,
 }
 
+// Where debuggers and programs find `struct r_debug` (musl exports it, too); set when the objects are known.
+global_asm!(
+    ".pushsection .data._dl_debug_addr, \"aw\"",
+    ".balign 8",
+    ".globl _dl_debug_addr",
+    ".type _dl_debug_addr,@object",
+    "_dl_debug_addr: .quad 0",
+    ".size _dl_debug_addr, 8",
+    ".popsection",
+);
+
 // Debuggers stop at `_dl_debug_state`: it is called whenever the list of objects has changed.
 global_asm!(
     ".globl _dl_debug_state",

@@ -46,7 +46,9 @@ pub fn write(target: &CStr, program: &Program, counts: &Counts, phases: &Phases)
         sys::write_new_file(target, json.as_bytes())
     };
     if let Err(errno) = result {
-        log::error!("LD_MORSEL_STATS: {}: {}", Text::from(target), sys::errno_text(errno));
+        let (target, cause) = (Text::from(target), sys::errno_text(errno));
+        let line = format_args!("{}LD_MORSEL_STATS={target}: {cause}\n", sys::MESSAGE_PREFIX);
+        sys::print(sys::stderr(), line);
     }
 }
 

@@ -1,6 +1,8 @@
 //! From a symbol's name to its definition: musl's scope rules (`find_sym2`, `get_lfs64`).
 
 mod lfs64;
+#[cfg(test)]
+mod tests;
 
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;

@@ -4,6 +4,8 @@
 //! Whatever touches the system goes through [`World`], so that the rules run in unit tests.
 
 pub mod search;
+#[cfg(test)]
+mod tests;
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
@@ -77,10 +79,8 @@ pub struct Discovery<'a, W> {
     world: &'a mut W,
     program: Program,
     host: Option<Host>,
-    /// libc's path, by which it may be named, and which says where the path file is.
     libc_path: CString,
-    library_path: Option<&'a CStr>,
-    secure: bool,
+    wishes: Wishes<'a>,
     system_path: Option<Cow<'static, [u8]>>,
     /// The names of libc that have been announced: musl announces each once.
     announced: Vec<CString>,
@@ -99,6 +99,20 @@ pub struct Discovered {
     pub errors: Vec<StartError>,
 }
 
+/// What the user and the program's start say about the search.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wishes<'a> {
+    /// The name of the interpreter: what the program calls it, or what we were called on the command line
+    /// (`ldso.name` in musl). It is another name of libc, and the path file is sought near it.
+    pub interpreter: &'a CStr,
+    /// `LD_LIBRARY_PATH`
+    pub library_path: Option<&'a CStr>,
+    /// `LD_PRELOAD`
+    pub preload: Option<&'a CStr>,
+    /// Do not trust what the caller of a privileged program controls.
+    pub secure: bool,
+}
+
 /// No file was opened: try elsewhere, or give up.
 enum NotFound {
     GoOn,
@@ -107,13 +121,7 @@ enum NotFound {
 
 impl<'a, W: World> Discovery<'a, W> {
     /// Starts with the program itself. `host` is `None` if no libc was found.
-    pub fn new(
-        world: &'a mut W,
-        program: Box<Object>,
-        host: Option<Host>,
-        library_path: Option<&'a CStr>,
-        secure: bool,
-    ) -> Self {
+    pub fn new(world: &'a mut W, program: Box<Object>, host: Option<Host>, wishes: Wishes<'a>) -> Self {
         let libc_path = host.as_ref().map(|host| host.libc.name.clone()).unwrap_or_default();
         let mut objects = Program::default();
         objects.add(program);
@@ -122,8 +130,7 @@ impl<'a, W: World> Discovery<'a, W> {
             program: objects,
             host,
             libc_path,
-            library_path,
-            secure,
+            wishes,
             system_path: None,
             announced: Vec::new(),
             errors: Vec::new(),
@@ -133,8 +140,8 @@ impl<'a, W: World> Discovery<'a, W> {
 
     /// Finds everything.
     #[inline(never)]
-    pub fn run(mut self, preload: Option<&CStr>) -> Discovered {
-        let preload = preload.map_or(&b""[..], CStr::to_bytes);
+    pub fn run(mut self) -> Discovered {
+        let preload = self.wishes.preload.map_or(&b""[..], CStr::to_bytes);
         for name in preload.split(|&byte| byte == b':' || byte.is_ascii_whitespace() || byte == 0x0b) {
             if let Ok(name) = CString::new(name)
                 && !name.is_empty()
@@ -186,7 +193,7 @@ impl<'a, W: World> Discovery<'a, W> {
         if search::is_libc(name.to_bytes()) {
             return self.load_libc(name, true);
         }
-        if name == self.libc_path.as_c_str() {
+        if name == self.libc_path.as_c_str() || name == self.wishes.interpreter {
             return self.load_libc(name, false);
         }
         let searched = !name.to_bytes().contains(&b'/');
@@ -255,7 +262,7 @@ impl<'a, W: World> Discovery<'a, W> {
             return None;
         }
         let mut outcome = Err(NotFound::GoOn);
-        if let Some(list) = self.library_path {
+        if let Some(list) = self.wishes.library_path {
             outcome = self.try_list(list.to_bytes(), name);
         }
         let mut needer = needed_by;
@@ -323,7 +330,7 @@ impl<'a, W: World> Discovery<'a, W> {
         let object = &self.program[id];
         let origin = if object.origin == Origin::Kernel {
             // Whoever starts a privileged program controls its path.
-            if self.secure {
+            if self.wishes.secure {
                 return Ok(None);
             }
             let mut buffer = [0; search::CANDIDATE_BUFFER];
@@ -337,17 +344,20 @@ impl<'a, W: World> Discovery<'a, W> {
             search::directory_of(object.name.to_bytes()).to_vec()
         };
         let absolute = origin.first().is_none_or(|&byte| byte == b'/');
-        Ok(Some(origin).filter(|_| absolute || !self.secure))
+        Ok(Some(origin).filter(|_| absolute || !self.wishes.secure))
     }
 
-    /// The system path, read once.
+    /// The system path, read once: from the path file near the interpreter, else from the one near libc, which is where musl
+    /// would look if it were the interpreter.
     fn system_path(&mut self) -> Cow<'static, [u8]> {
         if let Some(path) = &self.system_path {
             return path.clone();
         }
-        let opened = match search::system_path_file(self.libc_path.to_bytes()) {
-            Some(file) => self.world.open(&file),
-            None => Err(Errno::NOENT),
+        let near_interpreter = search::system_path_file(self.wishes.interpreter.to_bytes());
+        let near_libc = search::system_path_file(self.libc_path.to_bytes());
+        let opened = match self.world.open(&near_interpreter) {
+            Err(Errno::NOENT) if near_libc != near_interpreter => self.world.open(&near_libc),
+            opened => opened,
         };
         let path = match opened.and_then(|file| self.world.contents(file)) {
             Ok(contents) => {

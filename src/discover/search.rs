@@ -82,18 +82,19 @@ pub fn file_name(path: &CStr) -> &[u8] {
     bytes.rsplit(|&byte| byte == b'/').next().unwrap_or(bytes)
 }
 
-/// Where musl, installed as `libc`, looks for its path file: beside its own directory (`/lib/ld-musl-x86_64.so.1`
+/// Where musl, installed as `interpreter`, looks for its path file: beside its own directory (`/lib/ld-musl-x86_64.so.1`
 /// looks in `/etc`).
-pub fn system_path_file(libc: &[u8]) -> Option<CString> {
-    let prefix = if libc.first() == Some(&b'/') {
-        let directory = directory_of(libc);
+pub fn system_path_file(interpreter: &[u8]) -> CString {
+    let prefix = if interpreter.first() == Some(&b'/') {
+        let directory = directory_of(interpreter);
         directory.iter().rposition(|&byte| byte == b'/').map_or(&b""[..], |slash| &directory[..slash])
     } else {
         b""
     };
     let mut path = prefix.to_vec();
     path.extend_from_slice(b"/etc/ld-musl-x86_64.path");
-    CString::new(path).ok()
+    // The path was a C string, so that there is no NUL to stumble over.
+    CString::new(path).unwrap_or_default()
 }
 
 /// Whether a library name means libc itself, whatever follows the first dot (`load_library`).
@@ -145,7 +146,7 @@ mod tests {
 
     #[test]
     fn the_path_file_is_found_beside_the_directory_of_libc() {
-        let file = |libc: &[u8]| system_path_file(libc).map(CString::into_bytes);
+        let file = |path: &[u8]| Some(system_path_file(path).into_bytes());
         assert_eq!(file(b"/lib/ld-musl-x86_64.so.1").as_deref(), Some(&b"/etc/ld-musl-x86_64.path"[..]));
         assert_eq!(file(b"/opt/m/lib/libc.so").as_deref(), Some(&b"/opt/m/etc/ld-musl-x86_64.path"[..]));
         assert_eq!(file(b"libc.so").as_deref(), Some(&b"/etc/ld-musl-x86_64.path"[..]));

@@ -16,6 +16,9 @@ mod segment;
 mod symbol;
 mod view;
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 pub use address::{Address, LoadBias, PAGE_SIZE, Vaddr, page_down, page_up};
 pub use dynamic::{Dynamic, Table};
 pub use error::ElfError;

@@ -1,22 +1,24 @@
 //! The synthetic object: everything that libc's own loader must see of our program, and nothing else.
 //!
-//! It has no `PT_PHDR`, so musl takes its base to be 0 and every address in it is absolute. Its one `PT_LOAD` is
-//! read-only, so that musl donates nothing of it to malloc.
+//! It has no `PT_PHDR`, so musl takes its base to be 0 and every address in it is absolute. Its own `PT_LOAD` is
+//! read-only, so that musl gives nothing of it to malloc. The unused ends of the real objects' writable pages, which musl
+//! does give to malloc (`reclaim_gaps`), are offered by writable `PT_LOAD`s that end (or begin) where these begin (or end).
 
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use goblin::elf64::dynamic::{
     DT_DEBUG, DT_FINI, DT_HASH, DT_INIT, DT_NEEDED, DT_NULL, DT_RELA, DT_RELASZ, DT_STRSZ, DT_STRTAB,
     DT_SYMENT, DT_SYMTAB, Dyn,
 };
-use goblin::elf64::program_header::{PF_R, PT_DYNAMIC, PT_GNU_STACK, PT_LOAD, PT_TLS, ProgramHeader};
+use goblin::elf64::program_header::{PF_R, PF_W, PT_DYNAMIC, PT_GNU_STACK, PT_LOAD, PT_TLS, ProgramHeader};
 use goblin::elf64::reloc::{R_X86_64_COPY, Rela};
 use goblin::elf64::sym::{STB_GLOBAL, STT_OBJECT, Sym};
 
 use crate::bind::{Accept, Definition, Scope};
-use crate::elf::{Address, RelocationTable, SymbolName};
+use crate::elf::{Address, PAGE_SIZE, RelocationTable, SymbolName, page_down};
 use crate::program::{ObjectId, Origin, Program};
 use crate::relocate::LibcCopy;
 use crate::tls::StaticTls;
@@ -68,7 +70,7 @@ pub struct MergedTls {
 
 /// The synthetic object's parts. They live as long as the process: libc keeps them in its list.
 pub struct Synthetic {
-    headers: [ProgramHeader; 4],
+    headers: Vec<ProgramHeader>,
 }
 
 impl Synthetic {
@@ -79,6 +81,7 @@ impl Synthetic {
         copies: &[LibcCopy],
         stack_size: u64,
         tls: MergedTls,
+        unused: impl Iterator<Item = Range<Address>>,
         initialize: extern "C" fn(),
         finalize: extern "C" fn(),
     ) -> &'static Self {
@@ -109,7 +112,6 @@ impl Synthetic {
         ];
         let dynamic = dynamic.map(|(d_tag, d_val)| Dyn { d_tag, d_val });
         let dynamic = Box::leak(Box::new(dynamic));
-        let synthetic = Box::leak(Box::new(Self { headers: Default::default() }));
         let header = |p_type, address: u64, p_filesz, p_memsz, p_align| ProgramHeader {
             p_type,
             p_flags: PF_R,
@@ -120,14 +122,21 @@ impl Synthetic {
             p_memsz,
             p_align,
         };
-        let own_size = size_of::<Self>() as u64;
-        synthetic.headers = [
-            header(PT_LOAD, core::ptr::from_ref(synthetic) as u64, own_size, own_size, 8),
+        let dynamic_size = size_of_val(dynamic) as u64;
+        let mut headers = vec![
+            header(PT_LOAD, dynamic.as_ptr() as u64, dynamic_size, dynamic_size, 8),
             header(PT_DYNAMIC, dynamic.as_ptr() as u64, 0, size_of_val(dynamic) as u64, 8),
             header(PT_GNU_STACK, 0, 0, stack_size, 16),
             header(PT_TLS, tls.image.as_ptr() as u64, tls.initialised, tls.layout.size, tls.layout.align),
         ];
-        synthetic
+        headers.extend(unused.map(|gap| {
+            // musl takes what a segment leaves of its first and last page. This one is all of the gap's page but the gap.
+            let page = page_down(gap.start.0);
+            let used = if gap.start.0 > page { page..gap.start.0 } else { gap.end.0..page + PAGE_SIZE };
+            let segment = header(PT_LOAD, used.start, 0, used.end - used.start, PAGE_SIZE);
+            ProgramHeader { p_flags: PF_R | PF_W, ..segment }
+        }));
+        Box::leak(Box::new(Self { headers }))
     }
 
     /// For `AT_PHDR`.

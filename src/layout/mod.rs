@@ -132,6 +132,24 @@ impl Plan {
     }
 }
 
+/// The unused ends of the pages of writable segments, which musl gives to malloc (`reclaim_gaps`): what lies in a page
+/// before the segment begins and after it ends, outside of what becomes read-only.
+pub fn unused_ends(segments: &Segments) -> impl Iterator<Item = Range<Vaddr>> + '_ {
+    let readable_and_writable = SegmentFlags::READ | SegmentFlags::WRITE;
+    let sealed = segments.relro.clone().unwrap_or_default();
+    let outside_sealed = move |gap: Range<Vaddr>| {
+        let start = if sealed.contains(&gap.start) { sealed.end } else { gap.start };
+        let end = if sealed.contains(&gap.end) { sealed.start } else { gap.end };
+        (start < end).then_some(start..end)
+    };
+    let writable = segments.loads.iter().filter(move |load| load.flags.contains(readable_and_writable));
+    let ends = writable.flat_map(|load| {
+        let (range, pages) = (load.range(), load.pages());
+        [pages.start..range.start, range.end..pages.end]
+    });
+    ends.filter_map(outside_sealed)
+}
+
 fn placement(object_type: ObjectType, span: &Range<Vaddr>, segments: &Segments) -> Placement {
     if object_type == ObjectType::Fixed && span.start.0 > 0 {
         return Placement::Exact;
@@ -211,6 +229,18 @@ mod tests {
             |align| plan(ObjectType::Relocatable, vec![load(0, 0x10, 0x10, align, R)]).placement;
         assert_eq!(placement_for(0x10000), Placement::Aligned(0x10000));
         assert_eq!(placement_for(0x200000), Placement::Aligned(PAGE_SIZE));
+    }
+
+    #[test]
+    fn unused_ends_are_outside_of_what_is_sealed() {
+        let loads = vec![load(0x1e10, 0x300, 0x400, 0x1000, RW), load(0x4000, 0x10, 0x10, 0x1000, R)];
+        let open = Segments { loads, ..Segments::default() };
+        let ends = |segments: &Segments| unused_ends(segments).map(|gap| (gap.start.0, gap.end.0)).collect();
+        let all: Vec<(u64, u64)> = ends(&open);
+        assert_eq!(all, [(0x1000, 0x1e10), (0x2210, 0x3000)]);
+        let sealed = Segments { relro: Some(Vaddr(0x1000)..Vaddr(0x2000)), ..open };
+        let rest: Vec<(u64, u64)> = ends(&sealed);
+        assert_eq!(rest, [(0x2210, 0x3000)]);
     }
 
     #[test]

@@ -6,8 +6,9 @@ use alloc::vec::Vec;
 use core::ffi::{c_char, c_int};
 use core::ptr::null_mut;
 
+use crate::bind;
 use crate::elf::Address;
-use crate::program::{ObjectId, Program};
+use crate::program::{Object, ObjectId, Program};
 
 /// `struct link_map`: one object for debuggers, and what `dlopen` returns (`dlinfo` turns one into the other).
 #[repr(C)]
@@ -19,6 +20,24 @@ pub struct LinkMap {
     previous: *mut LinkMap,
     /// Not part of the public structure: which object it is.
     pub object: ObjectId,
+}
+
+/// What the loader exports for debuggers, looked up in its own symbol table: the addresses must be the exported ones.
+#[derive(Clone, Copy, Debug)]
+pub struct DebugSymbols {
+    /// `_dl_debug_state`, a function at which debuggers stop to read the list.
+    breakpoint: Address,
+    /// `_dl_debug_addr`, a pointer to `struct r_debug`.
+    variable: Option<Address>,
+}
+
+impl DebugSymbols {
+    /// Those of the loader.
+    pub fn of(loader: &Object) -> Self {
+        let address = |name| bind::definition_in(loader, name).map(|symbol| loader.address(symbol.vaddr()));
+        let breakpoint = address(b"_dl_debug_state").unwrap_or_default();
+        Self { breakpoint, variable: address(b"_dl_debug_addr") }
+    }
 }
 
 /// `RT_CONSISTENT`: the list may be read.
@@ -40,9 +59,8 @@ unsafe impl Sync for DebugState {}
 unsafe impl Send for DebugState {}
 
 impl DebugState {
-    /// Describes the objects of a program. `base` is where the interpreter is, `breakpoint` its `_dl_debug_state`, at
-    /// which debuggers stop to read the list.
-    pub fn new(program: &Program, base: Address, breakpoint: Address) -> &'static Self {
+    /// Describes the objects of a program; `base` is where the interpreter is.
+    pub fn new(program: &Program, base: Address, symbols: DebugSymbols) -> &'static Self {
         let maps: Vec<LinkMap> = program
             .visible()
             .map(|(id, object)| LinkMap {
@@ -63,8 +81,13 @@ impl DebugState {
         if let Some(last) = maps.last_mut() {
             last.next = null_mut();
         }
-        let state = Self { version: 1, head, breakpoint: breakpoint.0, state: CONSISTENT, base: base.0 };
-        Box::leak(Box::new(state))
+        let state = Self { version: 1, head, breakpoint: symbols.breakpoint.0, state: CONSISTENT, base: base.0 };
+        let state = Box::leak(Box::new(state));
+        if let Some(variable) = symbols.variable {
+            // SAFETY: `_dl_debug_addr` is a word in our own data that only debuggers and programs read, later.
+            unsafe { (variable.0 as *mut u64).write(core::ptr::from_ref(state) as u64) };
+        }
+        state
     }
 
     /// Tells debuggers that the list has changed.

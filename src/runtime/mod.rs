@@ -17,7 +17,7 @@ use crate::start::InitialStack;
 use crate::tls::StaticTls;
 
 pub use api::*;
-pub use debug::{DebugState, LinkMap};
+pub use debug::{DebugState, DebugSymbols, LinkMap};
 pub use initialize::{Progress, finalize, initialize};
 
 /// Everything that the running program's loader knows. Immutable once published, but for what is atomic in it.

@@ -4,13 +4,16 @@ use alloc::alloc::{Layout, alloc_zeroed};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ffi::CStr;
+use core::ops::Range;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 use linux_raw_sys::auxvec::AT_RANDOM;
 
 use crate::bind::Scope;
 use crate::error::{RelocationProblem, StartError};
+use crate::elf::Address;
 use crate::host::{self, Boot, Synthetic};
+use crate::layout;
 use crate::map::protect;
 use crate::program::{InitOrder, Object, ObjectId, Origin, Program, initialization_order};
 use crate::relocate::{Counts, Deferred, LibcCopy, resolve_deferred};
@@ -67,6 +70,7 @@ impl Handover {
                 &self.libc_copies,
                 stack_sizes.max().unwrap_or(0),
                 host::MergedTls { layout: tls, image, initialised },
+                unused_memory(&program),
                 runtime::initialize,
                 runtime::finalize,
             );
@@ -121,6 +125,14 @@ fn finish() -> ! {
     log::info!("entering the program");
     // SAFETY: the program is complete, and its stack is the initial one.
     unsafe { host::enter(process.entry, process.stack.pointer()) }
+}
+
+/// What the start-up objects leave of their writable pages.
+fn unused_memory(program: &Program) -> impl Iterator<Item = Range<Address>> + '_ {
+    let ours = program.objects().filter(|object| matches!(object.origin, Origin::Kernel | Origin::File));
+    ours.flat_map(|object| {
+        layout::unused_ends(&object.segments).map(|gap| object.mapping.bias.apply_range(&gap))
+    })
 }
 
 /// Objects with constructors or destructors to run, in order.

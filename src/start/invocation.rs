@@ -34,10 +34,10 @@ pub struct Invocation {
     pub stack: InitialStack,
     /// The environment's wishes, overridden by those of the command line.
     pub config: Config<'static>,
-    /// The interpreter that the program names, if that is not us.
+    /// The interpreter that the program names, if that need not be us.
     pub interpreter: Option<&'static CStr>,
-    /// The name that we were called by.
-    pub loader_name: &'static CStr,
+    /// What we are called: by the program, or on the command line (`ldso.name` in musl).
+    pub interpreter_name: &'static CStr,
     /// What the program is to take for its own name.
     pub argv0: Option<&'static CStr>,
 }
@@ -82,7 +82,8 @@ impl Invocation {
         let program = unsafe { adopt::program(name, headers, count.unwrap_or(0), entry, size) };
         let program =
             program.unwrap_or_else(|cause| super::fail(&[StartError::Program { name: name.into(), cause }]));
-        Self { program, stack: *stack, config, interpreter: None, loader_name: argv0, argv0: None }
+        let interpreter_name = program.interpreter().unwrap_or_default();
+        Self { program, stack: *stack, config, interpreter: None, interpreter_name, argv0: None }
     }
 
     /// # Safety
@@ -103,7 +104,9 @@ impl Invocation {
         // SAFETY: `consumed` is the index of the program's path.
         let stack = unsafe { stack.without_arguments(line.consumed) };
         let interpreter = program.interpreter();
-        Self { program, stack, config, interpreter, loader_name, argv0: line.argv0 }
+        // To list is to show what would happen if the program were started by its own interpreter.
+        let interpreter_name = interpreter.filter(|_| line.list).unwrap_or(loader_name);
+        Self { program, stack, config, interpreter, interpreter_name, argv0: line.argv0 }
     }
 }
 

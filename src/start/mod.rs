@@ -16,14 +16,14 @@ use linux_raw_sys::auxvec::AT_SYSINFO_EHDR;
 
 use crate::bind::Scope;
 use crate::config::Config;
-use crate::discover::{Discovered, Discovery, Host};
+use crate::discover::{Discovered, Discovery, Host, Wishes};
 use crate::elf::{Address, ElfError};
 use crate::error::{RelocationProblem, StartError};
 use crate::host::locate;
 use crate::map::{self, adopt};
 use crate::program::{Object, ObjectId, Origin, Program};
 use crate::relocate::{Slots, relocate};
-use crate::runtime::DebugState;
+use crate::runtime::{DebugState, DebugSymbols};
 use crate::statistics::Phases;
 use crate::sys::{self, MESSAGE_PREFIX, Text};
 use crate::tls;
@@ -60,24 +60,29 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
     let loader = unsafe { adopt::whole(Origin::Loader, c"ld-morsel", base) };
     let loader = loader
         .unwrap_or_else(|error| fail(&[StartError::Program { name: c"ld-morsel".into(), cause: error }]));
-    let breakpoint = crate::bind::definition_in(&loader, b"_dl_debug_state");
-    let breakpoint = breakpoint.map_or(loader.entry, |symbol| loader.address(symbol.vaddr()));
+    let debug_symbols = DebugSymbols::of(&loader);
     let libc = locate::libc(&mut system, config.libc, invocation.interpreter);
     let libc = libc.unwrap_or_else(|error| fail(&[error]));
     if system.list {
-        announce_interpreter(invocation.interpreter.unwrap_or(invocation.loader_name), base);
+        announce_interpreter(invocation.interpreter_name, base);
     }
     phases.end("prepare");
 
     let host = libc.map(|libc| Host { loader, libc });
-    let discovery = Discovery::new(&mut system, program, host, config.library_path, config.secure);
-    let Discovered { mut program, unused_host, mut errors } = discovery.run(config.preload);
+    let wishes = Wishes {
+        interpreter: invocation.interpreter_name,
+        library_path: config.library_path,
+        preload: config.preload,
+        secure: config.secure,
+    };
+    let discovery = Discovery::new(&mut system, program, host, wishes);
+    let Discovered { mut program, unused_host, mut errors } = discovery.run();
     let scope = Scope::new(&program);
     add_unsearched(&mut program, unused_host, &stack);
     phases.end("discover");
 
     let tls = Box::leak(Box::new(tls::lay_out(&mut program)));
-    let debug = DebugState::new(&program, base, breakpoint);
+    let debug = DebugState::new(&program, base, debug_symbols);
     show_to_debuggers(&program[ObjectId::PROGRAM], debug);
     // SAFETY: everything is mapped and laid out, and no code but ours has run.
     let relocated = unsafe { relocate(&program, &scope) };
