@@ -5,6 +5,9 @@ use core::ffi::CStr;
 
 use log::LevelFilter;
 
+/// What the names of all variables begin with that a loader reads.
+pub const PREFIX: &[u8] = b"LD_";
+
 /// `LD_MORSEL_MAP`: which mapping backend to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MapChoice {
@@ -53,7 +56,8 @@ pub struct Config<'a> {
 }
 
 impl<'a> Config<'a> {
-    /// Reads the environment, unless `secure`. The first of several entries counts, as with `getenv`.
+    /// Reads the entries of the environment that begin with [`PREFIX`], unless `secure`. The first of several entries
+    /// counts, as with `getenv`.
     ///
     /// A value of our own variables that makes no sense is reported to `complain` (variable, value, what is expected)
     /// and otherwise ignored: a slip in an environment must not keep programs from starting.
@@ -77,10 +81,6 @@ impl<'a> Config<'a> {
         }
         let (mut map, mut log) = (None, None);
         for entry in environment {
-            // All the names begin so, and most entries of an environment do not.
-            if !entry.to_bytes().starts_with(b"LD_") {
-                continue;
-            }
             let wanted: [(&[u8], &mut Option<&'a CStr>); 6] = [
                 (b"LD_LIBRARY_PATH", &mut config.library_path),
                 (b"LD_PRELOAD", &mut config.preload),

@@ -89,6 +89,12 @@ impl Scope {
             .or_else(|| find(entries, name, acceptable_ifunc))
     }
 
+    /// The definition of `name` that comes before libc's own.
+    pub fn find_before_libc(&self, name: &SymbolName<'_>) -> Option<Definition> {
+        let entries = &self.entries[..self.libc.unwrap_or(self.entries.len())];
+        find(entries, name, |symbol| acceptable(symbol, Accept::DefinitionOnly))
+    }
+
     fn find_lfs64(&self, name: &SymbolName<'_>) -> Option<Definition> {
         let plain = SymbolName::new(lfs64::plain_name(name.bytes())?);
         let libc = self.entries.get(self.libc?)?;

@@ -23,7 +23,7 @@ pub enum ElfError {
     ProgramHeaderSize(u16),
     /// A `PT_LOAD` (index in the program header table) has impossible addresses or sizes.
     SegmentBounds(usize),
-    /// A `PT_LOAD` claims bytes beyond the end of the file.
+    /// A `PT_LOAD` (counted among themselves) claims bytes beyond the end of the file.
     SegmentBeyondFile(usize),
     /// A `PT_LOAD`'s file offset and address differ modulo the page size (gABI chapter 5, "Program Header").
     SegmentMisaligned(usize),
@@ -69,7 +69,7 @@ impl fmt::Display for ElfError {
                 write!(f, "corrupt program header {index}: impossible address or size")
             }
             Self::SegmentBeyondFile(index) => {
-                write!(f, "truncated file: program header {index} reaches beyond its end")
+                write!(f, "truncated file: segment {index} reaches beyond its end")
             }
             Self::SegmentMisaligned(index) => {
                 write!(f, "corrupt program header {index}: offset and address disagree within the page")

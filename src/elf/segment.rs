@@ -91,14 +91,13 @@ pub struct Segments {
 }
 
 impl Segments {
-    /// Reads a program header table. `file_size` is the size of the file it comes from, or `None` for an object that
-    /// the kernel has mapped and thereby checked.
+    /// Reads a program header table.
     ///
     /// Of several `PT_DYNAMIC`, `PT_TLS` or `PT_GNU_RELRO` the last one counts, as in musl (`map_library`).
     ///
     /// # Errors
     /// The first problem found, see [`ElfError`].
-    pub fn parse(table: &[u8], file_size: Option<u64>) -> Result<Self, ElfError> {
+    pub fn parse(table: &[u8]) -> Result<Self, ElfError> {
         let mut segments = Self::default();
         for (index, bytes) in table.chunks_exact(SIZEOF_PHDR).enumerate() {
             let mut header = ProgramHeader::default();
@@ -106,7 +105,7 @@ impl Segments {
             let start = Vaddr(header.p_vaddr);
             match header.p_type {
                 PT_LOAD if header.p_memsz > 0 => {
-                    segments.loads.push(check_load(index, &header, file_size)?);
+                    segments.loads.push(check_load(index, &header)?);
                 }
                 PT_DYNAMIC => segments.dynamic = Some(start),
                 PT_TLS if header.p_memsz > 0 => segments.tls = Some(check_tls(&header)?),
@@ -131,6 +130,19 @@ impl Segments {
         segments.check_overlap()?;
         segments.check_against_loads()?;
         Ok(segments)
+    }
+
+    /// Whether a file of this size has all that the segments take from it, up to its last page: within that the kernel
+    /// supplies zeros, and musl loads such files.
+    ///
+    /// # Errors
+    /// [`ElfError::SegmentBeyondFile`] with the number of the segment.
+    pub fn check_file_size(&self, size: u64) -> Result<(), ElfError> {
+        let too_long = |load: &LoadSegment| load.filesz > 0 && load.offset + load.filesz > page_up(size);
+        match self.loads.iter().position(too_long) {
+            Some(index) => Err(ElfError::SegmentBeyondFile(index)),
+            None => Ok(()),
+        }
     }
 
     /// The pages from the lowest to the highest `PT_LOAD`.
@@ -196,7 +208,7 @@ impl Segments {
     }
 }
 
-fn check_load(index: usize, header: &ProgramHeader, file_size: Option<u64>) -> Result<LoadSegment, ElfError> {
+fn check_load(index: usize, header: &ProgramHeader) -> Result<LoadSegment, ElfError> {
     let end = header.p_vaddr.checked_add(header.p_memsz).ok_or(ElfError::SegmentBounds(index))?;
     if end > ADDRESS_SPACE_END || header.p_filesz > header.p_memsz {
         return Err(ElfError::SegmentBounds(index));
@@ -204,11 +216,7 @@ fn check_load(index: usize, header: &ProgramHeader, file_size: Option<u64>) -> R
     if header.p_offset % PAGE_SIZE != header.p_vaddr % PAGE_SIZE {
         return Err(ElfError::SegmentMisaligned(index));
     }
-    let file_end = header.p_offset.checked_add(header.p_filesz).ok_or(ElfError::SegmentBounds(index))?;
-    // Within the last page the kernel supplies zeros, and musl loads such files.
-    if header.p_filesz > 0 && file_size.is_some_and(|size| file_end > page_up(size)) {
-        return Err(ElfError::SegmentBeyondFile(index));
-    }
+    header.p_offset.checked_add(header.p_filesz).ok_or(ElfError::SegmentBounds(index))?;
     let align = if header.p_align.is_power_of_two() { header.p_align.max(PAGE_SIZE) } else { PAGE_SIZE };
     Ok(LoadSegment {
         vaddr: Vaddr(header.p_vaddr),

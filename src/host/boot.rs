@@ -66,7 +66,7 @@ pub unsafe fn boot(boot: Boot) -> ! {
             entry.value = *value;
         }
     }
-    for entry in boot.stack.environment() {
+    for entry in boot.stack.environment(config::PREFIX) {
         if HIDDEN.iter().any(|name| config::value_of(entry, name).is_some()) {
             let first = entry.as_ptr().cast_mut();
             // SAFETY: the strings are on the initial stack, too.

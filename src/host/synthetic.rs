@@ -17,9 +17,9 @@ use goblin::elf64::program_header::{PF_R, PF_W, PT_DYNAMIC, PT_GNU_STACK, PT_LOA
 use goblin::elf64::reloc::{R_X86_64_COPY, Rela};
 use goblin::elf64::sym::{STB_GLOBAL, STT_OBJECT, Sym};
 
-use crate::bind::{Accept, Definition, Scope};
+use crate::bind::{Definition, Scope};
 use crate::elf::{Address, PAGE_SIZE, RelocationTable, SymbolName, page_down};
-use crate::program::{ObjectId, Origin, Program};
+use crate::program::Object;
 use crate::relocate::LibcCopy;
 use crate::tls::StaticTls;
 
@@ -32,17 +32,20 @@ struct Export {
 }
 
 /// The definitions that libc must bind to instead of its own: for each symbol that libc's relocations name, the one
-/// that is found in the program's scope, if it is not libc's. `malloc` and `aligned_alloc` are asked about in any
-/// case: libc looks them up to learn whether they have been replaced (`__malloc_replaced`).
-pub fn exports(program: &Program, libc: ObjectId, scope: &Scope) -> Vec<(SymbolName<'static>, Definition)> {
-    let mut names: Vec<SymbolName<'static>> = [&b"malloc"[..], b"aligned_alloc"].map(SymbolName::new).into();
-    let libc = &program[libc];
+/// that comes before libc in the program's scope. `malloc` and `aligned_alloc` are asked about in any case: libc looks
+/// them up to learn whether they have been replaced (`__malloc_replaced`).
+pub fn exports(libc: &Object, scope: &Scope) -> Vec<(SymbolName<'static>, Definition)> {
+    let mut names: Vec<SymbolName<'static>> =
+        [&b"malloc"[..], b"aligned_alloc"].map(SymbolName::new).into();
     let dynamic = &libc.dynamic;
     let tables = [(dynamic.jmprel, dynamic.jmprel_has_addends), (dynamic.rel, false), (dynamic.rela, true)];
     for (table, has_addends) in tables {
         let Ok(table) = RelocationTable::parse(&libc.view, table, has_addends, "libc") else { continue };
         table.for_each(|relocation| {
-            let symbol = libc.symbols.get(relocation.symbol).filter(|_| relocation.symbol != 0);
+            if relocation.symbol == 0 {
+                return;
+            }
+            let symbol = libc.symbols.get(relocation.symbol);
             if let Some(name) = symbol.and_then(|symbol| libc.symbols.name_of(&symbol))
                 && !names.iter().any(|known| known.bytes() == name.bytes())
             {
@@ -50,12 +53,7 @@ pub fn exports(program: &Program, libc: ObjectId, scope: &Scope) -> Vec<(SymbolN
             }
         });
     }
-    let found = names.into_iter().filter_map(|name| {
-        let definition = scope.find(&name, Accept::DefinitionOnly, 0)?;
-        let own = matches!(program[definition.object].origin, Origin::Libc | Origin::Loader);
-        (!own && !definition.symbol.is_ifunc()).then_some((name, definition))
-    });
-    found.collect()
+    names.into_iter().filter_map(|name| Some((name, scope.find_before_libc(&name)?))).collect()
 }
 
 /// The merged image of static thread-local storage.

@@ -7,33 +7,35 @@ use core::ffi::CStr;
 
 use crate::elf::{Address, ElfError, FileHeader, LoadBias, Segments, Vaddr};
 use crate::program::{Mapping, Object, Origin, SearchPath};
+use crate::sys;
 
 use super::load;
 
-/// Describes the object whose program headers are at `table`. `file_size` is that of its file, if known.
-///
-/// # Errors
-/// What is wrong with it; the kernel checks only what it needs itself.
+/// What the `count` program headers at `table` say.
 ///
 /// # Safety
-/// `count` program headers are at `table`, and `bias_of` gives the bias at which the kernel has mapped what they say.
+/// They are there.
+unsafe fn segments_at(table: Address, count: u16) -> Result<Segments, ElfError> {
+    let size = usize::from(count) * goblin::elf64::program_header::SIZEOF_PHDR;
+    // SAFETY: the caller says so.
+    Segments::parse(unsafe { core::slice::from_raw_parts(table.0 as *const u8, size) })
+}
+
+/// Describes an object that is mapped with `bias`; its program headers are `headers`.
+///
+/// # Safety
+/// It is, and it stays there.
 #[inline(never)]
 unsafe fn adopt(
     origin: Origin,
     name: &CStr,
-    table: Address,
-    count: u16,
+    headers: (Address, u16),
     entry: Address,
-    file_size: Option<u64>,
-    bias_of: impl FnOnce(&Segments) -> LoadBias,
+    segments: Segments,
+    bias: LoadBias,
 ) -> Result<Box<Object>, ElfError> {
-    let size = usize::from(count) * goblin::elf64::program_header::SIZEOF_PHDR;
-    // SAFETY: the caller says so.
-    let bytes = unsafe { core::slice::from_raw_parts(table.0 as *const u8, size) };
-    let segments = Segments::parse(bytes, file_size)?;
-    let bias = bias_of(&segments);
     let pages = bias.apply_range(&segments.span());
-    // SAFETY: the kernel has mapped the segments for the life of the process.
+    // SAFETY: passed on to the caller.
     let view = unsafe { load::view(&segments, bias) };
     let (dynamic_section, dynamic, symbols) = load::describe(&segments, &view)?;
     Ok(Box::new(Object {
@@ -42,7 +44,7 @@ unsafe fn adopt(
         origin,
         identity: None,
         mapping: Mapping { bias, pages, backend: "kernel" },
-        program_headers: Some((table, count)),
+        program_headers: Some(headers),
         entry,
         segments,
         dynamic_section,
@@ -57,28 +59,29 @@ unsafe fn adopt(
 }
 
 /// The program that the kernel started. Its bias comes from `PT_PHDR`, or else (where musl would assume 0) from the
-/// segment that holds the program headers. The kernel does not mind if the file is shorter than its segments, and touching
-/// what is missing would be fatal: hence `file_size`.
+/// segment that holds the program headers.
 ///
 /// # Errors
-/// What is wrong with it.
+/// What is wrong with it; the kernel checks only what it needs itself.
 ///
 /// # Safety
-/// The arguments are `AT_PHDR`, `AT_PHNUM` and `AT_ENTRY` of a process whose interpreter we are.
-pub unsafe fn program(
-    name: &CStr,
-    table: Address,
-    count: u16,
-    entry: Address,
-    file_size: Option<u64>,
-) -> Result<Box<Object>, ElfError> {
-    let bias = |segments: &Segments| {
-        let after_header = FileHeader::SIZE as u64..FileHeader::SIZE as u64 + 1;
-        let vaddr = segments.phdr.or_else(|| segments.program_headers(&after_header));
-        vaddr.map_or(LoadBias(0), |vaddr| LoadBias::between(table, vaddr))
-    };
+/// `headers` are `AT_PHDR` and `AT_PHNUM`, `entry` is `AT_ENTRY` of a process whose interpreter we are.
+pub unsafe fn program(name: &CStr, headers: (Address, u16), entry: Address) -> Result<Box<Object>, ElfError> {
     // SAFETY: passed on to the caller.
-    unsafe { adopt(Origin::Kernel, name, table, count, entry, file_size, bias) }
+    let segments = unsafe { segments_at(headers.0, headers.1) }?;
+    check_file(name, &segments)?;
+    let after_header = FileHeader::SIZE as u64..FileHeader::SIZE as u64 + 1;
+    let linked = segments.phdr.or_else(|| segments.program_headers(&after_header));
+    let bias = linked.map_or(LoadBias(0), |vaddr| LoadBias::between(headers.0, vaddr));
+    // SAFETY: the kernel has mapped what the program headers say, for the life of the process.
+    unsafe { adopt(Origin::Kernel, name, headers, entry, segments, bias) }
+}
+
+/// The kernel does not mind if a program's file is shorter than its segments, but touching what is missing would be fatal.
+/// `name` may lead elsewhere by now, but asking `/proc` costs several times as much: that is the second opinion.
+fn check_file(name: &CStr, segments: &Segments) -> Result<(), ElfError> {
+    let check = |path| sys::file_size(path).map_or(Ok(()), |size| segments.check_file_size(size));
+    check(name).or_else(|_| check(c"/proc/self/exe"))
 }
 
 /// An object that is mapped as one piece with its ELF header at `start`: this loader, or the vDSO (`AT_SYSINFO_EHDR`).
@@ -93,10 +96,11 @@ pub unsafe fn whole(origin: Origin, name: &CStr, start: Address) -> Result<Box<O
     let bytes = unsafe { core::slice::from_raw_parts(start.0 as *const u8, FileHeader::SIZE) };
     let header = FileHeader::parse(bytes)?;
     let table = Address(start.0.wrapping_add(header.phoff));
-    let bias = |segments: &Segments| {
-        let first = segments.loads.first();
-        LoadBias::between(start, first.map_or(Vaddr(0), |load| Vaddr(load.vaddr.0.wrapping_sub(load.offset))))
-    };
+    // SAFETY: the program headers belong to the object.
+    let segments = unsafe { segments_at(table, header.phnum) }?;
+    let first = segments.loads.first();
+    let linked = first.map_or(Vaddr(0), |load| Vaddr(load.vaddr.0.wrapping_sub(load.offset)));
+    let bias = LoadBias::between(start, linked);
     // SAFETY: passed on to the caller.
-    unsafe { adopt(origin, name, table, header.phnum, Address(0), None, bias) }
+    unsafe { adopt(origin, name, (table, header.phnum), Address(0), segments, bias) }
 }

@@ -38,15 +38,16 @@ pub fn load(
     let in_head =
         usize::try_from(table_range.start).ok().and_then(|start| head[..read].get(start..start + table_size));
     let segments = match in_head {
-        Some(table) => Segments::parse(table, Some(size))?,
+        Some(table) => Segments::parse(table)?,
         None => {
             let mut table = vec![0; table_size];
             if file.read_at(&mut table, table_range.start)? != table_size {
                 return Err(Errno::NOEXEC.into());
             }
-            Segments::parse(&table, Some(size))?
+            Segments::parse(&table)?
         }
     };
+    segments.check_file_size(size)?;
     let plan = Plan::new(header.object_type, &segments);
     let start = mapper.map(&plan, file)?;
     let bias = LoadBias::between(start, plan.span.start);

@@ -63,7 +63,7 @@ impl Handover {
         let initialised = tls::merge_images(&program, tls, image);
         tls_code::publish(tls);
         let boot = program.libc().map(|libc| {
-            let interposed = host::exports(&program, libc, &scope);
+            let interposed = host::exports(&program[libc], &scope);
             let stack_sizes = program.objects().map(|object| object.segments.stack_size);
             let synthetic = Synthetic::new(
                 &interposed,

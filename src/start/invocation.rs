@@ -77,9 +77,8 @@ impl Invocation {
         let name = path.unwrap_or(argv0);
         let count = stack.auxiliary_value(AT_PHNUM).and_then(|count| u16::try_from(count).ok());
         let entry = Address(stack.auxiliary_value(AT_ENTRY).unwrap_or_default());
-        let size = sys::file_size(c"/proc/self/exe").ok();
         // SAFETY: these are the kernel's words about the program that it has mapped.
-        let program = unsafe { adopt::program(name, headers, count.unwrap_or(0), entry, size) };
+        let program = unsafe { adopt::program(name, (headers, count.unwrap_or(0)), entry) };
         let program =
             program.unwrap_or_else(|cause| super::fail(&[StartError::Program { name: name.into(), cause }]));
         let interpreter_name = program.interpreter().unwrap_or_default();

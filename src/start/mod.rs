@@ -15,7 +15,7 @@ use core::ffi::CStr;
 use linux_raw_sys::auxvec::AT_SYSINFO_EHDR;
 
 use crate::bind::Scope;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::discover::{Discovered, Discovery, Host, Wishes};
 use crate::elf::{Address, ElfError};
 use crate::error::{RelocationProblem, StartError};
@@ -44,7 +44,7 @@ const EXIT_CANNOT_LOAD: i32 = 127;
 unsafe fn start(stack: *mut u64, base: Address) -> ! {
     // SAFETY: passed on to the caller.
     let stack = unsafe { InitialStack::new(stack) };
-    let config = Config::from_environment(stack.environment(), stack.is_secure(), complain);
+    let config = Config::from_environment(stack.environment(config::PREFIX), stack.is_secure(), complain);
     sys::init_logging(config.log);
     let mut phases = Phases::new(config.stats.is_some());
     let mut system = System { mapper: map::backend(config.map), list: false };

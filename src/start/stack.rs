@@ -51,7 +51,8 @@ impl InitialStack {
 
     /// The arguments.
     pub fn arguments(&self) -> impl Iterator<Item = &'static CStr> + use<> {
-        strings(self.arguments)
+        // SAFETY: the strings live as long as the process.
+        pointers(self.arguments).map(|text| unsafe { CStr::from_ptr(text) })
     }
 
     /// The argument array, for `execve`.
@@ -59,9 +60,15 @@ impl InitialStack {
         self.arguments.cast_const().cast()
     }
 
-    /// The environment.
-    pub fn environment(&self) -> impl Iterator<Item = &'static CStr> + use<> {
-        strings(self.environment)
+    /// The entries of the environment that begin with `prefix`. The others, most of them, are not even measured.
+    pub fn environment(&self, prefix: &'static [u8]) -> impl Iterator<Item = &'static CStr> + use<> {
+        let begins = move |text: *const c_char| {
+            let mut wanted = prefix.iter().enumerate();
+            // SAFETY: goes on to the next byte only if this one was not the terminating NUL.
+            wanted.all(|(index, &byte)| unsafe { *text.add(index) } as u8 == byte)
+        };
+        // SAFETY: the strings live as long as the process.
+        pointers(self.environment).filter(move |&text| begins(text)).map(|text| unsafe { CStr::from_ptr(text) })
     }
 
     /// The environment array, for `execve`.
@@ -126,17 +133,17 @@ impl InitialStack {
     }
 }
 
-/// The strings of a null-terminated array on the initial stack.
-fn strings(mut next: *mut *const c_char) -> impl Iterator<Item = &'static CStr> {
+/// The elements of a null-terminated array on the initial stack.
+fn pointers(mut next: *mut *const c_char) -> impl Iterator<Item = *const c_char> {
     core::iter::from_fn(move || {
-        // SAFETY: the array ends with a null, which is not passed; the strings live as long as the process.
+        // SAFETY: the array ends with a null, which is not passed.
         unsafe {
             let text = *next;
             if text.is_null() {
                 return None;
             }
             next = next.add(1);
-            Some(CStr::from_ptr(text))
+            Some(text)
         }
     })
 }
