@@ -1,2 +1,61 @@
-//! Recurring jobs.
-fn main() {}
+//! The recurring jobs of ld-morsel. `cargo xtask help` lists them; each is a module in `jobs`.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod apt;
+mod bench;
+mod corpus;
+mod elfcheck;
+mod jobs;
+mod paths;
+mod proc;
+mod ui;
+
+/// The recurring jobs of ld-morsel.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_version_flag = true)]
+struct Args {
+    #[command(subcommand)]
+    job: Job,
+}
+
+#[derive(Subcommand)]
+enum Job {
+    /// Install what is missing on Debian 12, and fetch musl 1.2.5 into the cache
+    Setup,
+    /// Build the loader: target/release/ld-morsel
+    Build,
+    /// Run a real program under the loader, and show what it did beside stock musl
+    Demo(jobs::demo::Args),
+    /// Set up and run every check and test
+    Test(jobs::test::Args),
+    /// Build real programs into the cache, and run them under stock musl and under the loader
+    Corpus(jobs::corpus::Args),
+    /// Measure the start of synthetic programs beside stock musl
+    Bench(jobs::bench::Args),
+    /// Fuzz the ELF reader
+    Fuzz(jobs::fuzz::Args),
+}
+
+fn main() -> ExitCode {
+    proc::keep_descriptors_to_ourselves();
+    let result = match Args::parse().job {
+        Job::Setup => jobs::setup::run(),
+        Job::Build => jobs::build::run(),
+        Job::Demo(args) => jobs::demo::run(&args),
+        Job::Test(args) => jobs::test::run(&args),
+        Job::Corpus(args) => jobs::corpus::run(&args),
+        Job::Bench(args) => jobs::bench::run(&args),
+        Job::Fuzz(args) => jobs::fuzz::run(&args),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{} {error:#}", console::style("error:").red().bold());
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Turns every case into named tests: one for each way of invocation and version of musl.
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use difftest::case::{Case, discover};
+use difftest::verdict::check;
+use difftest::worlds::{Loaders, build_root, workspace_root};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// The points of the specification that must have a case; the others are about the `dl*` functions.
+const REQUIRED_POINTS: [std::ops::RangeInclusive<u32>; 5] = [1..=41, 43..=44, 46..=49, 59..=60, 61..=61];
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    match trials() {
+        Ok(trials) => libtest_mimic::run(&arguments, trials).exit_code(),
+        Err(error) => {
+            eprintln!("{error:?}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn trials() -> Result<Vec<Trial>> {
+    let loaders = Arc::new(Loaders::find()?);
+    let cases = discover(&workspace_root().join("tests/cases"))?;
+    let missing = missing_points(&cases);
+    let mut trials = vec![Trial::test("every_point_of_the_specification_has_a_case", move || {
+        if missing.is_empty() { Ok(()) } else { Err(format!("no case for points {missing:?}").into()) }
+    })];
+    for case in cases {
+        let case = Arc::new(case);
+        for &mode in &case.modes {
+            for &version in &case.versions {
+                let name = format!("{} [{} {}]", case.name, mode.as_str(), version.as_str());
+                let (case, loaders) = (Arc::clone(&case), Arc::clone(&loaders));
+                trials.push(Trial::test(name, move || {
+                    check(&case, version, mode, &loaders, &build_root())
+                        .with_context(|| case.name.clone())
+                        .map_err(|error| Failed::from(format!("{error:#}")))
+                }));
+            }
+        }
+    }
+    Ok(trials)
+}
+
+fn missing_points(cases: &[Case]) -> Vec<u32> {
+    let covered: BTreeSet<u32> =
+        cases.iter().flat_map(|case| &case.spec).filter_map(|point| point.parse().ok()).collect();
+    REQUIRED_POINTS.into_iter().flatten().filter(|point| !covered.contains(point)).collect()
+}

@@ -1,0 +1,169 @@
+//! Runs the corpus' cases: each under stock musl, under `LOADER PROGRAM`, and as a copy of the program whose PT_INTERP
+//! is the loader. The loader passes if exit code and output are stock musl's, and the output is what was expected.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::manifest::{Case, Kind, Musl, folder};
+use crate::proc::Outcome;
+use crate::{paths, proc};
+
+/// How a program is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// As it is, by musl's own loader.
+    Stock,
+    /// `LOADER PROGRAM`.
+    Direct,
+    /// As a copy that names the loader as its interpreter.
+    Interp,
+}
+
+impl Mode {
+    /// The name to show.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stock => "stock",
+            Self::Direct => "direct",
+            Self::Interp => "interp",
+        }
+    }
+}
+
+/// What came of a case in one mode.
+pub struct Report {
+    /// The mode.
+    pub mode: Mode,
+    /// Why it failed, if it did.
+    pub failure: Option<String>,
+    /// How long it took.
+    pub time: Duration,
+}
+
+/// Runs a case in all three modes.
+pub fn run(case: &Case, loader: &Path, musl: Musl, limit: Duration) -> Result<Vec<Report>> {
+    let mut reports = Vec::new();
+    let mut stock: Option<Outcome> = None;
+    for mode in [Mode::Stock, Mode::Direct, Mode::Interp] {
+        let (outcome, time) = run_in(case, mode, loader, musl, limit)?;
+        let failure = judge(case, stock.as_ref(), &outcome);
+        reports.push(Report { mode, failure, time });
+        stock.get_or_insert(outcome);
+    }
+    Ok(reports)
+}
+
+fn judge(case: &Case, stock: Option<&Outcome>, outcome: &Outcome) -> Option<String> {
+    let with_stderr = |text: String| match outcome.stderr.trim() {
+        "" => Some(text),
+        stderr => Some(format!("{text}; standard error ends:\n{}", proc::tail(stderr, 4))),
+    };
+    if let Some(stock) = stock {
+        if stock.end != outcome.end {
+            return with_stderr(format!("{}, but stock musl: {}", outcome.end, stock.end));
+        }
+        if stock.stdout != outcome.stdout && !case.own_output {
+            return with_stderr(format!("wrote {:?}, but stock musl: {:?}", outcome.stdout, stock.stdout));
+        }
+    }
+    if outcome.end != "exit 0" {
+        return with_stderr(outcome.end.clone());
+    }
+    if !outcome.stdout.contains(&case.expect) {
+        return with_stderr(format!("wrote {:?}, which does not contain {:?}", outcome.stdout, case.expect));
+    }
+    None
+}
+
+fn run_in(
+    case: &Case,
+    mode: Mode,
+    loader: &Path,
+    musl: Musl,
+    limit: Duration,
+) -> Result<(Outcome, Duration)> {
+    let corpus = super::dir()?;
+    let scratch = corpus.join(format!(".tmp-{}", std::process::id()));
+    // The folder is ours alone: its name holds our process id.
+    let _ = fs::remove_dir_all(&scratch);
+    fs::create_dir_all(&scratch)?;
+    let mut bash = clean_bash(&scratch);
+    bash.arg("-c").arg(expand(&case.command, mode, loader, musl)?).current_dir(&corpus);
+    if mode != Mode::Stock {
+        if musl == Musl::V1_2_5 {
+            bash.env("LD_MORSEL_LIBC", paths::musl_1_2_5()?);
+        }
+        for wish in ["LD_MORSEL_MAP", "LD_MORSEL_LOG"] {
+            if let Some(value) = std::env::var_os(wish) {
+                bash.env(wish, value);
+            }
+        }
+    }
+    let begin = Instant::now();
+    let outcome = proc::outcome(&mut bash, limit)?;
+    let time = begin.elapsed();
+    fs::remove_dir_all(&scratch)?;
+    Ok((outcome, time))
+}
+
+/// A bash with next to no environment, so that runs are alike.
+fn clean_bash(scratch: &Path) -> Command {
+    let mut bash = Command::new("bash");
+    bash.env_clear().env("TMP", scratch).env("HOME", scratch).env("LC_ALL", "C");
+    bash.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    bash
+}
+
+/// The command of a case for one mode: replaces `{run PROGRAM}`, `{stock}` and `{here}`.
+fn expand(command: &str, mode: Mode, loader: &Path, musl: Musl) -> Result<String> {
+    let stock_loader = match musl {
+        Musl::V1_2_3 => paths::STOCK.to_owned(),
+        Musl::V1_2_5 => paths::musl_1_2_5()?.display().to_string(),
+    };
+    let mut text =
+        command.replace("{stock}", &stock_loader).replace("{here}", &folder().display().to_string());
+    while let Some(start) = text.find("{run ") {
+        let end = start + text[start..].find('}').context("a {run without its }")?;
+        let program = &text[start + "{run ".len()..end];
+        let run = match (mode, musl) {
+            (Mode::Stock, Musl::V1_2_3) => program.to_owned(),
+            (Mode::Stock, Musl::V1_2_5) => format!("{stock_loader} {program}"),
+            (Mode::Direct, _) => format!("{} {program}", loader.display()),
+            (Mode::Interp, _) => patched(&super::dir()?.join(program), loader)?.display().to_string(),
+        };
+        text.replace_range(start..=end, &run);
+    }
+    Ok(text)
+}
+
+/// A copy of `program` beside it, so that $ORIGIN stays the same, whose interpreter is `loader`.
+pub fn patched(program: &Path, loader: &Path) -> Result<PathBuf> {
+    if !program.is_file() {
+        bail!("{} is not there: `cargo xtask corpus --build`", program.display());
+    }
+    let mut name = program.file_name().unwrap_or_default().to_owned();
+    name.push(".ld-morsel");
+    let copy = program.with_file_name(name);
+    let interpreter = |of: &Path| proc::output(proc::command("patchelf").arg("--print-interpreter").arg(of));
+    let modified = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified());
+    let current = copy.exists()
+        && modified(&copy)? >= modified(program)?
+        && interpreter(&copy).is_ok_and(|path| Path::new(path.trim_end()) == loader);
+    if !current {
+        // A program that still runs, or an unfinished copy, must not be written into.
+        let new = copy.with_extension("new");
+        fs::copy(program, &new)?;
+        proc::output(proc::command("patchelf").arg("--set-interpreter").arg(loader).arg(&new))?;
+        fs::rename(&new, &copy)?;
+    }
+    Ok(copy)
+}
+
+/// How long one run may take.
+pub fn limit(kind: Kind) -> Duration {
+    Duration::from_secs(if kind == Kind::Start { 60 } else { 180 })
+}

@@ -1,0 +1,88 @@
+//! What must be true of the loader's binary for the kernel, for debuggers and for programs: a static PIE that maps
+//! nothing writable and executable at once, protects what it has relocated, and exports the interface of a loader.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use object::read::elf::{Dyn, FileHeader, ProgramHeader, Sym};
+use object::{Endianness, elf};
+
+/// What programs and debuggers look for in a loader.
+const EXPORTS: [&str; 10] = [
+    "dlopen",
+    "dlsym",
+    "dlclose",
+    "dlerror",
+    "dladdr",
+    "dlinfo",
+    "dl_iterate_phdr",
+    "__tls_get_addr",
+    "_dl_debug_state",
+    "_dl_debug_addr",
+];
+
+/// One property, and whether the binary has it.
+pub struct Check {
+    /// The property.
+    pub what: String,
+    /// None if the binary has it.
+    pub failure: Option<String>,
+}
+
+/// Checks the loader's binary.
+pub fn loader(path: &Path) -> Result<Vec<Check>> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    checks(&bytes).with_context(|| format!("{} is no sound ELF file", path.display()))
+}
+
+fn checks(bytes: &[u8]) -> Result<Vec<Check>> {
+    let header = elf::FileHeader64::<Endianness>::parse(bytes)?;
+    let endian = header.endian()?;
+    let segments = header.program_headers(endian, bytes)?;
+    let has = |kind| segments.iter().any(|segment| segment.p_type(endian) == kind);
+    let mut dynamic = Vec::new();
+    for segment in segments {
+        for entry in segment.dynamic(endian, bytes)?.unwrap_or_default() {
+            dynamic.push((entry.d_tag(endian), entry.d_val(endian)));
+        }
+    }
+    let tag =
+        |wanted: u32| dynamic.iter().find(|(tag, _)| *tag == u64::from(wanted)).map(|(_, value)| *value);
+    let text_relocations = tag(elf::DT_TEXTREL).is_some() || tag(elf::DT_FLAGS).is_some_and(|f| f & 4 != 0);
+    let both = |segment: &&elf::ProgramHeader64<Endianness>| {
+        let wanted = elf::PF_W | elf::PF_X;
+        segment.p_flags(endian) & wanted == wanted
+    };
+    let writable_code: Vec<_> = segments.iter().filter(both).map(|segment| segment.p_type(endian)).collect();
+
+    let mut list = Vec::new();
+    let mut check = |what: &str, failure: Option<String>| list.push(Check { what: what.to_owned(), failure });
+    let unless = |ok: bool, why: &str| (!ok).then(|| why.to_owned());
+    check("ET_DYN", unless(header.e_type(endian) == elf::ET_DYN, "not a position-independent file"));
+    check("no PT_INTERP", unless(!has(elf::PT_INTERP), "it names an interpreter"));
+    check("PT_DYNAMIC", unless(has(elf::PT_DYNAMIC), "it has no dynamic section"));
+    check("no DT_NEEDED", unless(tag(elf::DT_NEEDED).is_none(), "it needs a library"));
+    check("no text relocations", unless(!text_relocations, "it has DT_TEXTREL"));
+    check("PT_GNU_RELRO", unless(has(elf::PT_GNU_RELRO), "it has none"));
+    check("no PT_TLS", unless(!has(elf::PT_TLS), "it has thread-local storage of its own"));
+    check(
+        "nothing writable and executable",
+        unless(writable_code.is_empty(), &format!("segments of types {writable_code:x?}")),
+    );
+    let exported = exports(header, endian, bytes)?;
+    for name in EXPORTS {
+        check(&format!("exports {name}"), unless(exported.iter().any(|e| e == name), "not in .dynsym"));
+    }
+    Ok(list)
+}
+
+fn exports(header: &elf::FileHeader64<Endianness>, endian: Endianness, bytes: &[u8]) -> Result<Vec<String>> {
+    let sections = header.sections(endian, bytes)?;
+    let symbols = sections.symbols(endian, bytes, elf::SHT_DYNSYM)?;
+    let defined =
+        symbols.iter().filter(|symbol| !symbol.is_undefined(endian) && symbol.st_bind() != elf::STB_LOCAL);
+    defined
+        .map(|symbol| Ok(String::from_utf8_lossy(symbol.name(endian, symbols.strings())?).into_owned()))
+        .collect()
+}

@@ -1,0 +1,47 @@
+//! `cargo xtask build`: builds the loader in release mode and says where it is.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use anyhow::{Context, Result, bail};
+
+use crate::{paths, proc, ui};
+
+/// The job.
+pub fn run() -> Result<bool> {
+    let loader = release()?;
+    let size = std::fs::metadata(&loader)?.len();
+    println!("{} ({} KiB)", loader.display(), size.div_ceil(1024));
+    Ok(true)
+}
+
+/// The loader to work with: the one that `LD_MORSEL` names, else a fresh release build.
+pub fn loader() -> Result<PathBuf> {
+    match paths::loader_override()? {
+        Some(path) => {
+            ui::note(format!("LD_MORSEL is set: the loader is {}", path.display()));
+            Ok(path)
+        }
+        None => release(),
+    }
+}
+
+/// Builds in release mode and returns the path of the loader, as cargo reports it.
+pub fn release() -> Result<PathBuf> {
+    let mut cargo = proc::cargo();
+    cargo.args(["build", "--release", "--package", "ld-morsel", "--bin", "ld-morsel"]);
+    cargo.args(["--message-format", "json-render-diagnostics"]);
+    let text = proc::display(&cargo);
+    // Cargo's progress and the compiler's messages go to the user, the list of artifacts to us.
+    let built = cargo.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    let built = built.with_context(|| format!("cannot run `{text}`"))?;
+    if !built.status.success() {
+        bail!("`{text}` failed: {}", built.status);
+    }
+    let artifacts = String::from_utf8_lossy(&built.stdout);
+    let executable = artifacts.lines().rev().find_map(|line| {
+        let artifact: serde_json::Value = serde_json::from_str(line).ok()?;
+        Some(PathBuf::from(artifact.get("executable")?.as_str()?))
+    });
+    executable.context("cargo built no executable")
+}
