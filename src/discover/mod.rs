@@ -74,43 +74,50 @@ pub struct Host {
     pub libc: Box<Object>,
 }
 
-/// Discovery under way.
-pub struct Discovery<'a, W> {
-    world: &'a mut W,
-    program: Program,
+/// What the user and the program's start say about the search. It holds for the life of the process.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wishes {
+    /// The name of the interpreter: what the program calls it, or what we were called on the command line
+    /// (`ldso.name` in musl). It is another name of libc, and the path file is sought near it.
+    pub interpreter: &'static CStr,
+    /// `LD_LIBRARY_PATH`
+    pub library_path: Option<&'static CStr>,
+    /// Do not trust what the caller of a privileged program controls.
+    pub secure: bool,
+}
+
+/// What the search keeps from one library to the next.
+pub struct Search {
+    wishes: Wishes,
+    /// Taken when libc enters the program.
     host: Option<Host>,
     libc_path: CString,
-    wishes: Wishes<'a>,
     system_path: Option<Cow<'static, [u8]>>,
     /// The names of libc that have been announced: musl announces each once.
     announced: Vec<CString>,
+}
+
+impl Search {
+    /// Nothing searched yet. `host` is `None` if no libc was found.
+    pub fn new(host: Option<Host>, wishes: Wishes) -> Self {
+        let libc_path = host.as_ref().map(|host| host.libc.name.clone()).unwrap_or_default();
+        Self { wishes, host, libc_path, system_path: None, announced: Vec::new() }
+    }
+
+    /// libc, if nothing asked for it.
+    pub fn take_host(&mut self) -> Option<Host> {
+        self.host.take()
+    }
+}
+
+/// Discovery under way.
+pub struct Discovery<'a, W> {
+    world: &'a mut W,
+    program: &'a mut Program,
+    search: &'a mut Search,
     errors: Vec<StartError>,
     /// The last failure, as C has it in `errno`: musl's messages end in it, even if it is an old one.
     failure: LoadError,
-}
-
-/// What discovery has found.
-pub struct Discovered {
-    /// All objects that take part in symbol lookup, in load order.
-    pub program: Program,
-    /// libc, if nothing asked for it.
-    pub unused_host: Option<Host>,
-    /// What could not be loaded.
-    pub errors: Vec<StartError>,
-}
-
-/// What the user and the program's start say about the search.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Wishes<'a> {
-    /// The name of the interpreter: what the program calls it, or what we were called on the command line
-    /// (`ldso.name` in musl). It is another name of libc, and the path file is sought near it.
-    pub interpreter: &'a CStr,
-    /// `LD_LIBRARY_PATH`
-    pub library_path: Option<&'a CStr>,
-    /// `LD_PRELOAD`
-    pub preload: Option<&'a CStr>,
-    /// Do not trust what the caller of a privileged program controls.
-    pub secure: bool,
 }
 
 /// No file was opened: try elsewhere, or give up.
@@ -120,28 +127,15 @@ enum NotFound {
 }
 
 impl<'a, W: World> Discovery<'a, W> {
-    /// Starts with the program itself. `host` is `None` if no libc was found.
-    pub fn new(world: &'a mut W, program: Box<Object>, host: Option<Host>, wishes: Wishes<'a>) -> Self {
-        let libc_path = host.as_ref().map(|host| host.libc.name.clone()).unwrap_or_default();
-        let mut objects = Program::default();
-        objects.add(program);
-        Self {
-            world,
-            program: objects,
-            host,
-            libc_path,
-            wishes,
-            system_path: None,
-            announced: Vec::new(),
-            errors: Vec::new(),
-            failure: LoadError::Unknown,
-        }
+    /// Discovery of what `program`, whose first object is the program itself, needs.
+    pub fn new(world: &'a mut W, program: &'a mut Program, search: &'a mut Search) -> Self {
+        Self { world, program, search, errors: Vec::new(), failure: LoadError::Unknown }
     }
 
-    /// Finds everything.
+    /// Finds everything that a program needs to start. Returns what could not be loaded.
     #[inline(never)]
-    pub fn run(mut self) -> Discovered {
-        let preload = self.wishes.preload.map_or(&b""[..], CStr::to_bytes);
+    pub fn start(mut self, preload: Option<&CStr>) -> Vec<StartError> {
+        let preload = preload.map_or(&b""[..], CStr::to_bytes);
         for name in preload.split(|&byte| byte == b':' || byte.is_ascii_whitespace() || byte == 0x0b) {
             if let Ok(name) = CString::new(name)
                 && !name.is_empty()
@@ -158,7 +152,7 @@ impl<'a, W: World> Discovery<'a, W> {
             self.load_dependencies(next);
             next = ObjectId(next.0 + 1);
         }
-        Discovered { program: self.program, unused_host: self.host, errors: self.errors }
+        self.errors
     }
 
     /// Loads what one object needs.
@@ -193,13 +187,13 @@ impl<'a, W: World> Discovery<'a, W> {
         if search::is_libc(name.to_bytes()) {
             return self.load_libc(name, true);
         }
-        if name == self.libc_path.as_c_str() || name == self.wishes.interpreter {
+        if name == self.search.libc_path.as_c_str() || name == self.search.wishes.interpreter {
             return self.load_libc(name, false);
         }
         let searched = !name.to_bytes().contains(&b'/');
         let (file, path) = if searched {
-            let known = |(_, object): &(ObjectId, &Object)| object.short_name.as_deref() == Some(name);
-            if let Some((id, _)) = self.program.iter().skip(1).find(known) {
+            let known = |&id: &ObjectId| self.program.notes(id).short_name.as_deref() == Some(name);
+            if let Some(id) = self.program.ids().skip(1).find(known) {
                 return Some(id);
             }
             self.search(name, needed_by)?
@@ -211,9 +205,8 @@ impl<'a, W: World> Discovery<'a, W> {
         let same = |(_, object): &(ObjectId, &Object)| object.identity == Some(identity);
         let known = self.program.iter().skip(1).find(same).map(|(id, _)| id);
         if let Some(id) = known {
-            let object = &mut self.program[id];
-            if searched && object.short_name.is_none() {
-                object.short_name = CString::new(search::file_name(&object.name)).ok();
+            if searched && self.program.notes(id).short_name.is_none() {
+                self.name_shortly(id);
             }
             return Some(id);
         }
@@ -225,21 +218,28 @@ impl<'a, W: World> Discovery<'a, W> {
             }
         };
         if crate::bind::is_a_libc(&object) {
-            log::debug!("{} is a C library: using {}", Text::from(name), Text::from(&self.libc_path));
+            log::debug!("{} is a C library: using {}", Text::from(name), Text::from(&self.search.libc_path));
             self.world.unload(object);
             return self.load_libc(c"libc.so", true);
         }
         object.needed_by = needed_by;
-        if searched {
-            object.short_name = CString::new(search::file_name(&object.name)).ok();
-        }
         self.world.announce(name, &object.name, object.mapping.pages.start);
-        Some(self.program.add(object))
+        let id = self.program.add(object);
+        if searched {
+            self.name_shortly(id);
+        }
+        Some(id)
+    }
+
+    /// From now on the object is found by its file name.
+    fn name_shortly(&mut self, id: ObjectId) {
+        let name = CString::new(search::file_name(&self.program[id].name)).ok();
+        self.program.notes_mut(id).short_name = name;
     }
 
     /// libc enters the program at the moment when it is first named: its position matters for symbol lookup.
     fn load_libc(&mut self, name: &CStr, announce: bool) -> Option<ObjectId> {
-        if let Some(host) = self.host.take() {
+        if let Some(host) = self.search.host.take() {
             self.program.add(host.loader);
             self.program.add(host.libc);
         }
@@ -248,9 +248,9 @@ impl<'a, W: World> Discovery<'a, W> {
             return None;
         };
         let stem = name.to_bytes().split(|&byte| byte == b'.').next().unwrap_or_default();
-        if announce && !self.announced.iter().any(|known| known.to_bytes() == stem) {
-            self.announced.extend(CString::new(stem).ok());
-            self.world.announce(name, &self.libc_path, self.program[libc].mapping.pages.start);
+        if announce && !self.search.announced.iter().any(|known| known.to_bytes() == stem) {
+            self.search.announced.extend(CString::new(stem).ok());
+            self.world.announce(name, &self.search.libc_path, self.program[libc].mapping.pages.start);
         }
         Some(libc)
     }
@@ -262,13 +262,13 @@ impl<'a, W: World> Discovery<'a, W> {
             return None;
         }
         let mut outcome = Err(NotFound::GoOn);
-        if let Some(list) = self.wishes.library_path {
+        if let Some(list) = self.search.wishes.library_path {
             outcome = self.try_list(list.to_bytes(), name);
         }
         let mut needer = needed_by;
         while let (Err(NotFound::GoOn), Some(id)) = (&outcome, needer) {
             outcome = self.read_search_path(id);
-            if let SearchPath::List(list) = &self.program[id].search_path {
+            if let SearchPath::List(list) = &self.program.notes(id).path {
                 let list = list.clone();
                 outcome = self.try_list(&list, name);
             }
@@ -304,7 +304,7 @@ impl<'a, W: World> Discovery<'a, W> {
     /// Makes an object's run-time search path usable when it is first needed (`fixup_rpath`).
     fn read_search_path(&mut self, id: ObjectId) -> Result<(W::File, CString), NotFound> {
         let object = &self.program[id];
-        if !matches!(object.search_path, SearchPath::Unread) {
+        if !matches!(self.program.notes(id).path, SearchPath::Unread) {
             return Err(NotFound::GoOn);
         }
         let raw = object.dynamic.search_path.and_then(|offset| object.symbols.string(offset));
@@ -321,7 +321,7 @@ impl<'a, W: World> Discovery<'a, W> {
                 }
             },
         };
-        self.program[id].search_path = path;
+        self.program.notes_mut(id).path = path;
         Err(NotFound::GoOn)
     }
 
@@ -330,7 +330,7 @@ impl<'a, W: World> Discovery<'a, W> {
         let object = &self.program[id];
         let origin = if object.origin == Origin::Kernel {
             // Whoever starts a privileged program controls its path.
-            if self.wishes.secure {
+            if self.search.wishes.secure {
                 return Ok(None);
             }
             let mut buffer = [0; search::CANDIDATE_BUFFER];
@@ -344,17 +344,17 @@ impl<'a, W: World> Discovery<'a, W> {
             search::directory_of(object.name.to_bytes()).to_vec()
         };
         let absolute = origin.first().is_none_or(|&byte| byte == b'/');
-        Ok(Some(origin).filter(|_| absolute || !self.wishes.secure))
+        Ok(Some(origin).filter(|_| absolute || !self.search.wishes.secure))
     }
 
     /// The system path, read once: from the path file near the interpreter, else from the one near libc, which is where musl
     /// would look if it were the interpreter.
     fn system_path(&mut self) -> Cow<'static, [u8]> {
-        if let Some(path) = &self.system_path {
+        if let Some(path) = &self.search.system_path {
             return path.clone();
         }
-        let near_interpreter = search::system_path_file(self.wishes.interpreter.to_bytes());
-        let near_libc = search::system_path_file(self.libc_path.to_bytes());
+        let near_interpreter = search::system_path_file(self.search.wishes.interpreter.to_bytes());
+        let near_libc = search::system_path_file(self.search.libc_path.to_bytes());
         let opened = match self.world.open(&near_interpreter) {
             Err(Errno::NOENT) if near_libc != near_interpreter => self.world.open(&near_libc),
             opened => opened,
@@ -369,7 +369,7 @@ impl<'a, W: World> Discovery<'a, W> {
                 Cow::Borrowed(if errno == Errno::NOENT { search::DEFAULT_SYSTEM_PATH } else { b"" })
             }
         };
-        self.system_path.insert(path).clone()
+        self.search.system_path.insert(path).clone()
     }
 
     /// Does something that can fail, and remembers the failure.

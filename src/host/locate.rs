@@ -59,7 +59,6 @@ fn try_path<W: World>(world: &mut W, path: &CStr) -> Result<Box<Object>, &'stati
         return Err("is not musl's libc");
     }
     object.origin = Origin::Libc;
-    object.short_name = Some(c"libc.so".into());
     log::info!("libc is {}", Text::from(path));
     Ok(object)
 }

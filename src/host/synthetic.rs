@@ -35,8 +35,7 @@ struct Export {
 /// that comes before libc in the program's scope. `malloc` and `aligned_alloc` are asked about in any case: libc looks
 /// them up to learn whether they have been replaced (`__malloc_replaced`).
 pub fn exports(libc: &Object, scope: &Scope) -> Vec<(SymbolName<'static>, Definition)> {
-    let mut names: Vec<SymbolName<'static>> =
-        [&b"malloc"[..], b"aligned_alloc"].map(SymbolName::new).into();
+    let mut names: Vec<SymbolName<'static>> = [&b"malloc"[..], b"aligned_alloc"].map(SymbolName::new).into();
     let dynamic = &libc.dynamic;
     let tables = [(dynamic.jmprel, dynamic.jmprel_has_addends), (dynamic.rel, false), (dynamic.rela, true)];
     for (table, has_addends) in tables {

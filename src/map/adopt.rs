@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::ffi::CStr;
 
 use crate::elf::{Address, ElfError, FileHeader, LoadBias, Segments, Vaddr};
-use crate::program::{Mapping, Object, Origin, SearchPath};
+use crate::program::{Mapping, Object, Origin};
 use crate::sys;
 
 use super::load;
@@ -40,7 +40,6 @@ unsafe fn adopt(
     let (dynamic_section, dynamic, symbols) = load::describe(&segments, &view)?;
     Ok(Box::new(Object {
         name: CString::from(name),
-        short_name: None,
         origin,
         identity: None,
         mapping: Mapping { bias, pages, backend: "kernel" },
@@ -53,7 +52,6 @@ unsafe fn adopt(
         symbols,
         needed_by: None,
         dependencies: Vec::new(),
-        search_path: SearchPath::Unread,
         tls: None,
     }))
 }

@@ -10,7 +10,7 @@ use crate::elf::{
 };
 use crate::error::LoadError;
 use crate::layout::Plan;
-use crate::program::{Mapping, Object, Origin, SearchPath};
+use crate::program::{Mapping, Object, Origin};
 use crate::sys::{self, Errno, File, FileIdentity, Text};
 
 use super::Mapper;
@@ -66,7 +66,6 @@ pub fn load(
     log::debug!("mapped {} at {:?}-{:?}", Text::from(&name), mapping.pages.start, mapping.pages.end);
     Ok(Box::new(Object {
         name,
-        short_name: None,
         origin: Origin::File,
         identity: Some(identity),
         program_headers,
@@ -79,7 +78,6 @@ pub fn load(
         symbols,
         needed_by: None,
         dependencies: Vec::new(),
-        search_path: SearchPath::Unread,
         tls: None,
     }))
 }

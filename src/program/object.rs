@@ -48,10 +48,21 @@ pub struct Mapping {
     pub backend: &'static str,
 }
 
+/// What the search for libraries remembers of an object. Apart from [`Object`], which does not change any more once the
+/// program can see it.
+#[derive(Clone, Debug, Default)]
+pub struct SearchNotes {
+    /// The file name under which a later bare `DT_NEEDED` finds the object: only set if a search found it.
+    pub short_name: Option<CString>,
+    /// Its run-time search path.
+    pub path: SearchPath,
+}
+
 /// `DT_RUNPATH`/`DT_RPATH` of an object, with `$ORIGIN` replaced when it is first needed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub enum SearchPath {
     /// Not yet looked at.
+    #[default]
     Unread,
     /// There is none, or it is not to be used.
     None,
@@ -73,8 +84,6 @@ pub struct TlsPlacement {
 pub struct Object {
     /// The path it was opened by, as users see it in messages.
     pub name: CString,
-    /// The file name under which a later bare `DT_NEEDED` finds it: only set for objects that a search found.
-    pub short_name: Option<CString>,
     /// Where it comes from.
     pub origin: Origin,
     /// Which file it is, if it is one.
@@ -99,8 +108,6 @@ pub struct Object {
     pub needed_by: Option<ObjectId>,
     /// What it asked for, in order; for the program, the preloaded objects come first.
     pub dependencies: Vec<ObjectId>,
-    /// Its run-time search path.
-    pub search_path: SearchPath,
     /// Its thread-local storage, once laid out.
     pub tls: Option<TlsPlacement>,
 }

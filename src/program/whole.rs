@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::{Index, IndexMut};
 
-use super::{Object, ObjectId, Origin};
+use super::{Object, ObjectId, Origin, SearchNotes};
 
 /// A program with everything that is loaded for it.
 #[derive(Debug, Default)]
@@ -12,6 +12,7 @@ pub struct Program {
     /// Boxed, so that an object stays where it is while the list grows.
     #[expect(clippy::vec_box, reason = "see above")]
     objects: Vec<Box<Object>>,
+    notes: Vec<SearchNotes>,
 }
 
 impl Program {
@@ -19,12 +20,23 @@ impl Program {
     pub fn add(&mut self, object: Box<Object>) -> ObjectId {
         let id = ObjectId(self.objects.len() as u32);
         self.objects.push(object);
+        self.notes.push(SearchNotes::default());
         id
     }
 
     /// All objects in load order.
     pub fn objects(&self) -> impl ExactSizeIterator<Item = &Object> {
         self.objects.iter().map(Box::as_ref)
+    }
+
+    /// What the search remembers of an object.
+    pub fn notes(&self, id: ObjectId) -> &SearchNotes {
+        &self.notes[id.index()]
+    }
+
+    /// The same, to be changed.
+    pub fn notes_mut(&mut self, id: ObjectId) -> &mut SearchNotes {
+        &mut self.notes[id.index()]
     }
 
     /// All objects in load order, with their ids.

@@ -206,10 +206,10 @@ impl Process {
         if crate::discover::search::is_libc(name.to_bytes()) {
             return self.program.libc();
         }
-        let matches = |object: &Object| {
-            object.short_name.as_deref() == Some(name)
+        let matches = |(id, object): &(ObjectId, &Object)| {
+            self.program.notes(*id).short_name.as_deref() == Some(name)
                 || (object.origin != Origin::Vdso && object.name.as_c_str() == name)
         };
-        self.program.visible().skip(1).find(|(_, object)| matches(object)).map(|(id, _)| id)
+        self.program.visible().skip(1).find(matches).map(|(id, _)| id)
     }
 }

@@ -81,7 +81,8 @@ impl DebugState {
         if let Some(last) = maps.last_mut() {
             last.next = null_mut();
         }
-        let state = Self { version: 1, head, breakpoint: symbols.breakpoint.0, state: CONSISTENT, base: base.0 };
+        let state =
+            Self { version: 1, head, breakpoint: symbols.breakpoint.0, state: CONSISTENT, base: base.0 };
         let state = Box::leak(Box::new(state));
         if let Some(variable) = symbols.variable {
             // SAFETY: `_dl_debug_addr` is a word in our own data that only debuggers and programs read, later.

@@ -10,8 +10,8 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 use linux_raw_sys::auxvec::AT_RANDOM;
 
 use crate::bind::Scope;
-use crate::error::{RelocationProblem, StartError};
 use crate::elf::Address;
+use crate::error::{RelocationProblem, StartError};
 use crate::host::{self, Boot, Synthetic};
 use crate::layout;
 use crate::map::protect;

@@ -16,7 +16,7 @@ use linux_raw_sys::auxvec::AT_SYSINFO_EHDR;
 
 use crate::bind::Scope;
 use crate::config::{self, Config};
-use crate::discover::{Discovered, Discovery, Host, Wishes};
+use crate::discover::{Discovery, Host, Search, Wishes};
 use crate::elf::{Address, ElfError};
 use crate::error::{RelocationProblem, StartError};
 use crate::host::locate;
@@ -72,13 +72,15 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
     let wishes = Wishes {
         interpreter: invocation.interpreter_name,
         library_path: config.library_path,
-        preload: config.preload,
         secure: config.secure,
     };
-    let discovery = Discovery::new(&mut system, program, host, wishes);
-    let Discovered { mut program, unused_host, mut errors } = discovery.run();
+    let mut search = Search::new(host, wishes);
+    let mut objects = Program::default();
+    objects.add(program);
+    let mut program = objects;
+    let mut errors = Discovery::new(&mut system, &mut program, &mut search).start(config.preload);
     let scope = Scope::new(&program);
-    add_unsearched(&mut program, unused_host, &stack);
+    add_unsearched(&mut program, search.take_host(), &stack);
     phases.end("discover");
 
     let tls = Box::leak(Box::new(tls::lay_out(&mut program)));
@@ -116,9 +118,9 @@ fn add_unsearched(program: &mut Program, unused_host: Option<Host>, stack: &Init
     if let Some(start) = stack.auxiliary_value(AT_SYSINFO_EHDR).filter(|&start| start != 0) {
         // SAFETY: the kernel says so.
         match unsafe { adopt::whole(Origin::Vdso, c"", Address(start)) } {
-            Ok(mut vdso) => {
-                vdso.short_name = Some(c"linux-gate.so.1".into());
-                program.add(vdso);
+            Ok(vdso) => {
+                let id = program.add(vdso);
+                program.notes_mut(id).short_name = Some(c"linux-gate.so.1".into());
             }
             Err(error) => log::warn!("the vDSO is not usable: {error}"),
         }

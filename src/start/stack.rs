@@ -68,7 +68,9 @@ impl InitialStack {
             wanted.all(|(index, &byte)| unsafe { *text.add(index) } as u8 == byte)
         };
         // SAFETY: the strings live as long as the process.
-        pointers(self.environment).filter(move |&text| begins(text)).map(|text| unsafe { CStr::from_ptr(text) })
+        pointers(self.environment)
+            .filter(move |&text| begins(text))
+            .map(|text| unsafe { CStr::from_ptr(text) })
     }
 
     /// The environment array, for `execve`.

@@ -5,8 +5,8 @@
 use core::ops::Range;
 
 use crate::elf::{
-    Dynamic, ElfError, FileHeader, LoadSegment, PAGE_SIZE, RelocationTable, RelrSlots, SegmentFlags, Segments,
-    SymbolName, SymbolTable, Vaddr, View, page_up,
+    Dynamic, ElfError, FileHeader, LoadSegment, PAGE_SIZE, RelocationTable, RelrSlots, SegmentFlags,
+    Segments, SymbolName, SymbolTable, Vaddr, View, page_up,
 };
 use crate::layout::{PageClass, Plan};
 
@@ -53,11 +53,11 @@ impl Pages {
 pub fn drive(file: &[u8]) -> Result<(), ElfError> {
     let header = FileHeader::parse(file)?;
     let headers = header.program_headers()?;
-    let in_file = |range: &Range<u64>| {
-        file.get(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?)
-    };
+    let in_file =
+        |range: &Range<u64>| file.get(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?);
     let table = in_file(&headers).ok_or(ElfError::Truncated)?;
-    let segments = Segments::parse(table, Some(file.len() as u64))?;
+    let segments = Segments::parse(table)?;
+    segments.check_file_size(file.len() as u64)?;
     check_segments(&segments, file.len() as u64);
     check_plan(&Plan::new(header.object_type, &segments), &segments, file.len() as u64);
     if let Some(vaddr) = segments.program_headers(&headers) {
@@ -107,7 +107,8 @@ fn images(segments: &Segments, whole: &Pages) -> Result<Vec<Image>, ElfError> {
         let zeroes = if load.flags.contains(SegmentFlags::WRITE) { load.memsz - load.filesz } else { 0 };
         let copy = (zeroes > 0).then(|| {
             let before = (load.vaddr.0 % PAGE_SIZE) as usize;
-            let file_bytes = if in_file.is_empty() { &[] } else { &whole.bytes()[start - before..in_file.end] };
+            let file_bytes =
+                if in_file.is_empty() { &[] } else { &whole.bytes()[start - before..in_file.end] };
             let size = before + in_file.len() + zeroes.min(MAX_ZEROES) as usize;
             used += size as u64;
             Pages::new(if used > MAX_MEMORY { &[] } else { file_bytes }, size)
@@ -125,7 +126,8 @@ fn check_segments(segments: &Segments, file_size: u64) {
         assert!(load.memsz > 0 && load.filesz <= load.memsz);
         assert_eq!(load.offset % PAGE_SIZE, load.vaddr.0 % PAGE_SIZE);
         assert!(load.align.is_power_of_two() && load.align >= PAGE_SIZE);
-        let end = load.offset.checked_add(load.filesz).expect("the end of a segment in the file does not wrap");
+        let end =
+            load.offset.checked_add(load.filesz).expect("the end of a segment in the file does not wrap");
         assert!(load.filesz == 0 || end <= page_up(file_size));
     }
     let mut ranges: Vec<Range<Vaddr>> = segments.loads.iter().map(LoadSegment::range).collect();
@@ -215,11 +217,7 @@ fn check_symbols(symbols: &SymbolTable<'_>, parts: &[(Vaddr, &[u8])]) {
     assert!(symbols.get(u32::MAX).is_none());
 }
 
-fn check_relocations(
-    view: &View<'_>,
-    dynamic: &Dynamic,
-    parts: &[(Vaddr, &[u8])],
-) -> Result<(), ElfError> {
+fn check_relocations(view: &View<'_>, dynamic: &Dynamic, parts: &[(Vaddr, &[u8])]) -> Result<(), ElfError> {
     let tables = [
         (dynamic.jmprel, dynamic.jmprel_has_addends, "DT_JMPREL"),
         (dynamic.rel, false, "DT_REL"),

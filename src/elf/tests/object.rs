@@ -22,7 +22,8 @@ pub fn load(library: &Library, name: &CStr, identity: FileIdentity) -> Result<Bo
     let header = FileHeader::parse(&built.bytes)?;
     let headers = header.program_headers()?;
     let table = &built.bytes[headers.start as usize..headers.end as usize];
-    let segments = Segments::parse(table, Some(built.bytes.len() as u64))?;
+    let segments = Segments::parse(table)?;
+    segments.check_file_size(built.bytes.len() as u64)?;
     let memory: &'static Pages = Box::leak(Box::new(Pages::new(&built.bytes, built.memory_size as usize)));
     let memory = memory.bytes();
     let part = |load: &LoadSegment| {
