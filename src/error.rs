@@ -97,6 +97,13 @@ pub enum RelocationProblem {
     SymbolNotFound(Vec<u8>),
     /// A type that x86-64 loaders do not handle.
     UnsupportedType(u32),
+    /// Initial-exec access to a module without a static slot.
+    DynamicTls {
+        /// The symbol.
+        symbol: Vec<u8>,
+        /// Who defines it.
+        definer: CString,
+    },
     /// `mprotect` failed.
     Relro(Errno),
     /// The segments could not be made writable for text relocations.
@@ -149,6 +156,10 @@ impl fmt::Display for RelocationProblem {
         match self {
             Self::SymbolNotFound(symbol) => write!(f, "{}: symbol not found", Text(symbol)),
             Self::UnsupportedType(kind) => write!(f, "unsupported relocation type {kind}"),
+            Self::DynamicTls { symbol, definer } => {
+                let (symbol, definer) = (Text(symbol), Text::from(definer));
+                write!(f, "{symbol}: initial-exec TLS resolves to dynamic definition in {definer}")
+            }
             Self::Relro(errno) => write!(f, "RELRO protection failed: {}", errno_text(*errno)),
             Self::TextRelocations(errno) => {
                 write!(f, "text segment cannot be made writable: {}", errno_text(*errno))

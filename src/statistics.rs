@@ -61,7 +61,10 @@ fn render(json: &mut String, program: &Program, counts: &Counts, phases: &Phases
         write!(json, "\"origin\":\"{}\",\"backend\":\"{}\",", origin(object.origin), object.mapping.backend)?;
         write!(json, "\"address\":{},\"bytes\":{},", pages.start.0, pages.end.0 - pages.start.0)?;
         match object.tls {
-            Some(tls) => write!(json, "\"tls\":{{\"module\":{},\"offset\":{}}}}}", tls.module, tls.offset)?,
+            Some(tls) => {
+                let offset = tls.offset.unwrap_or(0);
+                write!(json, "\"tls\":{{\"module\":{},\"offset\":{offset}}}}}", tls.module)?;
+            }
             None => json.push_str("\"tls\":null}"),
         }
     }

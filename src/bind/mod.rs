@@ -4,8 +4,10 @@ mod lfs64;
 #[cfg(test)]
 mod tests;
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::ops::RangeInclusive;
+
+use once_cell::race::OnceBox;
 
 use crate::elf::{Address, LoadBias, Symbol, SymbolName, SymbolTable};
 use crate::program::{Object, ObjectId, Origin, Program};
@@ -37,69 +39,173 @@ pub enum Accept {
     DefinitionOnly,
 }
 
-/// The objects that take part in lookup, in order. Each has its tables side by side here, as a walk touches them all.
-#[derive(Debug)]
-pub struct Scope {
-    entries: Vec<Entry>,
-    libc: Option<usize>,
-}
-
-#[derive(Debug)]
-struct Entry {
+/// An object as lookup sees it: its tables side by side, as a walk over a scope touches them all.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
     table: SymbolTable<'static>,
     bias: LoadBias,
     object: ObjectId,
+    is_libc: bool,
+}
+
+impl Entry {
+    /// The entry of an object.
+    pub fn new(id: ObjectId, object: &Object) -> Self {
+        let is_libc = object.origin == Origin::Libc;
+        Self { table: object.symbols, bias: object.mapping.bias, object: id, is_libc }
+    }
+
+    /// Which object it is.
+    pub fn object(&self) -> ObjectId {
+        self.object
+    }
+}
+
+/// Objects that are searched one after the other.
+#[derive(Debug)]
+pub struct Group {
+    entries: Vec<Entry>,
+    /// The group that was made global after this one.
+    next: OnceBox<Group>,
+}
+
+impl Group {
+    /// The objects `ids`, in this order. The vDSO is never searched. libc is preceded by this loader, whose functions stand
+    /// in for some of libc's.
+    pub fn new(program: &Program, ids: impl Iterator<Item = ObjectId>) -> Self {
+        let mut entries: Vec<Entry> = Vec::with_capacity(ids.size_hint().0);
+        for id in ids {
+            match program[id].origin {
+                Origin::Vdso | Origin::Loader => {}
+                Origin::Libc => {
+                    let loader = program.iter().find(|(_, object)| object.origin == Origin::Loader);
+                    entries.extend(loader.map(|(id, object)| Entry::new(id, object)));
+                    entries.push(Entry::new(id, &program[id]));
+                }
+                _ => entries.push(Entry::new(id, &program[id])),
+            }
+        }
+        Self { entries, next: OnceBox::new() }
+    }
+
+    /// The first definition of `name` in the group.
+    pub fn find(&self, name: &SymbolName<'_>, accept: Accept) -> Option<Definition> {
+        find_in(&self.entries, name, accept)
+    }
+
+    /// Whether there is nothing to be searched.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether an object is in the group.
+    pub fn contains(&self, object: ObjectId) -> bool {
+        self.entries.iter().any(|entry| entry.object == object)
+    }
+}
+
+/// The global scope: the start-up objects in load order, then whatever was made global later. Groups are only ever added,
+/// and readers need no lock.
+#[derive(Debug)]
+pub struct Scope {
+    first: Group,
 }
 
 impl Scope {
-    /// The global scope of a program: all its objects in load order.
+    /// The scope of a program's start-up objects.
     pub fn new(program: &Program) -> Self {
-        Self::of(program, program.ids())
+        Self { first: Group::new(program, program.ids()) }
     }
 
-    /// A scope of some of the objects.
-    pub fn of(program: &Program, objects: impl Iterator<Item = ObjectId>) -> Self {
-        let mut scope = Self { entries: Vec::with_capacity(program.objects().len()), libc: None };
-        for id in objects {
-            let object = &program[id];
-            match object.origin {
-                Origin::Vdso => continue,
-                Origin::Libc => scope.libc = Some(scope.entries.len()),
-                _ => {}
-            }
-            scope.entries.push(Entry { table: object.symbols, bias: object.mapping.bias, object: id });
+    /// Makes a group global. Only one thread at a time may do that.
+    pub fn append(&self, group: Group) {
+        if let Some(last) = self.groups().last() {
+            // A second writer would be a breach of the rule above; its group is lost, nothing else.
+            let _ = last.next.set(Box::new(group));
         }
-        scope
     }
 
-    /// The first definition of `name` in the scope, from the entry `start` on. Weak and strong definitions count alike,
-    /// as do all versions. A name of the large-file interface that nobody defines stands for libc's plain one.
-    /// `STT_GNU_IFUNC` definitions, which musl never sees, are taken only where musl finds nothing.
-    pub fn find(&self, name: &SymbolName<'_>, accept: Accept, start: usize) -> Option<Definition> {
-        let entries = self.entries.get(start..)?;
-        find(entries, name, |symbol| acceptable(symbol, accept))
-            .or_else(|| self.find_lfs64(name))
-            .or_else(|| find(entries, name, acceptable_ifunc))
+    /// Whether an object is in the scope.
+    pub fn contains(&self, object: ObjectId) -> bool {
+        self.groups().any(|group| group.contains(object))
     }
 
-    /// The first definition of `name` in a part of the scope.
-    pub fn find_in(&self, part: RangeInclusive<usize>, name: &SymbolName<'_>) -> Option<Definition> {
-        let entries = self.entries.get(part)?;
-        find(entries, name, |symbol| acceptable(symbol, Accept::AnyWithValue))
-            .or_else(|| find(entries, name, acceptable_ifunc))
+    /// What follows an object in the scope, itself included.
+    pub fn find_from(&self, object: ObjectId, name: &SymbolName<'_>) -> Option<Definition> {
+        let mut groups = self.groups().skip_while(|group| !group.contains(object));
+        let first = groups.next()?;
+        let start = first.entries.iter().position(|entry| entry.object == object)?;
+        let rest = core::iter::once(&first.entries[start..]).chain(groups.map(|group| &group.entries[..]));
+        rest.into_iter()
+            .find_map(|entries| find(entries, name, |symbol| acceptable(symbol, Accept::AnyWithValue)))
     }
 
     /// The definition of `name` that comes before libc's own.
     pub fn find_before_libc(&self, name: &SymbolName<'_>) -> Option<Definition> {
-        let entries = &self.entries[..self.libc.unwrap_or(self.entries.len())];
-        find(entries, name, |symbol| acceptable(symbol, Accept::DefinitionOnly))
+        let entries = &self.first.entries;
+        let libc = entries.iter().position(|entry| entry.is_libc).unwrap_or(entries.len());
+        find(&entries[..libc], name, |symbol| acceptable(symbol, Accept::DefinitionOnly))
+    }
+
+    fn groups(&self) -> impl Iterator<Item = &Group> {
+        core::iter::successors(Some(&self.first), |group| group.next.get())
+    }
+
+    fn libc(&self) -> Option<&Entry> {
+        self.first.entries.iter().find(|entry| entry.is_libc)
+    }
+}
+
+/// What a reference can see: the global scope, and behind it a group of objects that are being loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct Lookup<'a> {
+    /// The global scope.
+    pub global: &'a Scope,
+    /// Not (yet) global.
+    pub local: Option<&'a Group>,
+}
+
+impl Lookup<'_> {
+    /// The first definition of `name`. Weak and strong definitions count alike, as do all versions. A name of the
+    /// large-file interface that nobody defines stands for libc's plain one. `STT_GNU_IFUNC` definitions, which musl
+    /// never sees, are taken only where musl finds nothing.
+    pub fn find(&self, name: &SymbolName<'_>, accept: Accept) -> Option<Definition> {
+        self.find_where(name, 0, |symbol| acceptable(symbol, accept))
+            .or_else(|| self.find_lfs64(name))
+            .or_else(|| self.find_where(name, 0, acceptable_ifunc))
+    }
+
+    /// The first definition behind the program itself: what a copy relocation copies.
+    pub fn find_behind_program(&self, name: &SymbolName<'_>) -> Option<Definition> {
+        self.find_where(name, 1, |symbol| acceptable(symbol, Accept::AnyWithValue))
+            .or_else(|| self.find_lfs64(name))
+    }
+
+    #[inline]
+    fn find_where(
+        &self,
+        name: &SymbolName<'_>,
+        skip: usize,
+        acceptable: impl Fn(&Symbol) -> bool,
+    ) -> Option<Definition> {
+        let first = &self.global.first;
+        if let Some(found) = find(first.entries.get(skip..)?, name, &acceptable) {
+            return Some(found);
+        }
+        let later = self.global.groups().skip(1).chain(self.local);
+        later.into_iter().find_map(|group| find(&group.entries, name, &acceptable))
     }
 
     fn find_lfs64(&self, name: &SymbolName<'_>) -> Option<Definition> {
         let plain = SymbolName::new(lfs64::plain_name(name.bytes())?);
-        let libc = self.entries.get(self.libc?)?;
-        find(core::slice::from_ref(libc), &plain, |symbol| acceptable(symbol, Accept::DefinitionOnly))
+        let libc = core::slice::from_ref(self.global.libc()?);
+        find(libc, &plain, |symbol| acceptable(symbol, Accept::DefinitionOnly))
     }
+}
+
+/// The first definition of `name` in some objects.
+pub fn find_in(entries: &[Entry], name: &SymbolName<'_>, accept: Accept) -> Option<Definition> {
+    find(entries, name, |symbol| acceptable(symbol, accept)).or_else(|| find(entries, name, acceptable_ifunc))
 }
 
 #[inline]

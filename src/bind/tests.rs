@@ -1,12 +1,15 @@
 //! Tests of musl's scope rules, on programs made of small libraries in memory.
 
+use core::slice;
+use std::boxed::Box;
+
 use goblin::elf64::sym::{STB_GNU_UNIQUE, STB_LOCAL, STT_SECTION};
 
-use super::{Accept, Scope, definition_in, is_a_libc};
+use super::{Accept, Definition, Group, Lookup, Scope, definition_in, is_a_libc};
 use crate::elf::SymbolName;
 use crate::elf::tests::builder::{HashStyle, Library, SymbolSpec};
 use crate::elf::tests::object;
-use crate::program::{Object, Origin, Program};
+use crate::program::{Object, ObjectId, Origin, Program};
 use crate::sys::FileIdentity;
 
 use Accept::{AnyWithValue, DefinitionOnly};
@@ -24,14 +27,19 @@ fn program(objects: &[&[SymbolSpec]]) -> Program {
     program
 }
 
-/// The place of the object in which `name` is found, and the value.
-fn find_from(program: &Program, name: &str, accept: Accept, start: usize) -> Option<(usize, u64)> {
-    let found = Scope::new(program).find(&SymbolName::new(name.as_bytes()), accept, start)?;
-    Some((found.object.index(), found.symbol.value))
+/// The place of the object in which something is found, and the value.
+fn place(found: Definition) -> (usize, u64) {
+    (found.object.index(), found.symbol.value)
 }
 
 fn find(program: &Program, name: &str, accept: Accept) -> Option<(usize, u64)> {
-    find_from(program, name, accept, 0)
+    let global = Scope::new(program);
+    let lookup = Lookup { global: &global, local: None };
+    lookup.find(&SymbolName::new(name.as_bytes()), accept).map(place)
+}
+
+fn ids(places: &[u32]) -> impl Iterator<Item = ObjectId> {
+    places.iter().copied().map(ObjectId)
 }
 
 fn function(value: u64) -> SymbolSpec {
@@ -46,12 +54,42 @@ fn the_first_definition_in_load_order_counts() {
 }
 
 #[test]
-fn a_search_may_begin_later() {
+fn a_search_may_begin_at_an_object() {
     let program = program(&[&[function(1)], &[function(2)], &[]]);
-    assert_eq!(find_from(&program, "f", DefinitionOnly, 1), Some((1, 2)));
-    assert_eq!(find_from(&program, "f", DefinitionOnly, 2), None);
-    assert_eq!(find_from(&program, "f", DefinitionOnly, 3), None);
-    assert_eq!(find_from(&program, "f", DefinitionOnly, 4), None);
+    let scope = Scope::new(&program);
+    let from = |start| scope.find_from(ObjectId(start), &SymbolName::new(b"f")).map(place);
+    assert_eq!(from(0), Some((0, 1)));
+    assert_eq!(from(1), Some((1, 2)));
+    assert_eq!(from(2), None);
+    assert_eq!(from(3), None, "no such object");
+}
+
+#[test]
+fn copies_are_made_of_what_is_behind_the_program() {
+    let behind = |program: &Program| {
+        let global = Scope::new(program);
+        let lookup = Lookup { global: &global, local: None };
+        lookup.find_behind_program(&SymbolName::new(b"f")).map(place)
+    };
+    assert_eq!(behind(&program(&[&[function(1)], &[], &[function(2)]])), Some((2, 2)));
+    assert_eq!(behind(&program(&[&[function(1)]])), None);
+}
+
+#[test]
+fn groups_are_searched_behind_the_program_in_the_order_in_which_they_became_global() {
+    let program = program(&[&[], &[function(1)], &[function(2)], &[function(3)]]);
+    let scope = Scope { first: Group::new(&program, ids(&[0])) };
+    let local = Group::new(&program, ids(&[1]));
+    let found =
+        |local| Lookup { global: &scope, local }.find(&SymbolName::new(b"f"), DefinitionOnly).map(place);
+    assert_eq!(found(None), None);
+    assert_eq!(found(Some(&local)), Some((1, 1)));
+    scope.append(Group::new(&program, ids(&[2])));
+    scope.append(Group::new(&program, ids(&[3])));
+    assert_eq!(found(Some(&local)), Some((2, 2)), "what is global comes first");
+    assert!(scope.contains(ObjectId(3)) && !scope.contains(ObjectId(1)));
+    let from = |start| scope.find_from(ObjectId(start), &SymbolName::new(b"f")).map(place);
+    assert_eq!((from(0), from(3), from(1)), (Some((2, 2)), Some((3, 3)), None));
 }
 
 #[test]
@@ -136,9 +174,10 @@ fn an_object_gives_one_answer_whether_or_not_it_is_acceptable() {
 #[test]
 fn indirect_functions_are_a_last_resort() {
     let indirect = SymbolSpec::indirect("f").at(1);
-    let both = program(&[&[indirect.clone()], &[function(2)]]);
+    let own = slice::from_ref(&indirect);
+    let both = program(&[own, &[function(2)]]);
     assert_eq!(find(&both, "f", DefinitionOnly), Some((1, 2)));
-    let alone = program(&[&[], &[indirect.clone()], &[indirect.clone().at(3)]]);
+    let alone = program(&[&[], own, &[indirect.clone().at(3)]]);
     assert_eq!(find(&alone, "f", DefinitionOnly), Some((1, 1)));
     for unusable in [indirect.clone().undefined(), indirect.clone().at(0), indirect.bound(STB_LOCAL)] {
         assert_eq!(find(&program(&[&[unusable]]), "f", AnyWithValue), None);
@@ -187,20 +226,32 @@ fn the_large_file_interface_comes_before_indirect_functions() {
 #[test]
 fn the_vdso_is_never_searched() {
     let mut program = program(&[&[], &[function(1)], &[function(2)]]);
-    program[crate::program::ObjectId(1)].origin = Origin::Vdso;
+    program[ObjectId(1)].origin = Origin::Vdso;
     assert_eq!(find(&program, "f", DefinitionOnly), Some((2, 2)));
 }
 
 #[test]
-fn a_part_of_the_scope_can_be_searched() {
+fn a_group_is_searched_in_its_own_order() {
     let program = program(&[&[function(1)], &[function(2)], &[SymbolSpec::indirect("f").at(3)]]);
-    let scope = Scope::new(&program);
-    let name = SymbolName::new(b"f");
-    let found = |part| scope.find_in(part, &name).map(|found| found.symbol.value);
-    assert_eq!(found(0..=2), Some(1));
-    assert_eq!(found(1..=2), Some(2));
-    assert_eq!(found(2..=2), Some(3));
-    assert_eq!(found(3..=3), None);
+    let found = |places: &[u32]| {
+        Group::new(&program, ids(places)).find(&SymbolName::new(b"f"), DefinitionOnly).map(place)
+    };
+    assert_eq!(found(&[0, 1, 2]), Some((0, 1)));
+    assert_eq!(found(&[2, 1, 0]), Some((1, 2)), "the indirect function is a last resort here, too");
+    assert_eq!(found(&[2]), Some((2, 3)));
+    assert_eq!(found(&[]), None);
+}
+
+#[test]
+fn the_loader_stands_before_libc_wherever_that_is() {
+    let mut program = program(&[&[], &[function(1)], &[function(2)]]);
+    program[ObjectId(1)].origin = Origin::Loader;
+    program[ObjectId(2)].origin = Origin::Libc;
+    let found = |places: &[u32]| {
+        Group::new(&program, ids(places)).find(&SymbolName::new(b"f"), DefinitionOnly).map(place)
+    };
+    assert_eq!(found(&[2]), Some((1, 1)));
+    assert_eq!(found(&[0, 1]), None, "by itself it is nothing");
 }
 
 #[test]
@@ -215,7 +266,8 @@ fn what_comes_before_libc_hides_its_definitions() {
 #[test]
 fn an_address_is_that_of_the_symbol_in_its_object() {
     let program = program(&[&[], &[function(0x40)]]);
-    let found = Scope::new(&program).find(&SymbolName::new(b"f"), DefinitionOnly, 0).expect("it is defined");
+    let group = Group::new(&program, program.ids());
+    let found = group.find(&SymbolName::new(b"f"), DefinitionOnly).expect("it is defined");
     let start = program[found.object].mapping.pages.start;
     assert_eq!(found.address().0, start.0 + 0x40);
 }

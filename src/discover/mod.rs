@@ -116,6 +116,8 @@ pub struct Discovery<'a, W> {
     program: &'a mut Program,
     search: &'a mut Search,
     errors: Vec<StartError>,
+    /// Nothing may be mapped.
+    no_load: bool,
     /// The last failure, as C has it in `errno`: musl's messages end in it, even if it is an old one.
     failure: LoadError,
 }
@@ -129,7 +131,7 @@ enum NotFound {
 impl<'a, W: World> Discovery<'a, W> {
     /// Discovery of what `program`, whose first object is the program itself, needs.
     pub fn new(world: &'a mut W, program: &'a mut Program, search: &'a mut Search) -> Self {
-        Self { world, program, search, errors: Vec::new(), failure: LoadError::Unknown }
+        Self { world, program, search, errors: Vec::new(), no_load: false, failure: LoadError::Unknown }
     }
 
     /// Finds everything that a program needs to start. Returns what could not be loaded.
@@ -153,6 +155,22 @@ impl<'a, W: World> Discovery<'a, W> {
             next = ObjectId(next.0 + 1);
         }
         self.errors
+    }
+
+    /// Finds one more object, and what it needs, for a program that is running; `no_load` if it must be there already.
+    /// Returns what could not be loaded of what it needs.
+    ///
+    /// # Errors
+    /// Why the object itself cannot be loaded.
+    pub fn open(mut self, name: &CStr, no_load: bool) -> Result<(ObjectId, Vec<StartError>), LoadError> {
+        self.no_load = no_load;
+        let mut next = ObjectId(self.program.objects().len() as u32);
+        let opened = self.load(name, Some(ObjectId::PROGRAM)).ok_or(self.failure)?;
+        while next.index() < self.program.objects().len() && self.errors.is_empty() {
+            self.load_dependencies(next);
+            next = ObjectId(next.0 + 1);
+        }
+        Ok((opened, self.errors))
     }
 
     /// Loads what one object needs.
@@ -209,6 +227,9 @@ impl<'a, W: World> Discovery<'a, W> {
                 self.name_shortly(id);
             }
             return Some(id);
+        }
+        if self.no_load {
+            return None;
         }
         let mut object = match self.world.load(file, identity, size, path) {
             Ok(object) => object,

@@ -4,8 +4,10 @@
 mod loading;
 mod searching;
 
-use alloc::collections::BTreeMap;
 use core::ffi::CStr;
+use std::collections::BTreeMap;
+use std::format;
+use std::string::{String, ToString};
 
 use super::*;
 use crate::elf::tests::builder::{Library, SymbolSpec};
@@ -15,7 +17,7 @@ use crate::elf::tests::object;
 #[derive(Clone)]
 enum Entry {
     /// A library with its inode number.
-    Library(u64, Library),
+    Library(u64, Box<Library>),
     /// Text.
     Text(&'static str),
     /// Something that cannot be opened.
@@ -138,7 +140,7 @@ impl Setup {
     /// With a library at a path; each has an inode of its own.
     fn file(self, path: &str, library: Library) -> Self {
         let inode = 100 + self.world.files.len() as u64;
-        self.entry(path, Entry::Library(inode, library))
+        self.entry(path, Entry::Library(inode, Box::new(library)))
     }
 
     /// With an empty library at each path.
@@ -162,30 +164,34 @@ impl Setup {
         let wishes = Wishes {
             interpreter: c"/lib/ld-musl-x86_64.so.1",
             library_path: self.library_path,
-            preload: self.preload,
             secure: self.secure,
         };
-        let found = Discovery::new(&mut self.world, program, host, wishes).run();
-        Outcome { world: self.world, found }
+        let mut objects = Program::default();
+        objects.add(program);
+        let mut search = Search::new(host, wishes);
+        let errors = Discovery::new(&mut self.world, &mut objects, &mut search).start(self.preload);
+        Outcome { world: self.world, program: objects, unused_host: search.take_host(), errors }
     }
 }
 
 /// What came of it.
 struct Outcome {
     world: Fake,
-    found: Discovered,
+    program: Program,
+    unused_host: Option<Host>,
+    errors: Vec<StartError>,
 }
 
 impl Outcome {
     /// The paths of all objects but the program, in load order.
     fn loaded(&self) -> Vec<String> {
-        let names = self.found.program.objects().skip(1).map(|object| object.name.to_string_lossy().into_owned());
+        let names = self.program.objects().skip(1).map(|object| object.name.to_string_lossy().into_owned());
         names.collect()
     }
 
     /// The error messages.
     fn errors(&self) -> Vec<String> {
-        self.found.errors.iter().map(ToString::to_string).collect()
+        self.errors.iter().map(ToString::to_string).collect()
     }
 
     /// The paths that were tried.
@@ -195,12 +201,12 @@ impl Outcome {
 
     /// The dependencies of the object in this place.
     fn dependencies(&self, place: u32) -> Vec<u32> {
-        self.found.program[ObjectId(place)].dependencies.iter().map(|id| id.0).collect()
+        self.program[ObjectId(place)].dependencies.iter().map(|id| id.0).collect()
     }
 
     /// The short name of the object in this place.
     fn short_name(&self, place: u32) -> Option<&CStr> {
-        self.found.program[ObjectId(place)].short_name.as_deref()
+        self.program.notes(ObjectId(place)).short_name.as_deref()
     }
 }
 

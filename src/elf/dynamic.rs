@@ -3,9 +3,10 @@
 use alloc::vec::Vec;
 
 use goblin::elf64::dynamic::{
-    DF_TEXTREL, DT_DEBUG, DT_FINI, DT_FINI_ARRAY, DT_FINI_ARRAYSZ, DT_FLAGS, DT_GNU_HASH, DT_HASH, DT_INIT,
-    DT_INIT_ARRAY, DT_INIT_ARRAYSZ, DT_JMPREL, DT_NEEDED, DT_NULL, DT_PLTREL, DT_PLTRELSZ, DT_REL, DT_RELA,
-    DT_RELASZ, DT_RELSZ, DT_RPATH, DT_RUNPATH, DT_STRTAB, DT_SYMTAB, DT_TEXTREL, DT_VERDEF, DT_VERSYM, Dyn,
+    DF_1_NOW, DF_BIND_NOW, DF_TEXTREL, DT_BIND_NOW, DT_DEBUG, DT_FINI, DT_FINI_ARRAY, DT_FINI_ARRAYSZ,
+    DT_FLAGS, DT_FLAGS_1, DT_GNU_HASH, DT_HASH, DT_INIT, DT_INIT_ARRAY, DT_INIT_ARRAYSZ, DT_JMPREL,
+    DT_NEEDED, DT_NULL, DT_PLTREL, DT_PLTRELSZ, DT_REL, DT_RELA, DT_RELASZ, DT_RELSZ, DT_RPATH, DT_RUNPATH,
+    DT_STRTAB, DT_SYMTAB, DT_TEXTREL, DT_VERDEF, DT_VERSYM, Dyn,
 };
 
 use super::{ElfError, Segments, Vaddr, View};
@@ -64,6 +65,8 @@ pub struct Dynamic {
     pub search_path: Option<u64>,
     /// `DT_TEXTREL` or `DF_TEXTREL`: relocations write into read-only segments.
     pub text_relocations: bool,
+    /// `DT_BIND_NOW`, `DF_BIND_NOW` or `DF_1_NOW`: no symbol may stay open.
+    pub bind_now: bool,
     /// Where the value of the `DT_DEBUG` entry is.
     pub debug: Option<Vaddr>,
 }
@@ -126,7 +129,12 @@ impl Dynamic {
                 DT_RPATH => rpath = Some(value),
                 DT_RUNPATH => runpath = Some(value),
                 DT_TEXTREL => dynamic.text_relocations = true,
-                DT_FLAGS => dynamic.text_relocations |= value & DF_TEXTREL != 0,
+                DT_BIND_NOW => dynamic.bind_now = true,
+                DT_FLAGS => {
+                    dynamic.text_relocations |= value & DF_TEXTREL != 0;
+                    dynamic.bind_now |= value & DF_BIND_NOW != 0;
+                }
+                DT_FLAGS_1 => dynamic.bind_now |= value & DF_1_NOW != 0,
                 DT_DEBUG => {
                     let offset = index * size_of::<Dyn>() + core::mem::offset_of!(Dyn, d_val);
                     dynamic.debug = Some(Vaddr(vaddr.0.wrapping_add(offset as u64)));

@@ -7,6 +7,7 @@ pub mod adopt;
 mod file;
 pub mod load;
 pub mod protect;
+mod system;
 
 use alloc::boxed::Box;
 
@@ -16,6 +17,7 @@ use crate::layout::Plan;
 use crate::sys::{Errno, File};
 
 pub use file::FileMapper;
+pub use system::System;
 
 /// A way to put a planned object into memory.
 pub trait Mapper {

@@ -13,15 +13,34 @@ use crate::sys::{self, Errno, MemoryFlags};
 /// # Safety
 /// The object is relocated: nobody will write there any more.
 pub unsafe fn seal_relro(object: &Object) -> Result<(), Errno> {
+    // SAFETY: passed on to the caller.
+    unsafe { change_relro(object, MemoryFlags::READ) }
+}
+
+/// # Safety
+/// Nobody needs the rights that are taken away.
+unsafe fn change_relro(object: &Object, flags: MemoryFlags) -> Result<(), Errno> {
     let Some(relro) = object.segments.relro.as_ref().filter(|relro| relro.start < relro.end) else {
         return Ok(());
     };
     let start = object.address(relro.start).0;
     // SAFETY: the range lies in the object's span (`Segments::parse`), and the caller vouches for its readers.
-    match unsafe { sys::change_protection(start, relro.end.0 - relro.start.0, MemoryFlags::READ) } {
+    match unsafe { sys::change_protection(start, relro.end.0 - relro.start.0, flags) } {
         Err(Errno::NOSYS) => Ok(()),
         result => result,
     }
+}
+
+/// Makes what `PT_GNU_RELRO` names writable again, for relocations that were postponed. [`seal_relro`] ends that.
+///
+/// # Errors
+/// What `mprotect` says.
+///
+/// # Safety
+/// Only the loader writes there.
+pub unsafe fn open_relro(object: &Object) -> Result<(), Errno> {
+    // SAFETY: passed on to the caller.
+    unsafe { change_relro(object, MemoryFlags::READ | MemoryFlags::WRITE) }
 }
 
 /// Makes read-only segments writable for text relocations (`DT_TEXTREL`), and not executable meanwhile.

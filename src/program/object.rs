@@ -71,12 +71,12 @@ pub enum SearchPath {
 }
 
 /// An object's place in thread-local storage.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TlsPlacement {
     /// The module id that `DTPMOD64` relocations write, from 1.
     pub module: u64,
-    /// Its block begins this many bytes below the thread pointer.
-    pub offset: u64,
+    /// Its block begins this many bytes below the thread pointer; `None` if each thread gets a block when it first uses it.
+    pub offset: Option<u64>,
 }
 
 /// A loaded object.
@@ -134,6 +134,11 @@ impl Object {
     pub fn has_segment_at(&self, address: Address) -> bool {
         let vaddr = self.mapping.bias.unapply(address);
         self.segments.loads.iter().map(LoadSegment::range).any(|range| range.contains(&vaddr))
+    }
+
+    /// Whether it is the hosted C library.
+    pub fn is_libc(&self) -> bool {
+        self.origin == Origin::Libc
     }
 
     /// Whether the object asks for glibc's `libc.so.6`. Such an object may still run on musl, if it wants little.

@@ -24,6 +24,12 @@ impl Program {
         id
     }
 
+    /// Removes the objects from `first` on.
+    pub fn truncate(&mut self, first: ObjectId) -> impl Iterator<Item = Box<Object>> + '_ {
+        self.notes.truncate(first.index());
+        self.objects.drain(first.index()..)
+    }
+
     /// All objects in load order.
     pub fn objects(&self) -> impl ExactSizeIterator<Item = &Object> {
         self.objects.iter().map(Box::as_ref)

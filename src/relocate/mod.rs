@@ -6,7 +6,7 @@ mod x86_64;
 
 use alloc::vec::Vec;
 
-use crate::bind::{Accept, Definition, Scope};
+use crate::bind::{Accept, Definition, Lookup};
 use crate::elf::{Address, ElfError, Relocation, RelocationTable, RelrSlots, SymbolName};
 use crate::error::{RelocationProblem, StartError};
 use crate::map::protect;
@@ -69,9 +69,18 @@ impl Counts {
     }
 }
 
+/// A relocation whose symbol nobody defines yet (`RTLD_LAZY`).
+#[derive(Clone, Copy, Debug)]
+pub struct Postponed {
+    object: ObjectId,
+    relocation: Relocation,
+}
+
 /// The outcome of relocation.
 #[derive(Debug, Default)]
 pub struct Relocated {
+    /// To be tried again when more objects are loaded.
+    pub postponed: Vec<Postponed>,
     /// To be asked later.
     pub deferred: Vec<Deferred>,
     /// To be copied by libc.
@@ -82,37 +91,82 @@ pub struct Relocated {
     pub counts: Counts,
 }
 
-/// Relocates all objects: libraries in load order, the program last, since its copy relocations take what the
-/// libraries' relocations have made.
+/// Relocates `objects` in the given order. At start-up that is: libraries in load order, the program last, since its
+/// copy relocations take what the libraries' relocations have made. If `lazy`, objects that do not ask for immediate
+/// binding may leave symbols open (`prepare_lazy`).
 ///
 /// # Safety
 /// The objects are mapped as the model says, their thread-local storage is laid out, and none of their code has run.
 #[inline(never)]
-pub unsafe fn relocate(program: &Program, scope: &Scope) -> Relocated {
+pub unsafe fn relocate(
+    program: &Program,
+    lookup: Lookup<'_>,
+    objects: impl Iterator<Item = ObjectId>,
+    lazy: bool,
+) -> Relocated {
     let mut done = Relocated::default();
-    for id in program.ids().skip(1).chain([ObjectId::PROGRAM]) {
+    for id in objects {
         let object = &program[id];
         if matches!(object.origin, Origin::Kernel | Origin::File) {
-            let mut pass = Pass { program, scope, id, object, slots: Slots::of(object), done: &mut done };
+            let lazy = lazy && !object.dynamic.bind_now;
+            let slots = Slots::of(object);
             // SAFETY: passed on to the caller.
-            unsafe { pass.run() };
+            unsafe { Pass { program, lookup, id, object, slots, lazy, done: &mut done }.run() };
         }
     }
     done
 }
 
+/// Tries again what was postponed. What still has no definition is postponed once more.
+///
+/// # Safety
+/// The objects are mapped as the model says.
+pub unsafe fn retry(program: &Program, lookup: Lookup<'_>, postponed: Vec<Postponed>) -> Relocated {
+    let mut done = Relocated::default();
+    for of_object in postponed.chunk_by(|a, b| a.object == b.object) {
+        let id = of_object[0].object;
+        let object = &program[id];
+        let slots = Slots::of(object);
+        let mut pass = Pass { program, lookup, id, object, slots, lazy: true, done: &mut done };
+        // SAFETY: passed on to the caller. Slots may be among what is sealed.
+        unsafe {
+            let opened = protect::open_relro(object);
+            for entry in of_object {
+                if let Err(problem) =
+                    opened.map_err(RelocationProblem::Relro).and_then(|()| pass.apply(entry.relocation))
+                {
+                    pass.report(problem);
+                }
+            }
+            if let Err(errno) = protect::seal_relro(object) {
+                pass.report(RelocationProblem::Relro(errno));
+            }
+        }
+    }
+    done
+}
+
+/// Where a relocation's symbol is looked for.
+enum Search {
+    Anywhere(Accept),
+    BehindProgram,
+}
+
 /// One object being relocated.
 struct Pass<'a> {
     program: &'a Program,
-    scope: &'a Scope,
+    lookup: Lookup<'a>,
     id: ObjectId,
     object: &'a Object,
     slots: Slots,
+    lazy: bool,
     done: &'a mut Relocated,
 }
 
 /// The symbol of a relocation.
 enum Target {
+    /// Nobody defines it yet.
+    Postponed,
     /// None is named.
     Absent,
     /// A weak reference that nobody satisfies: zero.
@@ -176,12 +230,7 @@ impl Pass<'_> {
     }
 
     /// Finds the definition that a relocation's symbol refers to.
-    fn target(
-        &mut self,
-        relocation: &Relocation,
-        accept: Accept,
-        start: usize,
-    ) -> Result<Target, RelocationProblem> {
+    fn target(&mut self, relocation: &Relocation) -> Result<Target, RelocationProblem> {
         if relocation.symbol == 0 {
             return Ok(Target::Absent);
         }
@@ -194,7 +243,11 @@ impl Pass<'_> {
         }
         let name = table.name_of(&symbol).ok_or_else(bad)?;
         self.done.counts.lookups += 1;
-        match self.scope.find(&name, accept, start) {
+        let found = match x86_64::search_for(relocation.kind) {
+            Search::Anywhere(accept) => self.lookup.find(&name, accept),
+            Search::BehindProgram => self.lookup.find_behind_program(&name),
+        };
+        match found {
             Some(definition) => {
                 log::trace!(
                     "{}: {} -> {}",
@@ -205,6 +258,7 @@ impl Pass<'_> {
                 Ok(Target::Found(definition))
             }
             None if symbol.is_weak() && !symbol.is_defined() => Ok(Target::Null),
+            None if self.lazy && x86_64::may_be_postponed(relocation.kind) => Ok(Target::Postponed),
             None if self.object.wants_glibc() => Err(RelocationProblem::Glibc),
             None => Err(RelocationProblem::SymbolNotFound(name.bytes().to_vec())),
         }

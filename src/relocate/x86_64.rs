@@ -1,5 +1,8 @@
 //! The relocation types of x86-64 (psABI, "Relocation Types"): those that musl handles, and `R_X86_64_IRELATIVE`.
 
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
 use goblin::elf64::reloc::{
     R_X86_64_64, R_X86_64_COPY, R_X86_64_DTPMOD64, R_X86_64_DTPOFF64, R_X86_64_GLOB_DAT, R_X86_64_IRELATIVE,
     R_X86_64_JUMP_SLOT, R_X86_64_NONE, R_X86_64_PC32, R_X86_64_RELATIVE, R_X86_64_TLSDESC, R_X86_64_TPOFF64,
@@ -9,9 +12,10 @@ use crate::bind::{Accept, Definition};
 use crate::elf::{Address, Relocation, Vaddr};
 use crate::error::RelocationProblem;
 use crate::program::{Origin, TlsPlacement};
-use crate::tls::{self, x86_64::tlsdesc_static};
+use crate::tls::dynamic::TlsIndex;
+use crate::tls::x86_64::{tlsdesc_dynamic, tlsdesc_static};
 
-use super::{Deferred, LibcCopy, Pass, Target};
+use super::{Deferred, LibcCopy, Pass, Postponed, Search, Target};
 
 /// One more than the highest number in [`NAMES`].
 pub(super) const KINDS: usize = R_X86_64_IRELATIVE as usize + 1;
@@ -75,11 +79,11 @@ impl Pass<'_> {
             R_X86_64_COPY => return unsafe { self.copy(&relocation, corrupt) },
             _ => {}
         }
-        let accept = match relocation.kind {
-            R_X86_64_JUMP_SLOT => Accept::DefinitionOnly,
-            _ => Accept::AnyWithValue,
-        };
-        let target = self.target(&relocation, accept, 0)?;
+        let target = self.target(&relocation)?;
+        if let Target::Postponed = target {
+            self.done.postponed.push(Postponed { object: self.id, relocation });
+            return Ok(());
+        }
         // SAFETY: the reads and writes below are checked by `Slots`, the caller vouches for the rest.
         let written = unsafe {
             let addend = match (relocation.addend, relocation.kind) {
@@ -111,7 +115,7 @@ impl Pass<'_> {
                 }
                 R_X86_64_DTPMOD64 => {
                     let (tls, _) = self.thread_local(&target);
-                    self.slots.write(slot, tls.module)
+                    self.slots.write(slot, tls.map_or(0, |tls| tls.module))
                 }
                 R_X86_64_DTPOFF64 => {
                     let (_, value) = self.thread_local(&target);
@@ -119,12 +123,24 @@ impl Pass<'_> {
                 }
                 R_X86_64_TPOFF64 => {
                     let (tls, value) = self.thread_local(&target);
-                    self.slots.write(slot, value.wrapping_sub(tls.offset).wrapping_add(addend))
+                    let Some(offset) = static_offset(tls) else {
+                        return Err(self.dynamic_tls(&relocation, &target));
+                    };
+                    self.slots.write(slot, value.wrapping_sub(offset).wrapping_add(addend))
                 }
                 R_X86_64_TLSDESC => {
                     let (tls, value) = self.thread_local(&target);
-                    let argument = value.wrapping_sub(tls.offset).wrapping_add(addend);
-                    self.slots.write(slot, [tlsdesc_static as *const () as u64, argument])
+                    let value = value.wrapping_add(addend);
+                    let (resolver, argument) = match (static_offset(tls), tls) {
+                        (None, Some(tls)) => {
+                            let index = Box::new(TlsIndex { module: tls.module, offset: value });
+                            (tlsdesc_dynamic as *const () as u64, Box::into_raw(index) as u64)
+                        }
+                        (offset, _) => {
+                            (tlsdesc_static as *const () as u64, value.wrapping_sub(offset.unwrap_or(0)))
+                        }
+                    };
+                    self.slots.write(slot, [resolver, argument])
                 }
                 kind => return Err(RelocationProblem::UnsupportedType(kind)),
             }
@@ -133,13 +149,25 @@ impl Pass<'_> {
     }
 
     /// Module and offset within its block of what a thread-local relocation refers to.
-    fn thread_local(&self, target: &Target) -> (TlsPlacement, u64) {
+    fn thread_local(&self, target: &Target) -> (Option<TlsPlacement>, u64) {
         match target {
-            Target::Absent => (tls::placement(self.program, self.id), 0),
-            Target::Null => (TlsPlacement::default(), 0),
-            Target::Found(definition) => {
-                (tls::placement(self.program, definition.object), definition.symbol.value)
-            }
+            Target::Absent => (self.object.tls, 0),
+            Target::Null | Target::Postponed => (None, 0),
+            Target::Found(definition) => (self.program[definition.object].tls, definition.symbol.value),
+        }
+    }
+
+    /// A fixed distance from the thread pointer is asked for, and there is none.
+    fn dynamic_tls(&self, relocation: &Relocation, target: &Target) -> RelocationProblem {
+        let symbol = self.object.symbols.get(relocation.symbol);
+        let name = symbol.and_then(|symbol| self.object.symbols.name_of(&symbol));
+        let definer = match target {
+            Target::Found(definition) => &self.program[definition.object],
+            _ => self.object,
+        };
+        RelocationProblem::DynamicTls {
+            symbol: name.map_or_else(Vec::new, |name| name.bytes().to_vec()),
+            definer: definer.name.clone(),
         }
     }
 
@@ -168,7 +196,7 @@ impl Pass<'_> {
         relocation: &Relocation,
         corrupt: RelocationProblem,
     ) -> Result<(), RelocationProblem> {
-        let Target::Found(definition) = self.target(relocation, Accept::AnyWithValue, 1)? else {
+        let Target::Found(definition) = self.target(relocation)? else {
             return Ok(());
         };
         let bad = || RelocationProblem::BadSymbol(relocation.symbol);
@@ -192,10 +220,31 @@ impl Pass<'_> {
     }
 }
 
+/// Where the symbol of a relocation is looked for: a procedure linkage table entry needs a definition, a copy is not
+/// made of itself.
+pub(super) fn search_for(kind: u32) -> Search {
+    match kind {
+        R_X86_64_JUMP_SLOT => Search::Anywhere(Accept::DefinitionOnly),
+        R_X86_64_COPY => Search::BehindProgram,
+        _ => Search::Anywhere(Accept::AnyWithValue),
+    }
+}
+
+/// Whether the slot of a relocation may stay as it is until somebody defines the symbol (musl: `dso->lazy`).
+pub(super) fn may_be_postponed(kind: u32) -> bool {
+    matches!(kind, R_X86_64_JUMP_SLOT | R_X86_64_GLOB_DAT)
+}
+
+/// The distance of a block below the thread pointer, if it is the same in every thread. A reference to nothing has none
+/// to speak of.
+fn static_offset(tls: Option<TlsPlacement>) -> Option<u64> {
+    tls.map_or(Some(0), |tls| tls.offset)
+}
+
 /// The address that a relocation refers to; zero for a weak reference to nothing.
 fn address(target: &Target) -> u64 {
     match target {
-        Target::Absent | Target::Null => 0,
+        Target::Absent | Target::Null | Target::Postponed => 0,
         Target::Found(definition) => definition.address().0,
     }
 }

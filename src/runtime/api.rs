@@ -3,20 +3,20 @@
 
 use core::arch::naked_asm;
 use core::ffi::{CStr, c_char, c_int, c_void};
+use core::fmt::{self, Write};
 use core::ptr::{null, null_mut};
+use core::sync::atomic::Ordering;
 
 use crate::bind::Accept;
 use crate::elf::{Address, SymbolName};
-use crate::program::{Object, ObjectId, Origin};
-use crate::sys::Text;
+use crate::program::ObjectId;
+use crate::sys::{Text, errno_text};
+use crate::tls::dynamic;
 
 use super::debug::LinkMap;
-use super::{Process, failure, lookup};
+use super::load::OpenFlags;
+use super::{Process, lookup};
 
-pub use super::failure::dlerror;
-
-/// `RTLD_NOLOAD`: succeed only if the object is loaded already.
-const RTLD_NOLOAD: c_int = 4;
 /// `RTLD_NEXT` as a handle.
 const RTLD_NEXT: usize = usize::MAX;
 /// `RTLD_DI_LINKMAP`: the one request of `dlinfo` that musl knows.
@@ -47,33 +47,34 @@ pub struct DlPhdrInfo {
 /// The callback of `dl_iterate_phdr`.
 pub type PhdrCallback = unsafe extern "C" fn(*mut DlPhdrInfo, usize, *mut c_void) -> c_int;
 
-/// `dlopen` (POSIX), as far as the object is in the process already. Loading further objects comes with the running
-/// program's loader; until then that fails with a message.
+/// `dlopen` (POSIX).
 ///
 /// # Safety
 /// `name` is null or a C string.
 pub unsafe extern "C" fn dlopen(name: *const c_char, flags: c_int) -> *mut c_void {
     let process = Process::get();
     if name.is_null() {
-        return handle(process, ObjectId::PROGRAM);
+        return process.debug.map_of(ObjectId::PROGRAM).map_or(null_mut(), handle);
     }
     // SAFETY: the caller's promise.
     let name = unsafe { CStr::from_ptr(name) };
-    if let Some(id) = process.find_loaded(name) {
-        return handle(process, id);
+    match process.open(name, OpenFlags::from_bits_truncate(flags)) {
+        Ok(map) => handle(map),
+        Err(error) => {
+            fail(format_args!("{error}"));
+            null_mut()
+        }
     }
-    let text = Text::from(name);
-    if flags & RTLD_NOLOAD != 0 {
-        failure::report(format_args!("Library {text} is not already loaded"));
-    } else {
-        failure::report(format_args!("Error loading shared library {text}: Function not implemented"));
-    }
-    null_mut()
 }
 
 /// `dlclose` (POSIX): nothing is ever unloaded.
 pub extern "C" fn dlclose(handle: *mut c_void) -> c_int {
-    c_int::from(object_of(Process::get(), handle).is_none())
+    c_int::from(map_of(Process::get(), handle).is_none())
+}
+
+/// `dlerror` (POSIX): the last failure of this thread since the last call, or null.
+pub extern "C" fn dlerror() -> *mut c_char {
+    dynamic::take_failure()
 }
 
 /// `dlsym` (POSIX): notes who calls, for `RTLD_NEXT`.
@@ -93,24 +94,21 @@ unsafe extern "C" fn dlsym_from(handle: *mut c_void, name: *const c_char, caller
     let name = unsafe { CStr::from_ptr(name) };
     let symbol = SymbolName::new(name.to_bytes());
     let definition = match handle as usize {
-        0 => process.scope.find(&symbol, Accept::AnyWithValue, 0),
-        RTLD_NEXT => {
-            let caller = process.object_at(Address(caller)).map_or(ObjectId::PROGRAM, |(id, _)| id);
-            process.find_after(caller, &symbol)
-        }
-        _ => match object_of(process, handle) {
-            Some(ObjectId::PROGRAM) => process.scope.find(&symbol, Accept::AnyWithValue, 0),
-            Some(id) => process.find_from(id, &symbol),
+        0 => process.find_global(&symbol),
+        RTLD_NEXT => process.find_next(process.object_at(Address(caller)), &symbol),
+        _ => match map_of(process, handle) {
+            Some(map) if map.id() == ObjectId::PROGRAM => process.find_global(&symbol),
+            Some(map) => map.group().and_then(|group| group.find(&symbol, Accept::AnyWithValue)),
             None => return null_mut(),
         },
     };
-    match definition {
-        Some(definition) => process.value_of(&definition).0 as *mut c_void,
-        None => {
-            failure::report(format_args!("Symbol not found: {}", Text::from(name)));
-            null_mut()
-        }
+    let value = definition.map(|definition| process.value_of(&definition));
+    match value {
+        Some(Ok(value)) => return value.0 as *mut c_void,
+        Some(Err(errno)) => fail(format_args!("{}: {}", Text::from(name), errno_text(errno))),
+        None => fail(format_args!("Symbol not found: {}", Text::from(name))),
     }
+    null_mut()
 }
 
 /// `dladdr`: which object and symbol an address belongs to. Returns 0 if it belongs to none.
@@ -120,7 +118,7 @@ unsafe extern "C" fn dlsym_from(handle: *mut c_void, name: *const c_char, caller
 pub unsafe extern "C" fn dladdr(address: *const c_void, info: *mut DlInfo) -> c_int {
     let process = Process::get();
     let address = Address(address as u64);
-    let Some((_, object)) = process.object_at(address) else { return 0 };
+    let Some(object) = process.object_at(address).map(LinkMap::object) else { return 0 };
     let symbol = lookup::symbol_at(object, address);
     let name = symbol.and_then(|symbol| object.symbols.string(u64::from(symbol.name)));
     let found = DlInfo {
@@ -139,11 +137,11 @@ pub unsafe extern "C" fn dladdr(address: *const c_void, info: *mut DlInfo) -> c_
 /// # Safety
 /// `result` points to room for a pointer.
 pub unsafe extern "C" fn dlinfo(handle: *mut c_void, request: c_int, result: *mut *mut c_void) -> c_int {
-    if object_of(Process::get(), handle).is_none() {
+    if map_of(Process::get(), handle).is_none() {
         return -1;
     }
     if request != RTLD_DI_LINKMAP {
-        failure::report(format_args!("Unsupported request {request}"));
+        fail(format_args!("Unsupported request {request}"));
         return -1;
     }
     // SAFETY: the caller's promise.
@@ -157,24 +155,18 @@ pub unsafe extern "C" fn dlinfo(handle: *mut c_void, request: c_int, result: *mu
 /// `callback` may be called with `data`.
 pub unsafe extern "C" fn dl_iterate_phdr(callback: PhdrCallback, data: *mut c_void) -> c_int {
     let process = Process::get();
-    for (_, object) in process.program.visible() {
+    for object in process.debug.maps().map(LinkMap::object) {
         let (headers, header_count) = object.program_headers.unwrap_or_default();
-        let (tls_module, tls_data) = match object.tls {
-            Some(tls) => {
-                let block = crate::tls::x86_64::thread_pointer() - tls.offset;
-                (tls.module as usize, block as *mut c_void)
-            }
-            None => (0, null_mut()),
-        };
+        let block = lookup::thread_block(object).unwrap_or_default();
         let mut info = DlPhdrInfo {
             address: object.mapping.bias.0,
             name: object.name.as_ptr(),
             headers: headers.0 as *const c_void,
             header_count,
-            additions: 0,
+            additions: process.generation.load(Ordering::Relaxed),
             removals: 0,
-            tls_module,
-            tls_data,
+            tls_module: object.tls.map_or(0, |tls| tls.module as usize),
+            tls_data: block.0 as *mut c_void,
         };
         // SAFETY: the caller's promise.
         let result = unsafe { callback(&raw mut info, size_of::<DlPhdrInfo>(), data) };
@@ -185,31 +177,23 @@ pub unsafe extern "C" fn dl_iterate_phdr(callback: PhdrCallback, data: *mut c_vo
     0
 }
 
-fn handle(process: &Process, id: ObjectId) -> *mut c_void {
-    let map = process.debug.maps().find(|map| map.object == id);
-    map.map_or(null_mut(), |map| core::ptr::from_ref(map).cast_mut().cast())
+fn handle(map: &'static LinkMap) -> *mut c_void {
+    core::ptr::from_ref(map).cast_mut().cast()
 }
 
 /// The object that a handle stands for; reports an invalid one (`__dl_invalid_handle`).
-fn object_of(process: &Process, handle: *mut c_void) -> Option<ObjectId> {
-    let map =
-        process.debug.maps().find(|map| core::ptr::from_ref::<LinkMap>(map).cast() == handle.cast_const());
+fn map_of(process: &Process, given: *mut c_void) -> Option<&'static LinkMap> {
+    let map = process.debug.maps().find(|&map| handle(map) == given);
     if map.is_none() {
-        failure::report(format_args!("Invalid library handle {handle:p}"));
+        fail(format_args!("Invalid library handle {given:p}"));
     }
-    map.map(|map| map.object)
+    map
 }
 
-impl Process {
-    /// The loaded object that `dlopen(name)` would yield without searching.
-    fn find_loaded(&self, name: &CStr) -> Option<ObjectId> {
-        if crate::discover::search::is_libc(name.to_bytes()) {
-            return self.program.libc();
-        }
-        let matches = |(id, object): &(ObjectId, &Object)| {
-            self.program.notes(*id).short_name.as_deref() == Some(name)
-                || (object.origin != Origin::Vdso && object.name.as_c_str() == name)
-        };
-        self.program.visible().skip(1).find(matches).map(|(id, _)| id)
-    }
+/// Remembers why a call fails, for `dlerror`.
+fn fail(message: fmt::Arguments<'_>) {
+    dynamic::set_failure(|text| {
+        // Writing to a string cannot fail.
+        let _ = text.write_fmt(message);
+    });
 }

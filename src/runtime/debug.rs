@@ -1,12 +1,14 @@
-//! What debuggers read: `r_debug` and the list of `link_map`s (`<link.h>`; the protocol is System V's, as gdb's
-//! `solib-svr4` and lldb know it).
+//! The list of objects: `r_debug` and its `link_map`s (`<link.h>`). Debuggers read it (the protocol is System V's, as
+//! gdb's `solib-svr4` and lldb know it), and so do the loader's own functions: it only grows, at the end, and needs no lock.
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 use core::ffi::{c_char, c_int};
 use core::ptr::null_mut;
+use core::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 
-use crate::bind;
+use once_cell::race::OnceBox;
+
+use crate::bind::{self, Group};
 use crate::elf::Address;
 use crate::program::{Object, ObjectId, Program};
 
@@ -16,10 +18,37 @@ pub struct LinkMap {
     bias: u64,
     name: *const c_char,
     dynamic: u64,
-    next: *mut LinkMap,
+    next: AtomicPtr<LinkMap>,
     previous: *mut LinkMap,
-    /// Not part of the public structure: which object it is.
-    pub object: ObjectId,
+    // Here ends the public structure.
+    id: ObjectId,
+    object: &'static Object,
+    group: OnceBox<Group>,
+}
+
+// SAFETY: only atomics change after an entry is published.
+unsafe impl Sync for LinkMap {}
+
+impl LinkMap {
+    /// Its place in load order.
+    pub fn id(&self) -> ObjectId {
+        self.id
+    }
+
+    /// The object.
+    pub fn object(&self) -> &'static Object {
+        self.object
+    }
+
+    /// The object with its dependencies, breadth first: where `dlsym` looks. Known once it has been opened.
+    pub fn group(&self) -> Option<&Group> {
+        self.group.get()
+    }
+
+    /// Makes the group known; the first one stays.
+    pub fn set_group(&self, group: Group) {
+        let _ = self.group.set(Box::new(group));
+    }
 }
 
 /// What the loader exports for debuggers, looked up in its own symbol table: the addresses must be the exported ones.
@@ -40,50 +69,39 @@ impl DebugSymbols {
     }
 }
 
-/// `RT_CONSISTENT`: the list may be read.
-const CONSISTENT: c_int = 0;
+/// `r_state`: what is happening to the list.
+#[derive(Clone, Copy, Debug)]
+#[repr(i32)]
+pub enum ListState {
+    /// `RT_CONSISTENT`: it may be read.
+    Consistent = 0,
+    /// `RT_ADD`: objects are being added.
+    Adding = 1,
+}
 
 /// `struct r_debug`. The program's `DT_DEBUG` points to it.
 #[repr(C)]
 pub struct DebugState {
     version: c_int,
-    head: *mut LinkMap,
+    head: AtomicPtr<LinkMap>,
     breakpoint: u64,
-    state: c_int,
+    state: AtomicI32,
     base: u64,
+    // Here ends the public structure.
+    last: AtomicPtr<LinkMap>,
 }
 
-// SAFETY: written while there is one thread, only read afterwards.
-unsafe impl Sync for DebugState {}
-// SAFETY: as above.
-unsafe impl Send for DebugState {}
-
 impl DebugState {
-    /// Describes the objects of a program; `base` is where the interpreter is.
-    pub fn new(program: &Program, base: Address, symbols: DebugSymbols) -> &'static Self {
-        let maps: Vec<LinkMap> = program
-            .visible()
-            .map(|(id, object)| LinkMap {
-                bias: object.mapping.bias.0,
-                name: object.name.as_ptr(),
-                dynamic: object.address(object.dynamic_section).0,
-                next: null_mut(),
-                previous: null_mut(),
-                object: id,
-            })
-            .collect();
-        let maps = maps.leak();
-        let head = maps.as_mut_ptr();
-        for (index, map) in maps.iter_mut().enumerate() {
-            map.previous = if index > 0 { head.wrapping_add(index - 1) } else { null_mut() };
-            map.next = head.wrapping_add(index + 1);
-        }
-        if let Some(last) = maps.last_mut() {
-            last.next = null_mut();
-        }
-        let state =
-            Self { version: 1, head, breakpoint: symbols.breakpoint.0, state: CONSISTENT, base: base.0 };
-        let state = Box::leak(Box::new(state));
+    /// An empty list; `base` is where the interpreter is.
+    pub fn new(base: Address, symbols: DebugSymbols) -> &'static Self {
+        let state = Box::leak(Box::new(Self {
+            version: 1,
+            head: AtomicPtr::new(null_mut()),
+            breakpoint: symbols.breakpoint.0,
+            state: AtomicI32::new(ListState::Consistent as i32),
+            base: base.0,
+            last: AtomicPtr::new(null_mut()),
+        }));
         if let Some(variable) = symbols.variable {
             // SAFETY: `_dl_debug_addr` is a word in our own data that only debuggers and programs read, later.
             unsafe { (variable.0 as *mut u64).write(core::ptr::from_ref(state) as u64) };
@@ -91,8 +109,35 @@ impl DebugState {
         state
     }
 
-    /// Tells debuggers that the list has changed.
-    pub fn notify(&self) {
+    /// Appends the objects of a program from `first` on (but not this loader, whose part libc plays). Only one thread at a
+    /// time may do that.
+    ///
+    /// # Safety
+    /// The objects are never dropped, moved or changed any more.
+    pub unsafe fn add(&self, program: &Program, first: ObjectId) {
+        for (id, object) in program.visible().filter(|(id, _)| *id >= first) {
+            let previous = self.last.load(Ordering::Relaxed);
+            let map = Box::leak(Box::new(LinkMap {
+                bias: object.mapping.bias.0,
+                name: object.name.as_ptr(),
+                dynamic: object.address(object.dynamic_section).0,
+                next: AtomicPtr::new(null_mut()),
+                previous,
+                id,
+                // SAFETY: the caller's promise makes the reference valid for ever.
+                object: unsafe { &*core::ptr::from_ref(object) },
+                group: OnceBox::new(),
+            }));
+            // SAFETY: list entries are never freed.
+            let link = unsafe { previous.as_ref() }.map_or(&self.head, |previous| &previous.next);
+            link.store(map, Ordering::Release);
+            self.last.store(map, Ordering::Relaxed);
+        }
+    }
+
+    /// Tells debuggers what is happening to the list.
+    pub fn announce(&self, state: ListState) {
+        self.state.store(state as i32, Ordering::Release);
         // SAFETY: `_dl_debug_state` is a function of ours without arguments that does nothing.
         unsafe {
             let breakpoint: extern "C" fn() = core::mem::transmute(self.breakpoint);
@@ -101,13 +146,18 @@ impl DebugState {
     }
 
     /// All objects, in load order.
-    pub fn maps(&self) -> impl Iterator<Item = &'static LinkMap> {
-        let mut next = self.head.cast_const();
+    pub fn maps(&self) -> impl Iterator<Item = &'static LinkMap> + use<> {
+        let mut next = self.head.load(Ordering::Acquire).cast_const();
         core::iter::from_fn(move || {
-            // SAFETY: the list is complete, ends with a null and is never freed.
+            // SAFETY: entries are complete when they are linked, and never freed.
             let map = unsafe { next.as_ref() }?;
-            next = map.next;
+            next = map.next.load(Ordering::Acquire);
             Some(map)
         })
+    }
+
+    /// The entry of an object.
+    pub fn map_of(&self, id: ObjectId) -> Option<&'static LinkMap> {
+        self.maps().find(|map| map.id == id)
     }
 }

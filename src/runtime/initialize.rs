@@ -1,87 +1,198 @@
-//! Constructors and destructors. libc calls [`initialize`] and [`finalize`] as those of the synthetic object, inside
-//! `__libc_start_main` and `exit`: where musl runs a program's own (`do_init_fini`, `__libc_exit_fini`).
+//! Constructors and destructors (`do_init_fini`, `__libc_exit_fini`). For the start-up objects, libc calls
+//! [`initialize`] and [`finalize`] as those of the synthetic object, inside `__libc_start_main` and `exit`; for objects that
+//! are loaded later, `dlopen` runs the constructors.
 
-use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use alloc::vec::Vec;
 
-use crate::bind;
 use crate::elf::{Address, Table, Vaddr};
-use crate::program::Object;
-use crate::sys::Text;
+use crate::program::{Object, ObjectId, Origin, Program, initialization_order};
+use crate::sys::{Condition, Mutex, Text};
 use crate::tls::x86_64::thread_pointer;
 
 use super::Process;
+use super::debug::{DebugState, LinkMap};
+
+/// Objects whose constructors are to run, dependencies first.
+pub type Queue = Vec<&'static LinkMap>;
 
 /// How far constructors and destructors have come.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// Objects of the initialisation order whose constructors have returned.
-    constructed: AtomicUsize,
-    /// The thread pointer of the thread that runs constructors; zero before and after.
-    constructor_thread: AtomicU64,
-    /// The process is exiting: no more constructors.
-    exiting: AtomicBool,
-    /// Destructors have begun.
-    destructed: AtomicBool,
+pub struct Initialization {
+    start: Queue,
+    progress: Mutex<Progress>,
+    changed: Condition,
 }
 
-/// Runs every object's constructors, dependencies first.
+struct Progress {
+    /// In the order in which their constructors began: destructors run in reverse.
+    begun: Vec<(&'static LinkMap, State)>,
+    /// The thread that runs the start-up objects' constructors.
+    starting: Option<u64>,
+    /// The process is exiting: no more constructors begin.
+    exiting: bool,
+    finalized: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// A thread, known by its thread pointer, runs the constructors.
+    Running(u64),
+    Done,
+}
+
+/// What to do with constructors that have not begun when the process exits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum WhenExiting {
+    /// Return without running them: libc waits for the caller.
+    Skip,
+    /// Never return, as in musl: another thread ends the process.
+    Wait,
+}
+
+/// What has to be run, in order, to initialise an object and its dependencies.
+pub fn queue(program: &Program, root: ObjectId, list: &DebugState) -> Queue {
+    let dependencies: Vec<&[ObjectId]> =
+        program.objects().map(|object| object.dependencies.as_slice()).collect();
+    let mut order = initialization_order(root, &dependencies);
+    order.retain(|&id| has_code(&program[id]));
+    order.into_iter().filter_map(|id| list.map_of(id)).collect()
+}
+
+/// Whether there is anything to be run. libc initialises itself.
+fn has_code(object: &Object) -> bool {
+    let dynamic = &object.dynamic;
+    let tables = dynamic.init_array.size > 0 || dynamic.fini_array.size > 0;
+    let ours = matches!(object.origin, Origin::Kernel | Origin::File);
+    ours && (tables || dynamic.init.is_some() || dynamic.fini.is_some())
+}
+
+impl Initialization {
+    /// Nothing is initialised; `start` is what [`initialize`] will run.
+    pub fn new(start: Queue) -> Self {
+        let progress = Progress { begun: Vec::new(), starting: None, exiting: false, finalized: false };
+        Self { start, progress: Mutex::new(progress), changed: Condition::default() }
+    }
+
+    /// Runs the constructors of a queue, each object's once. Waits for those that another thread is running; those that
+    /// this thread is running (it got here from a constructor) are passed over.
+    pub fn run(&self, queue: &[&'static LinkMap], when_exiting: WhenExiting) {
+        let this = thread_pointer();
+        for &map in queue {
+            let mut progress = self.progress.lock();
+            let state = loop {
+                if progress.exiting && when_exiting == WhenExiting::Skip {
+                    return;
+                }
+                let state = progress.state_of(map);
+                match state {
+                    Some(State::Running(thread)) if thread != this => {}
+                    _ if !progress.exiting => break state,
+                    _ => {}
+                }
+                progress = self.changed.wait(progress);
+            };
+            if state.is_some() {
+                continue;
+            }
+            progress.begun.push((map, State::Running(this)));
+            drop(progress);
+            log::debug!("constructors of {}", Text::from(&map.object().name));
+            // SAFETY: the object is relocated and libc is up; the order is that of dependencies.
+            unsafe { construct(map.object()) };
+            self.progress.lock().finish(map);
+            self.changed.notify_all();
+        }
+    }
+
+    /// Runs the destructors of what has been constructed, in reverse order, once. Waits for constructors that another
+    /// thread is running.
+    fn finalize(&self) {
+        let this = thread_pointer();
+        let mut progress = self.progress.lock();
+        progress.exiting = true;
+        if core::mem::replace(&mut progress.finalized, true) {
+            return;
+        }
+        let mut next = progress.begun.len();
+        while let Some(index) = next.checked_sub(1) {
+            next = index;
+            let (map, mut state) = progress.begun[index];
+            while matches!(state, State::Running(thread) if thread != this) {
+                progress = self.changed.wait(progress);
+                state = progress.begun[index].1;
+            }
+            if state == State::Done {
+                drop(progress);
+                log::debug!("destructors of {}", Text::from(&map.object().name));
+                // SAFETY: its constructors have returned, and this happens once.
+                unsafe { destruct(map.object()) };
+                progress = self.progress.lock();
+            }
+        }
+    }
+
+    /// Whether the process is exiting.
+    pub fn is_exiting(&self) -> bool {
+        self.progress.lock().exiting
+    }
+
+    /// Keeps everything as it is across a `fork`.
+    pub fn acquire(&self) {
+        self.progress.acquire();
+    }
+
+    /// Ends [`Initialization::acquire`].
+    pub fn release(&self) {
+        self.progress.release();
+    }
+}
+
+impl Progress {
+    fn state_of(&self, map: &LinkMap) -> Option<State> {
+        self.begun.iter().find(|(begun, _)| begun.id() == map.id()).map(|(_, state)| *state)
+    }
+
+    fn finish(&mut self, map: &LinkMap) {
+        if let Some((_, state)) = self.begun.iter_mut().find(|(begun, _)| begun.id() == map.id()) {
+            *state = State::Done;
+        }
+    }
+}
+
+/// Runs every start-up object's constructors.
 ///
 /// If one of them exits, libc considers the synthetic object unconstructed and will not call [`finalize`]. So before
 /// anything else, a function is registered that does it in that case: first registered, it runs last, as destructors do.
 pub extern "C" fn initialize() {
     let process = Process::get();
-    let progress = &process.progress;
-    progress.constructor_thread.store(thread_pointer(), Ordering::Release);
-    register_at_exit(process);
-    for &id in &process.init_order {
-        if progress.exiting.load(Ordering::Acquire) {
-            break;
-        }
-        let object = &process.program[id];
-        log::debug!("constructors of {}", Text::from(&object.name));
-        // SAFETY: the object is relocated and libc is up; the order is that of the program's dependencies.
-        unsafe { construct(object) };
-        progress.constructed.fetch_add(1, Ordering::Release);
-    }
-    progress.constructor_thread.store(0, Ordering::Release);
-}
-
-/// Runs the destructors of what has been constructed, in reverse order, once.
-pub extern "C" fn finalize() {
-    let process = Process::get();
-    if process.progress.destructed.swap(true, Ordering::AcqRel) {
-        return;
-    }
-    let constructed = process.progress.constructed.load(Ordering::Acquire);
-    for &id in process.init_order.iter().take(constructed).rev() {
-        let object = &process.program[id];
-        log::debug!("destructors of {}", Text::from(&object.name));
-        // SAFETY: its constructors have returned, and this happens once.
-        unsafe { destruct(object) };
-    }
-}
-
-/// Runs at exit. If that comes from a constructor, libc will not run destructors: do it here. If it comes from another
-/// thread while constructors run, libc waits for them to end, and no further ones must begin.
-extern "C" fn at_exit() {
-    let progress = &Process::get().progress;
-    match progress.constructor_thread.load(Ordering::Acquire) {
-        0 => {}
-        thread if thread == thread_pointer() => finalize(),
-        _ => progress.exiting.store(true, Ordering::Release),
-    }
-}
-
-fn register_at_exit(process: &Process) {
-    let Some(libc) = process.program.libc() else { return };
-    let libc = &process.program[libc];
-    if let Some(symbol) = bind::definition_in(libc, b"atexit") {
+    let initialization = &process.initialization;
+    initialization.progress.lock().starting = Some(thread_pointer());
+    if let Some(atexit) = process.libc_function(b"atexit") {
         // SAFETY: libc's `atexit` has this signature (C11 7.22.4.2), and libc is up.
         unsafe {
-            let atexit: extern "C" fn(extern "C" fn()) -> i32 =
-                core::mem::transmute(libc.address(symbol.vaddr()).0);
+            let atexit: extern "C" fn(extern "C" fn()) -> i32 = core::mem::transmute(atexit.0);
             atexit(at_exit);
         }
+    }
+    initialization.run(&initialization.start, WhenExiting::Skip);
+    initialization.progress.lock().starting = None;
+}
+
+/// Runs destructors at exit.
+pub extern "C" fn finalize() {
+    Process::get().initialization.finalize();
+}
+
+/// Runs at exit. If that comes from a start-up constructor, libc will not run destructors: do it here. If it comes from
+/// another thread meanwhile, libc waits for start-up constructors to end, and no further ones must begin.
+extern "C" fn at_exit() {
+    let initialization = &Process::get().initialization;
+    let starting = {
+        let mut progress = initialization.progress.lock();
+        progress.exiting = progress.starting.is_some();
+        progress.starting
+    };
+    if starting == Some(thread_pointer()) {
+        initialization.finalize();
     }
 }
 

@@ -1,67 +1,67 @@
-//! Finding symbols and objects for `dlsym` and `dladdr`.
+//! Finding symbols and objects for `dlsym` and `dladdr`. No lock is needed: what they read only grows.
 
-use alloc::vec;
-use alloc::vec::Vec;
-
-use crate::bind::{Accept, Definition};
+use crate::bind::{self, Accept, Definition, Entry, Lookup};
 use crate::elf::{Address, Symbol, SymbolName};
-use crate::program::{Object, ObjectId, Program};
-use crate::tls::{self, x86_64::thread_pointer};
+use crate::program::Object;
+use crate::sys::Errno;
+use crate::tls::dynamic;
+use crate::tls::x86_64::thread_pointer;
 
-use super::Process;
-
-/// An object and everything it depends on, breadth first (`extend_bfs_deps`).
-fn with_dependencies(program: &Program, root: ObjectId) -> Vec<ObjectId> {
-    let mut seen = vec![false; program.objects().len()];
-    seen[root.index()] = true;
-    let mut order = vec![root];
-    let mut next = 0;
-    while let Some(&id) = order.get(next) {
-        for &dependency in &program[id].dependencies {
-            if !core::mem::replace(&mut seen[dependency.index()], true) {
-                order.push(dependency);
-            }
-        }
-        next += 1;
-    }
-    order
-}
+use super::{LinkMap, Process};
 
 impl Process {
-    /// What `dlsym` finds in an object and its dependencies. The loader's functions stand in for libc's.
-    pub(super) fn find_from(&self, root: ObjectId, name: &SymbolName<'_>) -> Option<Definition> {
-        let order = with_dependencies(&self.program, root);
-        order.into_iter().find_map(|id| self.scope.find_in(self.with_stand_in(id), name))
+    /// What `dlsym(RTLD_DEFAULT)` finds.
+    pub(super) fn find_global(&self, name: &SymbolName<'_>) -> Option<Definition> {
+        Lookup { global: &self.scope, local: None }.find(name, Accept::AnyWithValue)
     }
 
-    /// What `dlsym(RTLD_NEXT)` finds: behind `caller` in load order.
-    pub(super) fn find_after(&self, caller: ObjectId, name: &SymbolName<'_>) -> Option<Definition> {
-        self.scope.find(name, Accept::AnyWithValue, caller.index() + 1)
-    }
-
-    /// libc is preceded by this loader wherever it is searched.
-    fn with_stand_in(&self, id: ObjectId) -> core::ops::RangeInclusive<usize> {
-        let first = if self.program.libc() == Some(id) { id.index().saturating_sub(1) } else { id.index() };
-        first..=id.index()
+    /// What `dlsym(RTLD_NEXT)` finds: in the object behind the caller's in load order, and if that is global, in what follows
+    /// it in the global scope.
+    pub(super) fn find_next(&self, caller: Option<&LinkMap>, name: &SymbolName<'_>) -> Option<Definition> {
+        let mut maps = self.debug.maps();
+        let caller = caller.or_else(|| maps.next())?;
+        let next = self.debug.maps().skip_while(|map| map.id() != caller.id()).nth(1)?;
+        if self.scope.contains(next.id()) {
+            return self.scope.find_from(next.id(), name);
+        }
+        bind::find_in(&[Entry::new(next.id(), next.object())], name, Accept::AnyWithValue)
     }
 
     /// Where a definition is for the calling thread.
-    pub(super) fn value_of(&self, definition: &Definition) -> Address {
+    ///
+    /// # Errors
+    /// There is no memory for the thread's block.
+    pub(super) fn value_of(&self, definition: &Definition) -> Result<Address, Errno> {
         if definition.symbol.is_tls() {
-            let offset = tls::placement(&self.program, definition.object).offset;
-            return Address(thread_pointer() - offset + definition.symbol.value);
+            let map = self.debug.map_of(definition.object);
+            let block = map.map_or(Ok(Address(0)), |map| thread_block(map.object()))?;
+            return Ok(Address(block.0.wrapping_add(definition.symbol.value)));
         }
         if definition.symbol.is_ifunc() {
             // SAFETY: the symbol says that it is such a function, and everything is relocated.
             let resolver: extern "C" fn() -> u64 = unsafe { core::mem::transmute(definition.address().0) };
-            return Address(resolver());
+            return Ok(Address(resolver()));
         }
-        definition.address()
+        Ok(definition.address())
     }
 
     /// The object with a segment at `address` (`addr2dso`).
-    pub(super) fn object_at(&self, address: Address) -> Option<(ObjectId, &Object)> {
-        self.program.visible().find(|(_, object)| object.has_segment_at(address))
+    pub(super) fn object_at(&self, address: Address) -> Option<&'static LinkMap> {
+        self.debug.maps().find(|map| map.object().has_segment_at(address))
+    }
+}
+
+/// The calling thread's block of an object's thread-local storage, made if there is none yet; zero if the object has none.
+///
+/// # Errors
+/// There is no memory for it.
+pub(super) fn thread_block(object: &Object) -> Result<Address, Errno> {
+    match object.tls {
+        None => Ok(Address(0)),
+        Some(tls) => match tls.offset {
+            Some(offset) => Ok(Address(thread_pointer() - offset)),
+            None => dynamic::block_of(tls.module).map(|block| Address(block as u64)),
+        },
     }
 }
 

@@ -1,43 +1,62 @@
 //! After the program has started: its constructors and destructors, what debuggers see, and the functions of
 //! `<dlfcn.h>` and `<link.h>` that it calls instead of libc's own (which know only the synthetic object).
+//!
+//! What many threads read (the global scope, the list of objects) only ever grows, and is read without a lock. What a
+//! load changes is behind one mutex.
 
 mod api;
 mod debug;
-mod failure;
 mod initialize;
+mod load;
 mod lookup;
 
 use alloc::boxed::Box;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
-use crate::bind::Scope;
+use crate::bind::{self, Scope};
+use crate::discover::Search;
 use crate::elf::Address;
-use crate::program::{InitOrder, Program};
+use crate::map::System;
+use crate::program::Program;
+use crate::relocate::Postponed;
 use crate::start::InitialStack;
-use crate::tls::StaticTls;
+use crate::sys::Mutex;
 
 pub use api::*;
-pub use debug::{DebugState, DebugSymbols, LinkMap};
-pub use initialize::{Progress, finalize, initialize};
+pub use debug::{DebugState, DebugSymbols, LinkMap, ListState};
+pub use initialize::{Initialization, finalize, initialize, queue};
 
-/// Everything that the running program's loader knows. Immutable once published, but for what is atomic in it.
+/// Everything that the running program's loader knows.
 pub struct Process {
-    /// All objects.
-    pub program: Program,
     /// Where names are looked up.
     pub scope: Scope,
-    /// In which order constructors run.
-    pub init_order: InitOrder,
-    /// The static thread-local storage.
-    pub tls: &'static StaticTls,
-    /// What debuggers read.
+    /// All objects, as debuggers and the program see them.
     pub debug: &'static DebugState,
+    /// Constructors and destructors.
+    pub initialization: Initialization,
     /// Where the program begins.
     pub entry: Address,
     /// The stack that it gets.
     pub stack: InitialStack,
-    /// Progress of constructors and destructors.
-    pub progress: Progress,
+    /// How many loads have succeeded.
+    pub generation: AtomicU64,
+    /// What a load changes.
+    pub loader: Mutex<Loader>,
+}
+
+/// What a load changes.
+pub struct Loader {
+    /// All objects.
+    pub program: Program,
+    /// What the search for libraries remembers.
+    pub search: Search,
+    /// The system.
+    pub system: System,
+    /// Relocations whose symbols nobody defines yet.
+    pub postponed: Vec<Postponed>,
+    /// `fork` waits for loads to end.
+    pub fork_is_guarded: bool,
 }
 
 static PROCESS: AtomicPtr<Process> = AtomicPtr::new(core::ptr::null_mut());
@@ -54,5 +73,11 @@ impl Process {
     pub fn get() -> &'static Self {
         // SAFETY: published before any code of the program or of libc runs, and never freed.
         unsafe { &*PROCESS.load(Ordering::Acquire) }
+    }
+
+    /// The address of a public function of libc.
+    fn libc_function(&self, name: &[u8]) -> Option<Address> {
+        let libc = self.debug.maps().map(LinkMap::object).find(|object| object.is_libc())?;
+        bind::definition_in(libc, name).map(|symbol| libc.address(symbol.vaddr()))
     }
 }

@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::ops::Range;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use linux_raw_sys::auxvec::AT_RANDOM;
 
@@ -15,11 +15,11 @@ use crate::error::{RelocationProblem, StartError};
 use crate::host::{self, Boot, Synthetic};
 use crate::layout;
 use crate::map::protect;
-use crate::program::{InitOrder, Object, ObjectId, Origin, Program, initialization_order};
+use crate::program::{ObjectId, Origin, Program};
 use crate::relocate::{Counts, Deferred, LibcCopy, resolve_deferred};
-use crate::runtime::{self, DebugState, Process};
+use crate::runtime::{self, DebugState, Initialization, ListState, Loader, Process};
 use crate::statistics::{self, Phases};
-use crate::sys;
+use crate::sys::{self, Mutex};
 use crate::tls::{self, StaticTls, x86_64 as tls_code};
 
 use super::InitialStack;
@@ -53,14 +53,17 @@ impl Handover {
     #[inline(never)]
     pub unsafe fn hand_over(
         self,
-        program: Program,
+        mut loader: Loader,
         scope: Scope,
         tls: &'static StaticTls,
         debug: &'static DebugState,
         stack: InitialStack,
     ) -> ! {
+        // From now on `--list` is over.
+        loader.system.list = false;
+        let program = &loader.program;
         let image = merged_image(tls, 0, &stack);
-        let initialised = tls::merge_images(&program, tls, image);
+        let initialised = tls::merge_images(program, tls, image);
         tls_code::publish(tls);
         let boot = program.libc().map(|libc| {
             let interposed = host::exports(&program[libc], &scope);
@@ -70,7 +73,7 @@ impl Handover {
                 &self.libc_copies,
                 stack_sizes.max().unwrap_or(0),
                 host::MergedTls { layout: tls, image, initialised },
-                unused_memory(&program),
+                unused_memory(program),
                 runtime::initialize,
                 runtime::finalize,
             );
@@ -78,10 +81,13 @@ impl Handover {
             let (libc_base, libc_entry) = (libc.mapping.pages.start, libc.entry);
             Boot { libc_base, libc_entry, synthetic, stack, then: finish }
         });
-        let init_order = constructors(&program);
+        // SAFETY: start-up objects stay as they are from now on.
+        unsafe { debug.add(program, ObjectId::PROGRAM) };
+        let initialization = Initialization::new(runtime::queue(program, ObjectId::PROGRAM, debug));
         let entry = program[ObjectId::PROGRAM].entry;
-        let progress = runtime::Progress::default();
-        Process { program, scope, init_order, tls, debug, entry, stack, progress }.publish();
+        let generation = AtomicU64::new(0);
+        let loader = Mutex::new(loader);
+        Process { scope, debug, initialization, entry, stack, generation, loader }.publish();
         HANDOVER.store(Box::into_raw(Box::new(self)), Ordering::Release);
         // SAFETY: all that later code needs is published; our stack frames are not needed any more.
         unsafe {
@@ -104,7 +110,8 @@ fn finish() -> ! {
     handover.phases.end("libc");
     // SAFETY: libc is up, everything else is relocated, and nothing is sealed yet.
     unsafe { resolve_deferred(&handover.deferred) };
-    for object in process.program.objects() {
+    let loader = process.loader.lock();
+    for object in loader.program.objects() {
         if matches!(object.origin, Origin::Kernel | Origin::File) {
             // SAFETY: the object is completely relocated.
             if let Err(errno) = unsafe { protect::seal_relro(object) } {
@@ -113,15 +120,16 @@ fn finish() -> ! {
             }
         }
     }
-    process.debug.notify();
+    process.debug.announce(ListState::Consistent);
     if let Some(name) = handover.argv0 {
         // SAFETY: a program that is named on our command line has a name.
         unsafe { process.stack.set_program_name(name) };
     }
     if let Some(target) = handover.statistics {
         handover.phases.end("seal");
-        statistics::write(target, &process.program, &handover.counts, &handover.phases);
+        statistics::write(target, &loader.program, &handover.counts, &handover.phases);
     }
+    drop(loader);
     log::info!("entering the program");
     // SAFETY: the program is complete, and its stack is the initial one.
     unsafe { host::enter(process.entry, process.stack.pointer()) }
@@ -133,21 +141,6 @@ fn unused_memory(program: &Program) -> impl Iterator<Item = Range<Address>> + '_
     ours.flat_map(|object| {
         layout::unused_ends(&object.segments).map(|gap| object.mapping.bias.apply_range(&gap))
     })
-}
-
-/// Objects with constructors or destructors to run, in order.
-fn constructors(program: &Program) -> InitOrder {
-    let dependencies: Vec<&[ObjectId]> =
-        program.objects().map(|object| object.dependencies.as_slice()).collect();
-    let has_code = |object: &Object| {
-        let dynamic = &object.dynamic;
-        let tables = dynamic.init_array.size + dynamic.fini_array.size;
-        let ours = matches!(object.origin, Origin::Kernel | Origin::File);
-        ours && (dynamic.init.is_some() || dynamic.fini.is_some() || tables > 0)
-    };
-    let mut order = initialization_order(ObjectId::PROGRAM, &dependencies);
-    order.retain(|&id| has_code(&program[id]));
-    order
 }
 
 /// Zeroed memory for the merged image of thread-local storage, aligned, with room for `extra` bytes behind it.

@@ -13,12 +13,11 @@ use crate::discover::World;
 use crate::elf::Address;
 use crate::error::{LoadError, StartError};
 use crate::host::locate;
-use crate::map::adopt;
+use crate::map::{System, adopt};
 use crate::program::Object;
 use crate::sys::{self, Errno, Text};
 
 use super::stack::InitialStack;
-use super::world::System;
 
 /// The ELF header's `e_phoff` in everything that link editors make: program headers follow the header.
 const OWN_PROGRAM_HEADERS: u64 = crate::elf::FileHeader::SIZE as u64;

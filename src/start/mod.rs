@@ -5,7 +5,6 @@
 mod handover;
 mod invocation;
 mod stack;
-mod world;
 pub mod x86_64;
 
 use alloc::boxed::Box;
@@ -14,16 +13,16 @@ use core::ffi::CStr;
 
 use linux_raw_sys::auxvec::AT_SYSINFO_EHDR;
 
-use crate::bind::Scope;
+use crate::bind::{Lookup, Scope};
 use crate::config::{self, Config};
 use crate::discover::{Discovery, Host, Search, Wishes};
 use crate::elf::{Address, ElfError};
 use crate::error::{RelocationProblem, StartError};
 use crate::host::locate;
-use crate::map::{self, adopt};
+use crate::map::{self, System, adopt};
 use crate::program::{Object, ObjectId, Origin, Program};
 use crate::relocate::{Slots, relocate};
-use crate::runtime::{DebugState, DebugSymbols};
+use crate::runtime::{DebugState, DebugSymbols, Loader};
 use crate::statistics::Phases;
 use crate::sys::{self, MESSAGE_PREFIX, Text};
 use crate::tls;
@@ -31,7 +30,6 @@ use crate::tls;
 use handover::Handover;
 use invocation::Invocation;
 pub use stack::{Auxiliary, InitialStack};
-use world::System;
 
 /// musl's exit code for a program that cannot be loaded.
 const EXIT_CANNOT_LOAD: i32 = 127;
@@ -84,10 +82,13 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
     phases.end("discover");
 
     let tls = Box::leak(Box::new(tls::lay_out(&mut program)));
-    let debug = DebugState::new(&program, base, debug_symbols);
+    let debug = DebugState::new(base, debug_symbols);
     show_to_debuggers(&program[ObjectId::PROGRAM], debug);
     // SAFETY: everything is mapped and laid out, and no code but ours has run.
-    let relocated = unsafe { relocate(&program, &scope) };
+    let relocated = unsafe {
+        let order = program.ids().skip(1).chain([ObjectId::PROGRAM]);
+        relocate(&program, Lookup { global: &scope, local: None }, order, false)
+    };
     errors.extend(relocated.errors);
     phases.end("relocate");
     if !errors.is_empty() {
@@ -97,6 +98,7 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
         sys::exit(0);
     }
 
+    let loader = Loader { program, search, system, postponed: Vec::new(), fork_is_guarded: false };
     let handover = Handover {
         deferred: relocated.deferred,
         libc_copies: relocated.libc_copies,
@@ -106,7 +108,7 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
         phases,
     };
     // SAFETY: the program is complete.
-    unsafe { handover.hand_over(program, scope, tls, debug, stack) }
+    unsafe { handover.hand_over(loader, scope, tls, debug, stack) }
 }
 
 /// Objects that take no part in symbol lookup: a libc that nothing asked for (it makes the thread pointer all the same),

@@ -8,10 +8,11 @@ use rustix::fs::{Mode, OFlags};
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
 
 use linux_raw_sys::general::{
-    __NR_arch_prctl, __NR_clock_gettime, __NR_execve, __NR_exit_group, ARCH_SET_FS, CLOCK_MONOTONIC,
+    __NR_arch_prctl, __NR_clock_gettime, __NR_execve, __NR_exit_group, __NR_getpid, __NR_rt_sigprocmask,
+    __NR_tgkill, ARCH_SET_FS, CLOCK_MONOTONIC, SIG_SETMASK, SIGABRT,
 };
 
-use super::x86_64::system_call;
+use super::x86_64::{system_call, system_call4};
 
 pub use rustix::io::Errno;
 
@@ -294,6 +295,78 @@ pub unsafe fn set_thread_pointer(thread_pointer: u64) {
     count();
     // SAFETY: passed on to the caller.
     unsafe { system_call(__NR_arch_prctl, ARCH_SET_FS as usize, thread_pointer as usize, 0) };
+}
+
+/// The calling thread's id.
+pub fn thread_id() -> u32 {
+    count();
+    rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs()
+}
+
+/// Whether a thread of this process with that id is alive. Ids are reused: "yes" may mean another thread.
+pub fn thread_exists(id: u32) -> bool {
+    count();
+    // SAFETY: signal 0 is never delivered: the call only checks.
+    let result = unsafe {
+        let process = system_call(__NR_getpid, 0, 0, 0);
+        system_call(__NR_tgkill, process as usize, id as usize, 0)
+    };
+    result != -(Errno::SRCH.raw_os_error() as isize)
+}
+
+/// How many threads the process has, if `/proc` tells.
+pub fn thread_count() -> Option<u64> {
+    count();
+    let tasks = rustix::fs::stat(c"/proc/self/task").ok()?;
+    tasks.st_nlink.checked_sub(2)
+}
+
+/// While it exists, no signal handler runs in the calling thread.
+pub struct SignalsBlocked {
+    before: u64,
+}
+
+impl SignalsBlocked {
+    /// Blocks all signals.
+    #[expect(clippy::new_without_default, reason = "it does something")]
+    pub fn new() -> Self {
+        Self { before: change_signal_mask(!0) }
+    }
+}
+
+impl Drop for SignalsBlocked {
+    fn drop(&mut self) {
+        change_signal_mask(self.before);
+    }
+}
+
+/// Sets the calling thread's signal mask and returns the old one.
+fn change_signal_mask(mask: u64) -> u64 {
+    count();
+    let mut before = 0_u64;
+    // SAFETY: the kernel's signal set has 64 bits, which the fourth argument says.
+    unsafe {
+        system_call4(
+            __NR_rt_sigprocmask,
+            SIG_SETMASK as usize,
+            &raw const mask as usize,
+            &raw mut before as usize,
+            size_of::<u64>(),
+        );
+    }
+    before
+}
+
+/// Ends the process by `SIGABRT`.
+pub fn abort() -> ! {
+    // SAFETY: ending the process asks nothing of anybody.
+    unsafe {
+        let process = system_call(__NR_getpid, 0, 0, 0) as usize;
+        change_signal_mask(0);
+        system_call(__NR_tgkill, process, thread_id() as usize, SIGABRT as usize);
+    }
+    // A handler that returns, or an ignored signal, does not save it.
+    exit(128 + SIGABRT as i32)
 }
 
 /// Replaces this process by another program; returns only on failure.

@@ -4,14 +4,17 @@
 mod alloc;
 mod calls;
 mod errno;
+mod lock;
 mod logger;
 mod x86_64;
 
 pub use alloc::BumpAllocator;
 pub use calls::{
-    Errno, File, FileIdentity, MemoryFlags, anonymous_memory, change_protection, clock_nanoseconds, execute,
-    exit, file_size, fixed_anonymous_memory, fixed_file_memory, map_file, open, read_link, reserve_memory,
-    set_thread_pointer, system_call_count, unmap, write_all, write_new_file,
+    Errno, File, FileIdentity, MemoryFlags, SignalsBlocked, abort, anonymous_memory, change_protection,
+    clock_nanoseconds, execute, exit, file_size, fixed_anonymous_memory, fixed_file_memory, map_file, open,
+    read_link, reserve_memory, set_thread_pointer, system_call_count, thread_count, thread_exists, thread_id,
+    unmap, write_all, write_new_file,
 };
 pub use errno::errno_text;
+pub use lock::{Condition, Guard, Mutex};
 pub use logger::{MESSAGE_PREFIX, Text, init_logging, print, stderr, stdout};

@@ -7,8 +7,17 @@ use core::arch::asm;
 /// # Safety
 /// Whatever the call demands of its arguments.
 pub(super) unsafe fn system_call(number: u32, a: usize, b: usize, c: usize) -> isize {
+    // SAFETY: passed on to the caller; the kernel ignores arguments that a call does not have.
+    unsafe { system_call4(number, a, b, c, 0) }
+}
+
+/// Makes the system call `number` with four arguments.
+///
+/// # Safety
+/// Whatever the call demands of its arguments.
+pub(super) unsafe fn system_call4(number: u32, a: usize, b: usize, c: usize, d: usize) -> isize {
     let result: isize;
-    // SAFETY: the kernel's x86-64 convention: arguments in rdi, rsi, rdx; rcx and r11 are clobbered.
+    // SAFETY: the kernel's x86-64 convention: arguments in rdi, rsi, rdx, r10; rcx and r11 are clobbered.
     unsafe {
         asm!(
             "syscall",
@@ -16,6 +25,7 @@ pub(super) unsafe fn system_call(number: u32, a: usize, b: usize, c: usize) -> i
             in("rdi") a,
             in("rsi") b,
             in("rdx") c,
+            in("r10") d,
             lateout("rcx") _,
             lateout("r11") _,
             options(nostack),

@@ -2,12 +2,13 @@
 //! initial image that libc copies for every thread (TLS variant II of the psABI; `hosted-libc.md` of the design notes
 //! is the story of the merged image).
 
+pub mod dynamic;
 pub mod x86_64;
 
 use alloc::vec::Vec;
 
 use crate::elf::{Address, TlsSegment};
-use crate::program::{ObjectId, Program, TlsPlacement};
+use crate::program::{Program, TlsPlacement};
 
 /// Bytes at the very bottom of the merged image that belong to the loader: zero in each new thread, at a fixed distance
 /// below the thread pointer.
@@ -37,7 +38,7 @@ pub fn lay_out(program: &mut Program) -> StaticTls {
         layout.align = layout.align.max(segment.align);
         let module = layout.offsets.len() as u64;
         layout.offsets.push(end);
-        program[id].tls = Some(TlsPlacement { module, offset: end });
+        program[id].tls = Some(TlsPlacement { module, offset: Some(end) });
     }
     layout.size = (end + LOADER_SLOT).next_multiple_of(layout.align);
     layout
@@ -56,21 +57,17 @@ pub fn merge_images(program: &Program, layout: &StaticTls, merged: &mut [u8]) ->
     let mut initialised = 0;
     for (id, object) in program.iter() {
         let (Some(segment), Some(tls)) = (object.segments.tls, object.tls) else { continue };
-        let start = layout.size - tls.offset;
+        let Some(offset) = tls.offset else { continue };
+        let start = layout.size - offset;
         let Some(image) = object.view.bytes(segment.vaddr, segment.filesz).filter(|image| !image.is_empty())
         else {
             continue;
         };
         merged[start as usize..][..image.len()].copy_from_slice(image);
         initialised = initialised.max(start + segment.filesz);
-        log::debug!("TLS module {} of {:?} at -{:#x}", tls.module, id, tls.offset);
+        log::debug!("TLS module {} of {:?} at -{:#x}", tls.module, id, offset);
     }
     initialised
-}
-
-/// The module id and the offset of an object's block; both zero if it has none.
-pub fn placement(program: &Program, object: ObjectId) -> TlsPlacement {
-    program[object].tls.unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ fn libraries_are_loaded_breadth_first() {
     assert_eq!(outcome.dependencies(0), [1, 2]);
     assert_eq!(outcome.dependencies(1), [3, 2]);
     assert_eq!(outcome.dependencies(2), [4, 1]);
-    assert_eq!(outcome.found.program[ObjectId(3)].needed_by, Some(ObjectId(1)));
+    assert_eq!(outcome.program[ObjectId(3)].needed_by, Some(ObjectId(1)));
 }
 
 #[test]
@@ -41,9 +41,8 @@ fn a_library_that_was_given_with_a_slash_is_not_known_by_name() {
 
 #[test]
 fn one_file_under_two_names_is_one_library() {
-    let twice = Entry::Library(50, Library::default());
-    let outcome =
-        Setup::needing(&["/a", "/b"]).entry("/a", twice.clone()).entry("/b", twice.clone()).run();
+    let twice = Entry::Library(50, Box::default());
+    let outcome = Setup::needing(&["/a", "/b"]).entry("/a", twice.clone()).entry("/b", twice.clone()).run();
     assert_eq!(outcome.loaded(), ["/a"]);
     assert_eq!(outcome.dependencies(0), [1, 1]);
     assert_eq!(outcome.short_name(1), None);
@@ -51,7 +50,7 @@ fn one_file_under_two_names_is_one_library() {
 
 #[test]
 fn a_search_that_finds_a_known_file_gives_it_a_short_name() {
-    let file = Entry::Library(50, Library::default());
+    let file = Entry::Library(50, Box::default());
     let outcome = Setup::needing(&["/a/liba.so", "libx.so", "liba.so"])
         .entry("/a/liba.so", file.clone())
         .entry("/lib/libx.so", file)
@@ -65,7 +64,7 @@ fn a_search_that_finds_a_known_file_gives_it_a_short_name() {
 
 #[test]
 fn a_short_name_is_kept() {
-    let file = Entry::Library(50, Library::default());
+    let file = Entry::Library(50, Box::default());
     let outcome = Setup::needing(&["liba.so", "libx.so"])
         .entry("/lib/liba.so", file.clone())
         .entry("/lib/libx.so", file)
@@ -75,7 +74,7 @@ fn a_short_name_is_kept() {
 
 #[test]
 fn the_program_itself_is_never_found_as_a_library() {
-    let program = Entry::Library(1, Library::default());
+    let program = Entry::Library(1, Box::default());
     let outcome = Setup::needing(&["/bin/program"]).entry("/bin/program", program).run();
     assert_eq!(outcome.loaded(), ["/bin/program"], "as in musl, it is loaded again");
 }
@@ -112,15 +111,14 @@ fn preloaded_libraries_come_first_and_count_as_dependencies_of_the_program() {
     assert_eq!(outcome.loaded(), ["/p1", "/p2", "/a", "/deep"]);
     assert_eq!(outcome.dependencies(0), [1, 2, 3, 2]);
     assert_eq!(outcome.dependencies(1), [4]);
-    assert_eq!(outcome.found.program[ObjectId(1)].needed_by, None);
+    assert_eq!(outcome.program[ObjectId(1)].needed_by, None);
 }
 
 #[test]
 fn preloaded_libraries_are_separated_by_colons_and_white_space() {
     let preload = Some(c" /a:/b\t/c\n/d\x0b/e\x0c/f\r/g::");
-    let outcome = Setup { preload, ..Setup::needing(&[]) }
-        .files(&["/a", "/b", "/c", "/d", "/e", "/f", "/g"])
-        .run();
+    let outcome =
+        Setup { preload, ..Setup::needing(&[]) }.files(&["/a", "/b", "/c", "/d", "/e", "/f", "/g"]).run();
     assert_eq!(outcome.loaded(), ["/a", "/b", "/c", "/d", "/e", "/f", "/g"]);
 }
 
@@ -134,16 +132,18 @@ fn preloaded_libraries_that_cannot_be_loaded_are_ignored() {
 
 #[test]
 fn libc_stands_where_it_is_first_asked_for_behind_the_loader() {
-    let outcome = Setup::needing(&["/a", "libc.so", "/b"]).file("/a", needing(&["libc.so"])).files(&["/b"]).run();
+    let outcome =
+        Setup::needing(&["/a", "libc.so", "/b"]).file("/a", needing(&["libc.so"])).files(&["/b"]).run();
     assert_eq!(outcome.loaded(), ["/a", HOSTED[0], HOSTED[1], "/b"]);
     assert_eq!(outcome.dependencies(0), [1, 3, 4]);
     assert_eq!(outcome.dependencies(1), [3]);
-    assert!(outcome.found.unused_host.is_none());
+    assert!(outcome.unused_host.is_none());
 }
 
 #[test]
 fn a_preloaded_library_may_bring_libc_before_the_program_does() {
-    let outcome = Setup { preload: Some(c"libc.so /p"), ..Setup::needing(&["/a"]) }.files(&["/p", "/a"]).run();
+    let outcome =
+        Setup { preload: Some(c"libc.so /p"), ..Setup::needing(&["/a"]) }.files(&["/p", "/a"]).run();
     assert_eq!(outcome.loaded(), [HOSTED[0], HOSTED[1], "/p", "/a"]);
     assert_eq!(outcome.dependencies(0), [2, 3, 4], "the loader is nobody's dependency");
 }
@@ -171,7 +171,7 @@ fn libc_may_be_named_by_its_path_or_by_the_interpreters() {
 fn libc_is_unused_if_nobody_asks_for_it() {
     let outcome = Setup::needing(&["/a"]).files(&["/a"]).run();
     assert_eq!(outcome.loaded(), ["/a"]);
-    assert!(outcome.found.unused_host.is_some());
+    assert!(outcome.unused_host.is_some());
 }
 
 #[test]

@@ -68,10 +68,8 @@ fn run_time_paths_are_inherited_from_who_needs_the_library() {
 #[test]
 fn siblings_do_not_inherit_run_time_paths() {
     let sibling = Library { runpath: Some(b"/hidden".to_vec()), ..Library::default() };
-    let outcome = Setup::needing(&["/libs.so", "libx.so"])
-        .file("/libs.so", sibling)
-        .files(&["/hidden/libx.so"])
-        .run();
+    let outcome =
+        Setup::needing(&["/libs.so", "libx.so"]).file("/libs.so", sibling).files(&["/hidden/libx.so"]).run();
     assert_eq!(outcome.errors(), [not_found("libx.so")]);
 }
 
@@ -86,8 +84,9 @@ fn rpath_counts_only_without_runpath() {
 
 #[test]
 fn preloaded_libraries_have_no_run_time_path_to_be_found_by() {
-    let outcome =
-        Setup { preload: Some(c"libp.so"), ..with_runpath("/run") }.files(&["/run/libp.so", "/run/libx.so"]).run();
+    let outcome = Setup { preload: Some(c"libp.so"), ..with_runpath("/run") }
+        .files(&["/run/libp.so", "/run/libx.so"])
+        .run();
     assert_eq!(outcome.loaded(), ["/run/libx.so"]);
 }
 
@@ -150,7 +149,8 @@ fn the_search_stops_at_a_file_that_is_no_library() {
 #[test]
 fn candidates_longer_than_musls_buffer_are_skipped() {
     let long = format!("/{}", "d".repeat(600));
-    let outcome = with_runpath(&format!("{long}:/run")).files(&[&format!("{long}/libx.so"), "/run/libx.so"]).run();
+    let outcome =
+        with_runpath(&format!("{long}:/run")).files(&[&format!("{long}/libx.so"), "/run/libx.so"]).run();
     assert_eq!(outcome.loaded(), ["/run/libx.so"]);
 }
 
@@ -164,8 +164,10 @@ fn the_origin_of_the_program_is_where_the_kernel_says() {
 #[test]
 fn the_origin_of_a_library_is_where_it_was_found() {
     let library = Library { runpath: Some(b"${ORIGIN}/deps".to_vec()), ..needing(&["libx.so"]) };
-    let outcome =
-        Setup::needing(&["/plug/liba.so"]).file("/plug/liba.so", library).files(&["/plug/deps/libx.so"]).run();
+    let outcome = Setup::needing(&["/plug/liba.so"])
+        .file("/plug/liba.so", library)
+        .files(&["/plug/deps/libx.so"])
+        .run();
     assert_eq!(outcome.loaded(), ["/plug/liba.so", "/plug/deps/libx.so"]);
 }
 

@@ -2,6 +2,8 @@
 //! spoil. Addresses are file offsets, so that an image of the file is an image of the object.
 
 use core::ops::Range;
+use std::vec;
+use std::vec::Vec;
 
 use goblin::elf64::dynamic::{
     DT_GNU_HASH, DT_HASH, DT_INIT, DT_INIT_ARRAY, DT_INIT_ARRAYSZ, DT_JMPREL, DT_NEEDED, DT_NULL, DT_PLTREL,

@@ -3,12 +3,14 @@
 //! loader's modules under `crate`, where both have them.
 
 use core::ops::Range;
+use std::vec;
+use std::vec::Vec;
 
 use crate::elf::{
     Dynamic, ElfError, FileHeader, LoadSegment, PAGE_SIZE, RelocationTable, RelrSlots, SegmentFlags,
     Segments, SymbolName, SymbolTable, Vaddr, View, page_up,
 };
-use crate::layout::{PageClass, Plan};
+use crate::layout::{PageClass, Plan, unused_ends};
 
 /// The end of what a process can address.
 const ADDRESS_SPACE_END: u64 = 1 << 47;
@@ -145,7 +147,7 @@ fn check_segments(segments: &Segments, file_size: u64) {
     }
 }
 
-/// The mapper relies on all of this. Where segments share pages, see also `shared_pages` in the layout tests.
+/// The mapper relies on all of this, and so does what gives unused memory to malloc.
 fn check_plan(plan: &Plan, segments: &Segments, file_size: u64) {
     assert!(plan.span.start < plan.span.end && plan.length() <= ADDRESS_SPACE_END);
     let first = plan.regions.first().expect("a plan has a region for its first segment");
@@ -159,7 +161,8 @@ fn check_plan(plan: &Plan, segments: &Segments, file_size: u64) {
             assert!(offset.is_multiple_of(PAGE_SIZE), "{region:?}");
             assert!(offset + (end.0 - start.0) <= page_up(file_size), "{region:?} reaches beyond the file");
         }
-        assert_eq!(region.class == PageClass::Hole, region.flags.is_empty() && region.file_offset.is_none());
+        let inaccessible = region.flags.is_empty() && region.file_offset.is_none();
+        assert!(region.class != PageClass::Hole || inaccessible, "{region:?}");
     }
     let mut regions: Vec<&Range<Vaddr>> = plan.regions.iter().map(|region| &region.pages).collect();
     regions.sort_unstable_by_key(|pages| pages.start);
@@ -168,6 +171,12 @@ fn check_plan(plan: &Plan, segments: &Segments, file_size: u64) {
         covered.max(pages.end)
     });
     assert_eq!(covered, plan.span.end);
+    for gap in unused_ends(segments) {
+        assert!(gap.start < gap.end && gap.end.0 - gap.start.0 < PAGE_SIZE, "{gap:?}");
+        assert!(plan.span.start <= gap.start && gap.end <= plan.span.end, "{gap:?}");
+        let sealed = segments.relro.as_ref().filter(|relro| relro.start < relro.end);
+        assert!(sealed.is_none_or(|relro| gap.end <= relro.start || relro.end <= gap.start), "{gap:?}");
+    }
     for tail in &plan.zero_tails {
         assert!(tail.start <= tail.end && tail.end.0 - tail.start.0 < PAGE_SIZE);
         let writable = |load: &&LoadSegment| load.flags.contains(SegmentFlags::WRITE);

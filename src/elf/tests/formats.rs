@@ -1,5 +1,8 @@
 //! The file header, the dynamic section and the compact relocations: which entry counts, and what is refused.
 
+use std::vec;
+use std::vec::Vec;
+
 use goblin::elf64::dynamic::{
     DF_TEXTREL, DT_DEBUG, DT_FINI, DT_FLAGS, DT_GNU_HASH, DT_INIT, DT_INIT_ARRAY, DT_INIT_ARRAYSZ, DT_JMPREL,
     DT_NEEDED, DT_NULL, DT_PLTREL, DT_PLTRELSZ, DT_REL, DT_RELA, DT_RPATH, DT_RUNPATH, DT_STRTAB, DT_TEXTREL,

@@ -3,6 +3,7 @@
 
 use alloc::boxed::Box;
 use alloc::ffi::CString;
+use alloc::vec::Vec;
 use core::ffi::CStr;
 
 use super::builder::Library;
@@ -10,7 +11,7 @@ use super::drive::Pages;
 use crate::elf::{
     Address, Dynamic, ElfError, FileHeader, LoadBias, LoadSegment, Segments, SymbolTable, Vaddr, View,
 };
-use crate::program::{Mapping, Object, Origin, SearchPath};
+use crate::program::{Mapping, Object, Origin};
 use crate::sys::FileIdentity;
 
 /// An object that has been loaded from a library.
@@ -37,7 +38,6 @@ pub fn load(library: &Library, name: &CStr, identity: FileIdentity) -> Result<Bo
     let bias = LoadBias::between(Address(memory.as_ptr() as u64), Vaddr(0));
     Ok(Box::new(Object {
         name: CString::from(name),
-        short_name: None,
         origin: Origin::File,
         identity: Some(identity),
         mapping: Mapping { bias, pages: bias.apply_range(&segments.span()), backend: "test" },
@@ -50,7 +50,6 @@ pub fn load(library: &Library, name: &CStr, identity: FileIdentity) -> Result<Bo
         symbols,
         needed_by: None,
         dependencies: Vec::new(),
-        search_path: SearchPath::Unread,
         tls: None,
     }))
 }

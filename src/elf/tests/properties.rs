@@ -1,8 +1,10 @@
 //! Properties: a valid object stays valid, and no spoilt one makes the loader panic or believe something impossible.
 
 use core::ops::Range;
+use std::vec;
+use std::vec::Vec;
 
-use proptest::collection::vec;
+use proptest::collection;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -93,10 +95,10 @@ fn hash_style() -> impl Strategy<Value = HashStyle> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_damage_makes_the_loader_panic(hash in hash_style(), damages in vec(damage(), 1..6)) {
+    fn no_damage_makes_the_loader_panic(hash in hash_style(), damages in collection::vec(damage(), 1..6)) {
         let _ = drive(&spoil(&Library::complete(hash).build(), &damages));
     }
 
@@ -106,7 +108,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_no_elf_file_is_refused(mut bytes in vec(any::<u8>(), 0..300)) {
+    fn what_is_no_elf_file_is_refused(mut bytes in collection::vec(any::<u8>(), 0..300)) {
         if let Some(first) = bytes.first_mut() {
             *first &= 0x7e;
         }

@@ -1,6 +1,8 @@
 //! The program header table: bounds, overlaps, thread-local storage and what becomes read-only.
 
 use core::ops::Range;
+use std::vec::Vec;
+
 use goblin::elf64::program_header::{
     PF_R, PF_W, PF_X, PT_DYNAMIC, PT_GNU_RELRO, PT_GNU_STACK, PT_LOAD, PT_TLS,
 };

@@ -1,6 +1,10 @@
 //! Lookup by name: both hash tables find what is there and nothing else, and spoilt ones come to an end.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use std::boxed::Box;
+use std::collections::{BTreeMap, BTreeSet};
+use std::string::String;
+use std::vec;
+use std::vec::Vec;
 
 use proptest::prelude::*;
 

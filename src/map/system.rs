@@ -9,9 +9,10 @@ use core::ffi::CStr;
 use crate::discover::World;
 use crate::elf::Address;
 use crate::error::LoadError;
-use crate::map::{Mapper, load};
 use crate::program::Object;
 use crate::sys::{self, Errno, File, FileIdentity, Text};
+
+use super::{Mapper, load};
 
 /// The system, with the chosen mapping backend.
 pub struct System {

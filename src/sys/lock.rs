@@ -1,0 +1,133 @@
+//! Locks for the running program's loader: a mutex and a condition on futexes (`futex(2)`), without owner or
+//! recursion, so that a lock may be taken before `fork` and given back in the child.
+
+use core::cell::UnsafeCell;
+use core::ops::{Deref, DerefMut};
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::thread::futex;
+
+const FREE: u32 = 0;
+const TAKEN: u32 = 1;
+/// Taken, and others may be asleep.
+const CONTENDED: u32 = 2;
+
+/// Mutual exclusion.
+#[derive(Debug, Default)]
+pub struct Mutex<T> {
+    state: AtomicU32,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: the value is only reached while the lock is held.
+unsafe impl<T: Send> Sync for Mutex<T> {}
+
+impl<T> Mutex<T> {
+    /// An unlocked mutex.
+    pub const fn new(value: T) -> Self {
+        Self { state: AtomicU32::new(FREE), value: UnsafeCell::new(value) }
+    }
+
+    /// Waits until the lock is free, and takes it.
+    pub fn lock(&self) -> Guard<'_, T> {
+        self.acquire();
+        Guard(self)
+    }
+
+    /// Takes the lock across a `fork`; [`Mutex::release`] gives it back.
+    pub fn acquire(&self) {
+        if self.state.compare_exchange(FREE, TAKEN, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+            return;
+        }
+        while self.state.swap(CONTENDED, Ordering::Acquire) != FREE {
+            // Woken for whatever reason, the loop looks again.
+            let _ = futex::wait(&self.state, futex::Flags::PRIVATE, CONTENDED, None);
+        }
+    }
+
+    /// Gives the lock back. Only for who has called [`Mutex::acquire`].
+    pub fn release(&self) {
+        if self.state.swap(FREE, Ordering::Release) == CONTENDED {
+            let _ = futex::wake(&self.state, futex::Flags::PRIVATE, 1);
+        }
+    }
+}
+
+/// The right to use what a mutex protects.
+pub struct Guard<'a, T>(&'a Mutex<T>);
+
+impl<T> Deref for Guard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: the lock is held.
+        unsafe { &*self.0.value.get() }
+    }
+}
+
+impl<T> DerefMut for Guard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: the lock is held, and this guard is borrowed mutably.
+        unsafe { &mut *self.0.value.get() }
+    }
+}
+
+impl<T> Drop for Guard<'_, T> {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
+
+/// Something to wait for while a mutex is given back.
+#[derive(Debug, Default)]
+pub struct Condition(AtomicU32);
+
+impl Condition {
+    /// Gives the mutex back, waits for [`Condition::notify_all`], and takes the mutex again. May return without a reason.
+    pub fn wait<'a, T>(&self, guard: Guard<'a, T>) -> Guard<'a, T> {
+        let seen = self.0.load(Ordering::Relaxed);
+        let mutex = guard.0;
+        drop(guard);
+        let _ = futex::wait(&self.0, futex::Flags::PRIVATE, seen, None);
+        mutex.lock()
+    }
+
+    /// Wakes everybody who waits.
+    pub fn notify_all(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        let _ = futex::wake(&self.0, futex::Flags::PRIVATE, i32::MAX as u32);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn increments_of_many_threads_are_all_counted() {
+        let mutex = Mutex::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| (0..10_000).for_each(|_| *mutex.lock() += 1));
+            }
+        });
+        assert_eq!(*mutex.lock(), 80_000);
+    }
+
+    #[test]
+    fn waiters_are_woken() {
+        let (mutex, condition) = (Mutex::new(false), Condition::default());
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let mut ready = mutex.lock();
+                    while !*ready {
+                        ready = condition.wait(ready);
+                    }
+                });
+            }
+            *mutex.lock() = true;
+            condition.notify_all();
+        });
+    }
+}

@@ -1,0 +1,292 @@
+//! Thread-local storage of objects that are loaded later. Each thread gets a block of such a module when it first uses
+//! it. That may happen in a signal handler, so nothing here calls malloc or waits for a lock that the thread itself may
+//! hold: memory comes from the kernel, and signals are blocked meanwhile.
+//!
+//! All that a thread has hangs off one word, the loader's slot at the bottom of static thread-local storage, which is zero
+//! in a new thread.
+
+use core::ffi::c_char;
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::elf::{Address, TlsSegment};
+use crate::sys::{self, Errno, MESSAGE_PREFIX, Mutex, SignalsBlocked};
+
+use super::StaticTls;
+use super::x86_64::thread_pointer;
+
+/// Bytes asked from the kernel at a time for a thread's blocks.
+const CHUNK: u64 = 64 << 10;
+
+/// What the code generator passes to `__tls_get_addr`, and the loader to its TLSDESC resolver.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct TlsIndex {
+    /// The module's id.
+    pub module: u64,
+    /// Offset within its block.
+    pub offset: u64,
+}
+
+/// A module whose blocks are made on first use.
+#[derive(Clone, Copy, Debug)]
+struct Module {
+    image: Address,
+    segment: TlsSegment,
+}
+
+/// The modules that were loaded later, by `id - 1 - number of static modules`. The table is replaced when it grows; readers
+/// need no lock.
+static MODULES: AtomicPtr<Vec<Module>> = AtomicPtr::new(null_mut());
+/// Bytes from the loader's slot to the thread pointer.
+pub(super) static SLOT_DISTANCE: AtomicU64 = AtomicU64::new(0);
+/// Number of modules with static blocks.
+static STATIC_MODULES: AtomicU64 = AtomicU64::new(0);
+/// The records of all threads that have one. Only locked with signals blocked.
+static THREADS: Mutex<ThreadList> = Mutex::new(ThreadList { first: null_mut(), count: 0, collect_at: 64 });
+
+struct ThreadList {
+    first: *mut Thread,
+    count: usize,
+    /// Look for threads that have ended when there are so many.
+    collect_at: usize,
+}
+
+// SAFETY: the records are only reached with the lock held, or by their own thread.
+unsafe impl Send for ThreadList {}
+
+/// What the loader keeps for a thread. It lies at the beginning of the thread's first chunk.
+#[repr(C)]
+pub struct Thread {
+    /// Blocks by module id; null where there is none yet. Read by `__tls_get_addr`.
+    pub(super) blocks: *mut *mut u8,
+    /// Length of `blocks`. Read by `__tls_get_addr`.
+    pub(super) capacity: u64,
+    chunk: *mut Chunk,
+    next: *mut Thread,
+    id: u32,
+    failure: Failure,
+}
+
+/// The thread's last failure, for `dlerror`.
+#[derive(Default)]
+struct Failure {
+    message: String,
+    pending: bool,
+}
+
+/// A piece of a thread's memory, linked to the one before it.
+#[repr(C)]
+struct Chunk {
+    previous: *mut Chunk,
+    size: u64,
+    used: u64,
+}
+
+/// Makes the layout known, once.
+pub fn publish(layout: &StaticTls) {
+    SLOT_DISTANCE.store(layout.size, Ordering::Release);
+    STATIC_MODULES.store(layout.offsets.len() as u64 - 1, Ordering::Release);
+}
+
+/// Makes modules usable, whose ids follow those known. Only one thread at a time may do that.
+pub fn add_modules(modules: impl Iterator<Item = (Address, TlsSegment)>) {
+    let known = MODULES.load(Ordering::Acquire);
+    // SAFETY: a table is never freed.
+    let mut table = unsafe { known.as_ref() }.cloned().unwrap_or_default();
+    table.extend(modules.map(|(image, segment)| Module { image, segment }));
+    MODULES.store(Box::into_raw(Box::new(table)), Ordering::Release);
+}
+
+/// The id that the next module gets.
+pub fn next_module() -> u64 {
+    // SAFETY: a table is never freed.
+    let later = unsafe { MODULES.load(Ordering::Acquire).as_ref() }.map_or(0, Vec::len);
+    STATIC_MODULES.load(Ordering::Acquire) + later as u64 + 1
+}
+
+/// The calling thread's slot.
+fn slot() -> *mut *mut Thread {
+    (thread_pointer() - SLOT_DISTANCE.load(Ordering::Relaxed)) as *mut *mut Thread
+}
+
+/// The address of a variable for the calling thread. `__tls_get_addr` comes here if the thread has no block yet.
+pub extern "C" fn address_of(index: &TlsIndex) -> u64 {
+    let block = block_of(index.module).unwrap_or_else(|_| {
+        let line = format_args!("{MESSAGE_PREFIX}out of memory for thread-local storage\n");
+        sys::print(sys::stderr(), line);
+        sys::abort()
+    });
+    block as u64 + index.offset
+}
+
+/// The calling thread's block of a module, made if there is none yet.
+///
+/// # Errors
+/// There is no memory.
+pub fn block_of(module: u64) -> Result<*mut u8, Errno> {
+    let _blocked = SignalsBlocked::new();
+    let thread = this_thread()?;
+    // SAFETY: the record belongs to this thread, and no signal handler runs meanwhile.
+    let thread = unsafe { &mut *thread };
+    thread.make_room(module)?;
+    // SAFETY: `make_room` has made the table long enough.
+    let place = unsafe { &mut *thread.blocks.add(module as usize) };
+    if place.is_null() {
+        let index = module.wrapping_sub(STATIC_MODULES.load(Ordering::Acquire) + 1) as usize;
+        // SAFETY: a table is never freed.
+        let modules = unsafe { MODULES.load(Ordering::Acquire).as_ref() };
+        let module = modules.and_then(|modules| modules.get(index)).ok_or(Errno::INVAL)?;
+        *place = thread.new_block(module)?;
+    }
+    Ok(*place)
+}
+
+/// The calling thread's record, made if there is none yet. Signals are blocked.
+fn this_thread() -> Result<*mut Thread, Errno> {
+    let slot = slot();
+    // SAFETY: the slot is this thread's own and holds null or its record.
+    unsafe {
+        if (*slot).is_null() {
+            *slot = new_thread()?;
+        }
+        Ok(*slot)
+    }
+}
+
+fn new_thread() -> Result<*mut Thread, Errno> {
+    let mut list = THREADS.lock();
+    if list.count >= list.collect_at {
+        list.collect();
+    }
+    let chunk = new_chunk(CHUNK, null_mut())?;
+    // SAFETY: the chunk is fresh, large enough, aligned to a page, and belongs to this thread from now on.
+    unsafe {
+        let thread = chunk.add(1).cast::<Thread>();
+        (*chunk).used += size_of::<Thread>() as u64;
+        thread.write(Thread {
+            blocks: null_mut(),
+            capacity: 0,
+            chunk,
+            next: list.first,
+            id: sys::thread_id(),
+            failure: Failure::default(),
+        });
+        list.first = thread;
+        list.count += 1;
+        Ok(thread)
+    }
+}
+
+impl ThreadList {
+    /// Gives back what belongs to threads that have ended. Only then can no destructor use it any more: those of C++ and of
+    /// pthread keys run in the thread itself.
+    fn collect(&mut self) {
+        let mut link = &raw mut self.first;
+        // SAFETY: the list is consistent while it is locked; a thread that is gone uses its record no more.
+        unsafe {
+            while !(*link).is_null() {
+                let thread = *link;
+                if sys::thread_exists((*thread).id) {
+                    link = &raw mut (*thread).next;
+                    continue;
+                }
+                *link = (*thread).next;
+                self.count -= 1;
+                core::ptr::drop_in_place(&raw mut (*thread).failure);
+                let mut chunk = (*thread).chunk;
+                while !chunk.is_null() {
+                    let previous = (*chunk).previous;
+                    sys::unmap(chunk as u64, (*chunk).size);
+                    chunk = previous;
+                }
+            }
+        }
+        self.collect_at = (2 * self.count).max(64);
+    }
+}
+
+fn new_chunk(size: u64, previous: *mut Chunk) -> Result<*mut Chunk, Errno> {
+    let chunk = sys::anonymous_memory(size)? as *mut Chunk;
+    // SAFETY: fresh memory of at least a page.
+    unsafe { chunk.write(Chunk { previous, size, used: size_of::<Chunk>() as u64 }) };
+    Ok(chunk)
+}
+
+impl Thread {
+    /// Zeroed memory for the life of the thread.
+    fn allocate(&mut self, size: u64, align: u64) -> Result<*mut u8, Errno> {
+        loop {
+            // SAFETY: the chunk is this thread's own.
+            let chunk = unsafe { &mut *self.chunk };
+            let base = self.chunk as u64;
+            let start = (base + chunk.used).next_multiple_of(align);
+            if start + size <= base + chunk.size {
+                chunk.used = start + size - base;
+                return Ok(start as *mut u8);
+            }
+            let needed = size.checked_add(align).and_then(|size| size.checked_add(size_of::<Chunk>() as u64));
+            let needed = crate::elf::page_up(needed.ok_or(Errno::NOMEM)?).max(CHUNK);
+            self.chunk = new_chunk(needed, self.chunk)?;
+        }
+    }
+
+    /// Makes the table of blocks long enough for a module.
+    fn make_room(&mut self, module: u64) -> Result<(), Errno> {
+        if module < self.capacity {
+            return Ok(());
+        }
+        let capacity = (module + 1).next_power_of_two().max(16);
+        let blocks = self.allocate(capacity * size_of::<*mut u8>() as u64, 8)?.cast::<*mut u8>();
+        // SAFETY: the new table is longer than the old one and apart from it.
+        unsafe { core::ptr::copy_nonoverlapping(self.blocks, blocks, self.capacity as usize) };
+        self.blocks = blocks;
+        self.capacity = capacity;
+        Ok(())
+    }
+
+    /// A block with its initial contents, at an address that is congruent to the image's modulo its alignment.
+    fn new_block(&mut self, module: &Module) -> Result<*mut u8, Errno> {
+        let segment = &module.segment;
+        let remainder = module.image.0 & (segment.align - 1);
+        let block = self.allocate(segment.memsz + remainder, segment.align)?.wrapping_add(remainder as usize);
+        // SAFETY: the image is mapped (`Segments::parse`), the block is fresh and at least as long.
+        unsafe {
+            core::ptr::copy_nonoverlapping(module.image.0 as *const u8, block, segment.filesz as usize);
+        }
+        Ok(block)
+    }
+}
+
+/// Remembers why a call of this thread fails. Without memory for the message there is none.
+pub fn set_failure(write: impl FnOnce(&mut String)) {
+    let thread = {
+        let _blocked = SignalsBlocked::new();
+        this_thread()
+    };
+    if let Ok(thread) = thread {
+        // SAFETY: the record is this thread's own; `dlerror` is not for signal handlers.
+        let failure = unsafe { &mut (*thread).failure };
+        failure.message.clear();
+        write(&mut failure.message);
+        failure.message.push('\0');
+        failure.pending = true;
+    }
+}
+
+/// The failure of this thread that has not been fetched yet, as a C string.
+pub fn take_failure() -> *mut c_char {
+    // SAFETY: as in `set_failure`.
+    let thread = unsafe { (*slot()).as_mut() };
+    match thread.filter(|thread| thread.failure.pending) {
+        Some(thread) => {
+            thread.failure.pending = false;
+            thread.failure.message.as_mut_ptr().cast()
+        }
+        None => null_mut(),
+    }
+}
