@@ -8,6 +8,9 @@ use log::LevelFilter;
 /// What the names of all variables begin with that a loader reads.
 pub const PREFIX: &[u8] = b"LD_";
 
+/// Every thread of the process pays for it.
+const MAX_TLS_SURPLUS: u64 = 64 << 10;
+
 /// `LD_MORSEL_MAP`: which mapping backend to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MapChoice {
@@ -49,6 +52,8 @@ pub struct Config<'a> {
     pub map: MapChoice,
     /// `LD_MORSEL_LOG`
     pub log: LevelFilter,
+    /// `LD_MORSEL_TLS_SURPLUS`: bytes of static thread-local storage for objects that are loaded later.
+    pub tls_surplus: Option<u64>,
     /// `LD_MORSEL_STATS`: a path, or `-`.
     pub stats: Option<&'a CStr>,
     /// The program has rights that its caller lacks (`AT_SECURE`, or set-id): trust nothing that the caller controls.
@@ -73,21 +78,23 @@ impl<'a> Config<'a> {
             libc: None,
             map: MapChoice::default(),
             log: LevelFilter::Off,
+            tls_surplus: None,
             stats: None,
             secure,
         };
         if secure {
             return config;
         }
-        let (mut map, mut log) = (None, None);
+        let (mut map, mut log, mut surplus) = (None, None, None);
         for entry in environment {
-            let wanted: [(&[u8], &mut Option<&'a CStr>); 6] = [
+            let wanted: [(&[u8], &mut Option<&'a CStr>); 7] = [
                 (b"LD_LIBRARY_PATH", &mut config.library_path),
                 (b"LD_PRELOAD", &mut config.preload),
                 (b"LD_MORSEL_LIBC", &mut config.libc),
                 (b"LD_MORSEL_STATS", &mut config.stats),
                 (b"LD_MORSEL_MAP", &mut map),
                 (b"LD_MORSEL_LOG", &mut log),
+                (b"LD_MORSEL_TLS_SURPLUS", &mut surplus),
             ];
             for (name, value) in wanted {
                 if value.is_none() {
@@ -105,6 +112,12 @@ impl<'a> Config<'a> {
             match value.to_str().ok().and_then(|text| text.parse().ok()) {
                 Some(level) => config.log = level,
                 None => complain("LD_MORSEL_LOG", value, "off, error, warn, info, debug or trace"),
+            }
+        }
+        if let Some(value) = surplus {
+            match value.to_str().ok().and_then(|text| text.parse().ok()) {
+                Some(bytes) if bytes <= MAX_TLS_SURPLUS => config.tls_surplus = Some(bytes),
+                _ => complain("LD_MORSEL_TLS_SURPLUS", value, "a number of bytes up to 65536"),
             }
         }
         config.libc = config.libc.filter(|path| !path.is_empty());

@@ -3,10 +3,10 @@
 use alloc::vec::Vec;
 
 use goblin::elf64::dynamic::{
-    DF_1_NOW, DF_BIND_NOW, DF_TEXTREL, DT_BIND_NOW, DT_DEBUG, DT_FINI, DT_FINI_ARRAY, DT_FINI_ARRAYSZ,
-    DT_FLAGS, DT_FLAGS_1, DT_GNU_HASH, DT_HASH, DT_INIT, DT_INIT_ARRAY, DT_INIT_ARRAYSZ, DT_JMPREL,
-    DT_NEEDED, DT_NULL, DT_PLTREL, DT_PLTRELSZ, DT_REL, DT_RELA, DT_RELASZ, DT_RELSZ, DT_RPATH, DT_RUNPATH,
-    DT_STRTAB, DT_SYMTAB, DT_TEXTREL, DT_VERDEF, DT_VERSYM, Dyn,
+    DF_1_NOW, DF_BIND_NOW, DF_STATIC_TLS, DF_TEXTREL, DT_BIND_NOW, DT_DEBUG, DT_FINI, DT_FINI_ARRAY,
+    DT_FINI_ARRAYSZ, DT_FLAGS, DT_FLAGS_1, DT_GNU_HASH, DT_HASH, DT_INIT, DT_INIT_ARRAY, DT_INIT_ARRAYSZ,
+    DT_JMPREL, DT_NEEDED, DT_NULL, DT_PLTREL, DT_PLTRELSZ, DT_REL, DT_RELA, DT_RELASZ, DT_RELSZ, DT_RPATH,
+    DT_RUNPATH, DT_STRTAB, DT_SYMTAB, DT_TEXTREL, DT_VERDEF, DT_VERSYM, Dyn,
 };
 
 use super::{ElfError, Segments, Vaddr, View};
@@ -67,6 +67,8 @@ pub struct Dynamic {
     pub text_relocations: bool,
     /// `DT_BIND_NOW`, `DF_BIND_NOW` or `DF_1_NOW`: no symbol may stay open.
     pub bind_now: bool,
+    /// `DF_STATIC_TLS`: code uses initial-exec access to thread-local variables.
+    pub static_tls: bool,
     /// Where the value of the `DT_DEBUG` entry is.
     pub debug: Option<Vaddr>,
 }
@@ -133,6 +135,7 @@ impl Dynamic {
                 DT_FLAGS => {
                     dynamic.text_relocations |= value & DF_TEXTREL != 0;
                     dynamic.bind_now |= value & DF_BIND_NOW != 0;
+                    dynamic.static_tls |= value & DF_STATIC_TLS != 0;
                 }
                 DT_FLAGS_1 => dynamic.bind_now |= value & DF_1_NOW != 0,
                 DT_DEBUG => {

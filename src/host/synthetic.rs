@@ -59,8 +59,8 @@ pub fn exports(libc: &Object, scope: &Scope) -> Vec<(SymbolName<'static>, Defini
 pub struct MergedTls {
     /// Its size and alignment.
     pub layout: &'static StaticTls,
-    /// Its bytes, at an address that is aligned as the layout says.
-    pub image: &'static [u8],
+    /// Where it is, aligned as the layout says.
+    pub image: Address,
     /// How many of them, from the start, are not all zero.
     pub initialised: u64,
 }
@@ -124,7 +124,7 @@ impl Synthetic {
             header(PT_LOAD, dynamic.as_ptr() as u64, dynamic_size, dynamic_size, 8),
             header(PT_DYNAMIC, dynamic.as_ptr() as u64, 0, size_of_val(dynamic) as u64, 8),
             header(PT_GNU_STACK, 0, 0, stack_size, 16),
-            header(PT_TLS, tls.image.as_ptr() as u64, tls.initialised, tls.layout.size, tls.layout.align),
+            header(PT_TLS, tls.image.0, tls.initialised, tls.layout.size, tls.layout.align),
         ];
         headers.extend(unused.map(|gap| {
             // musl takes what a segment leaves of its first and last page. This one is all of the gap's page but the gap.

@@ -13,8 +13,9 @@ use crate::error::{LoadError, RelocationProblem, StartError};
 use crate::map::{load, protect};
 use crate::program::{ObjectId, Origin, Program, TlsPlacement};
 use crate::relocate::{Deferred, Postponed, relocate, resolve_deferred, retry};
-use crate::sys::Text;
-use crate::tls::dynamic;
+use crate::sys::{self, Errno, Text};
+use crate::tls::dynamic::{self, Module};
+use crate::tls::x86_64::thread_pointer;
 
 use super::debug::ListState;
 use super::initialize::{self, Queue, WhenExiting};
@@ -141,13 +142,17 @@ impl Loader {
         flags: OpenFlags,
     ) -> Result<(&'static LinkMap, Queue), OpenError> {
         let first_new = ObjectId(self.program.objects().len() as u32);
+        let in_use = self.static_tls.in_use();
         let no_load = flags.contains(OpenFlags::NOLOAD);
         let prepared = self.prepare(process, name, no_load, first_new, flags).and_then(|prepared| {
             // SAFETY: from here on the objects stay.
-            unsafe { seal(&self.program, first_new, &prepared.deferred) }?;
+            unsafe { self.seal(first_new, &prepared.deferred) }?;
             Ok(prepared)
         });
-        let prepared = prepared.inspect_err(|_| self.forget(first_new))?;
+        let prepared = prepared.inspect_err(|_| {
+            self.forget(first_new);
+            self.static_tls.return_surplus(in_use);
+        })?;
         let Prepared { root, group, postponed, .. } = prepared;
         self.postponed.extend(postponed);
         // SAFETY: nothing changes objects that are part of the program.
@@ -199,14 +204,71 @@ impl Loader {
         }
     }
 
-    /// Gives the new objects their module ids. Their blocks are made when they are first used.
+    /// Gives the new objects their module ids. Those with initial-exec access get a place in the surplus of static
+    /// storage, as long as it lasts; the others' blocks are made when they are first used.
     fn place_thread_locals(&mut self, first_new: ObjectId) {
         let mut module = dynamic::next_module();
         for id in self.program.ids().skip(first_new.index()) {
-            if self.program[id].segments.tls.is_some() {
-                self.program[id].tls = Some(TlsPlacement { module, offset: None });
-                module += 1;
+            let object = &self.program[id];
+            let Some(segment) = object.segments.tls else { continue };
+            let image = object.address(segment.vaddr);
+            // Other threads that exist cannot be given initial values: without such, zero is right in all of them.
+            let possible = || segment.filesz == 0 || sys::thread_count() == Some(1);
+            let offset = match object.dynamic.static_tls && possible() {
+                true => self.static_tls.take_surplus(&segment, image),
+                false => None,
+            };
+            self.program[id].tls = Some(TlsPlacement { module, offset });
+            module += 1;
+        }
+    }
+
+    /// Makes thread-local storage usable, asks indirect functions, and protects what is read-only after relocation.
+    ///
+    /// # Safety
+    /// The objects from `first_new` on are relocated.
+    unsafe fn seal(&mut self, first_new: ObjectId, deferred: &[Deferred]) -> Result<(), OpenError> {
+        let new = || self.program.iter().filter(move |(id, _)| *id >= first_new).map(|(_, object)| object);
+        let modules = new().filter_map(|object| {
+            let segment = object.segments.tls?;
+            let image = object.address(segment.vaddr);
+            Some(Module { image, segment, offset: object.tls?.offset })
+        });
+        dynamic::add_modules(modules);
+        for object in new() {
+            let (Some(tls), Some(segment)) = (object.tls, object.segments.tls) else { continue };
+            if let Some(image) = object.view.bytes(segment.vaddr, segment.filesz)
+                && let Some(offset) = tls.offset
+            {
+                // SAFETY: the place in the surplus is this object's.
+                unsafe { self.fill_surplus(image, offset) };
             }
+            // What there is no memory for is better said now than by the program's end at first use.
+            if dynamic::block_of(tls.module).is_err() {
+                return Err(OpenError::Object(object.name.clone(), Errno::NOMEM.into()));
+            }
+        }
+        // SAFETY: everything else is relocated, and nothing is sealed yet.
+        unsafe { resolve_deferred(deferred) };
+        for object in new().filter(|object| object.origin == Origin::File) {
+            // SAFETY: the object is completely relocated.
+            if let Err(errno) = unsafe { protect::seal_relro(object) } {
+                let problem = RelocationProblem::Relro(errno);
+                let error = StartError::Relocation { object: object.name.clone(), problem };
+                return Err(OpenError::Failed(error));
+            }
+        }
+        Ok(())
+    }
+
+    /// Initialises a block in the surplus: for this thread, and in the image that libc copies for new ones.
+    ///
+    /// # Safety
+    /// The place at `offset` below the thread pointer is reserved for this image.
+    unsafe fn fill_surplus(&self, image: &[u8], offset: u64) {
+        for top in [thread_pointer(), self.static_image.0 + self.static_tls.size] {
+            // SAFETY: both are as large as the layout says, which `take_surplus` has checked against.
+            unsafe { core::ptr::copy_nonoverlapping(image.as_ptr(), (top - offset) as *mut u8, image.len()) };
         }
     }
 
@@ -240,30 +302,6 @@ struct Prepared {
     group: Group,
     postponed: Vec<Postponed>,
     deferred: Vec<Deferred>,
-}
-
-/// Makes thread-local storage usable, asks indirect functions, and protects what is read-only after relocation.
-///
-/// # Safety
-/// The objects from `first_new` on are relocated.
-unsafe fn seal(program: &Program, first_new: ObjectId, deferred: &[Deferred]) -> Result<(), OpenError> {
-    let new = || program.iter().filter(move |(id, _)| *id >= first_new).map(|(_, object)| object);
-    let modules = new().filter_map(|object| {
-        let segment = object.segments.tls?;
-        Some((object.address(segment.vaddr), segment))
-    });
-    dynamic::add_modules(modules);
-    // SAFETY: everything else is relocated, and nothing is sealed yet.
-    unsafe { resolve_deferred(deferred) };
-    for object in new().filter(|object| object.origin == Origin::File) {
-        // SAFETY: the object is completely relocated.
-        if let Err(errno) = unsafe { protect::seal_relro(object) } {
-            let problem = RelocationProblem::Relro(errno);
-            let error = StartError::Relocation { object: object.name.clone(), problem };
-            return Err(OpenError::Failed(error));
-        }
-    }
-    Ok(())
 }
 
 /// An object and everything it depends on, breadth first (`extend_bfs_deps`).

@@ -22,6 +22,7 @@ use crate::program::Program;
 use crate::relocate::Postponed;
 use crate::start::InitialStack;
 use crate::sys::Mutex;
+use crate::tls::StaticTls;
 
 pub use api::*;
 pub use debug::{DebugState, DebugSymbols, LinkMap, ListState};
@@ -55,6 +56,10 @@ pub struct Loader {
     pub system: System,
     /// Relocations whose symbols nobody defines yet.
     pub postponed: Vec<Postponed>,
+    /// The layout of static thread-local storage, whose surplus objects that are loaded later may use.
+    pub static_tls: StaticTls,
+    /// Its merged image, which libc copies for each new thread.
+    pub static_image: Address,
     /// `fork` waits for loads to end.
     pub fork_is_guarded: bool,
 }

@@ -61,8 +61,10 @@ impl Handover {
     ) -> ! {
         // From now on `--list` is over.
         loader.system.list = false;
-        let program = &loader.program;
         let image = merged_image(tls, 0, &stack);
+        let image_address = Address(image.as_ptr() as u64);
+        loader.static_image = image_address;
+        let program = &loader.program;
         let initialised = tls::merge_images(program, tls, image);
         tls_code::publish(tls);
         let boot = program.libc().map(|libc| {
@@ -72,7 +74,7 @@ impl Handover {
                 &interposed,
                 &self.libc_copies,
                 stack_sizes.max().unwrap_or(0),
-                host::MergedTls { layout: tls, image, initialised },
+                host::MergedTls { layout: tls, image: image_address, initialised },
                 unused_memory(program),
                 runtime::initialize,
                 runtime::finalize,

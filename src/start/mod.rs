@@ -81,7 +81,7 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
     add_unsearched(&mut program, search.take_host(), &stack);
     phases.end("discover");
 
-    let tls = Box::leak(Box::new(tls::lay_out(&mut program)));
+    let tls = Box::leak(Box::new(tls::lay_out(&mut program, config.tls_surplus)));
     let debug = DebugState::new(base, debug_symbols);
     show_to_debuggers(&program[ObjectId::PROGRAM], debug);
     // SAFETY: everything is mapped and laid out, and no code but ours has run.
@@ -98,7 +98,15 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
         sys::exit(0);
     }
 
-    let loader = Loader { program, search, system, postponed: Vec::new(), fork_is_guarded: false };
+    let loader = Loader {
+        program,
+        search,
+        system,
+        postponed: Vec::new(),
+        static_tls: tls.clone(),
+        static_image: Address(0),
+        fork_is_guarded: false,
+    };
     let handover = Handover {
         deferred: relocated.deferred,
         libc_copies: relocated.libc_copies,

@@ -32,11 +32,16 @@ pub struct TlsIndex {
     pub offset: u64,
 }
 
-/// A module whose blocks are made on first use.
+/// A module that was loaded later.
 #[derive(Clone, Copy, Debug)]
-struct Module {
-    image: Address,
-    segment: TlsSegment,
+pub struct Module {
+    /// Its initial image.
+    pub image: Address,
+    /// Sizes and alignment.
+    pub segment: TlsSegment,
+    /// Its block's offset below the thread pointer, if it got a place in the surplus; else each thread gets a block when it
+    /// first uses the module.
+    pub offset: Option<u64>,
 }
 
 /// The modules that were loaded later, by `id - 1 - number of static modules`. The table is replaced when it grows; readers
@@ -94,11 +99,11 @@ pub fn publish(layout: &StaticTls) {
 }
 
 /// Makes modules usable, whose ids follow those known. Only one thread at a time may do that.
-pub fn add_modules(modules: impl Iterator<Item = (Address, TlsSegment)>) {
+pub fn add_modules(modules: impl Iterator<Item = Module>) {
     let known = MODULES.load(Ordering::Acquire);
     // SAFETY: a table is never freed.
     let mut table = unsafe { known.as_ref() }.cloned().unwrap_or_default();
-    table.extend(modules.map(|(image, segment)| Module { image, segment }));
+    table.extend(modules);
     MODULES.store(Box::into_raw(Box::new(table)), Ordering::Release);
 }
 
@@ -141,7 +146,10 @@ pub fn block_of(module: u64) -> Result<*mut u8, Errno> {
         // SAFETY: a table is never freed.
         let modules = unsafe { MODULES.load(Ordering::Acquire).as_ref() };
         let module = modules.and_then(|modules| modules.get(index)).ok_or(Errno::INVAL)?;
-        *place = thread.new_block(module)?;
+        *place = match module.offset {
+            Some(offset) => (thread_pointer() - offset) as *mut u8,
+            None => thread.new_block(module)?,
+        };
     }
     Ok(*place)
 }

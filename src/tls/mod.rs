@@ -14,6 +14,14 @@ use crate::program::{Program, TlsPlacement};
 /// below the thread pointer.
 pub const LOADER_SLOT: u64 = 8;
 
+/// musl keeps the main thread's storage in its own data as long as it takes no more bytes than this, the loader's slot
+/// included (`builtin_tls`); beyond, it allocates.
+const ROOM_IN_LIBC: u64 = 104;
+
+/// Bytes kept for objects that are loaded later and use initial-exec access, where the start-up objects take more than
+/// [`ROOM_IN_LIBC`] anyway. Where they take less, it is what is left of that.
+const DEFAULT_SURPLUS: u64 = 512;
+
 /// The layout of all static thread-local storage.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StaticTls {
@@ -23,25 +31,48 @@ pub struct StaticTls {
     pub align: u64,
     /// Offsets below the thread pointer by module id; entry 0 is unused.
     pub offsets: Vec<u64>,
+    /// Bytes below the thread pointer that are in use.
+    end: u64,
 }
 
 /// Gives every object with thread-local storage its module id and offset, in load order, the program first and
 /// nearest the thread pointer: the offset of its variables is built into its code (`__dls3`, `load_library`).
-pub fn lay_out(program: &mut Program) -> StaticTls {
-    let mut layout = StaticTls { size: 0, align: LOADER_SLOT, offsets: alloc::vec![0] };
-    let mut end = 0;
+/// `surplus` is how many bytes the user wants to keep for objects that are loaded later.
+pub fn lay_out(program: &mut Program, surplus: Option<u64>) -> StaticTls {
+    let mut layout = StaticTls { align: LOADER_SLOT, offsets: alloc::vec![0], ..StaticTls::default() };
     for id in program.ids() {
         let object = &program[id];
         let Some(segment) = object.segments.tls else { continue };
         let image = object.address(segment.vaddr);
-        end = block_offset(end, &segment, image);
+        layout.end = block_offset(layout.end, &segment, image);
         layout.align = layout.align.max(segment.align);
         let module = layout.offsets.len() as u64;
-        layout.offsets.push(end);
-        program[id].tls = Some(TlsPlacement { module, offset: Some(end) });
+        layout.offsets.push(layout.end);
+        program[id].tls = Some(TlsPlacement { module, offset: Some(layout.end) });
     }
-    layout.size = (end + LOADER_SLOT).next_multiple_of(layout.align);
+    let left = ROOM_IN_LIBC.checked_sub(layout.end + LOADER_SLOT);
+    let surplus = surplus.or(left).unwrap_or(DEFAULT_SURPLUS);
+    layout.size = (layout.end + surplus + LOADER_SLOT).next_multiple_of(layout.align);
     layout
+}
+
+impl StaticTls {
+    /// Takes room for one more object from the surplus; its offset below the thread pointer.
+    pub fn take_surplus(&mut self, segment: &TlsSegment, image: Address) -> Option<u64> {
+        let offset = block_offset(self.end, segment, image);
+        let fits = segment.align <= self.align && offset + LOADER_SLOT <= self.size;
+        fits.then(|| core::mem::replace(&mut self.end, offset)).map(|_| offset)
+    }
+
+    /// The bytes in use below the thread pointer, to be put back by [`StaticTls::return_surplus`].
+    pub fn in_use(&self) -> u64 {
+        self.end
+    }
+
+    /// Undoes [`StaticTls::take_surplus`].
+    pub fn return_surplus(&mut self, in_use: u64) {
+        self.end = in_use;
+    }
 }
 
 /// The offset of a block below the blocks that end at `end`: far enough for its size, and congruent to the address of
@@ -54,7 +85,8 @@ fn block_offset(end: u64, segment: &TlsSegment, image: Address) -> u64 {
 /// Fills `merged`, the image of all of static thread-local storage (`layout.size` bytes), from the relocated
 /// segments. Returns how many bytes from its start are not all zero, so that libc need not copy the rest.
 pub fn merge_images(program: &Program, layout: &StaticTls, merged: &mut [u8]) -> u64 {
-    let mut initialised = 0;
+    // Images of later objects will come into the surplus.
+    let mut initialised = layout.size - layout.end;
     for (id, object) in program.iter() {
         let (Some(segment), Some(tls)) = (object.segments.tls, object.tls) else { continue };
         let Some(offset) = tls.offset else { continue };
