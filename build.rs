@@ -17,6 +17,8 @@ fn main() {
         "dlerror",
         "dladdr",
         "dlinfo",
+        "dlvsym",
+        "dladdr1",
         "dl_iterate_phdr",
         "__tls_get_addr",
         "_dl_debug_state",

@@ -31,6 +31,8 @@ export! {
     "dlerror" => runtime::dlerror,
     "dladdr" => runtime::dladdr,
     "dlinfo" => runtime::dlinfo,
+    "dlvsym" => runtime::dlvsym,
+    "dladdr1" => runtime::dladdr1,
     "dl_iterate_phdr" => runtime::dl_iterate_phdr,
     "__tls_get_addr" => tls_get_addr,
 }

@@ -55,9 +55,11 @@ impl Entry {
         Self { table: object.symbols, bias: object.mapping.bias, object: id, is_libc }
     }
 
-    /// Which object it is.
-    pub fn object(&self) -> ObjectId {
-        self.object
+    /// The definition of one version of a name.
+    pub fn find_version(&self, name: &SymbolName<'_>, version: &SymbolName<'_>) -> Option<Definition> {
+        let symbol = self.table.lookup_version(name, version)?;
+        let usable = acceptable(&symbol, Accept::AnyWithValue) || acceptable_ifunc(&symbol);
+        usable.then_some(Definition { object: self.object, symbol, bias: self.bias })
     }
 }
 
@@ -90,7 +92,12 @@ impl Group {
 
     /// The first definition of `name` in the group.
     pub fn find(&self, name: &SymbolName<'_>, accept: Accept) -> Option<Definition> {
-        find_in(&self.entries, name, accept)
+        find_in(self.entries.iter(), name, accept)
+    }
+
+    /// What is searched, in order.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
     }
 
     /// Whether there is nothing to be searched.
@@ -130,14 +137,21 @@ impl Scope {
         self.groups().any(|group| group.contains(object))
     }
 
+    /// All that is searched, in order.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> + Clone {
+        self.groups().flat_map(|group| &group.entries)
+    }
+
     /// What follows an object in the scope, itself included.
-    pub fn find_from(&self, object: ObjectId, name: &SymbolName<'_>) -> Option<Definition> {
-        let mut groups = self.groups().skip_while(|group| !group.contains(object));
-        let first = groups.next()?;
-        let start = first.entries.iter().position(|entry| entry.object == object)?;
-        let rest = core::iter::once(&first.entries[start..]).chain(groups.map(|group| &group.entries[..]));
-        rest.into_iter()
-            .find_map(|entries| find(entries, name, |symbol| acceptable(symbol, Accept::AnyWithValue)))
+    pub fn entries_from(&self, object: ObjectId) -> impl Iterator<Item = &Entry> + Clone {
+        self.entries().skip_while(move |entry| entry.object != object)
+    }
+
+    /// Where the search for an object's definitions begins: at the loader's, where these stand in for libc's.
+    pub fn with_stand_in(&self, object: ObjectId) -> ObjectId {
+        let mut pairs = self.first.entries.windows(2);
+        let before = pairs.find(|pair| pair[1].object == object && pair[1].is_libc);
+        before.map_or(object, |pair| pair[0].object)
     }
 
     /// The definition of `name` that comes before libc's own.
@@ -147,7 +161,7 @@ impl Scope {
         find(&entries[..libc], name, |symbol| acceptable(symbol, Accept::DefinitionOnly))
     }
 
-    fn groups(&self) -> impl Iterator<Item = &Group> {
+    fn groups(&self) -> impl Iterator<Item = &Group> + Clone {
         core::iter::successors(Some(&self.first), |group| group.next.get())
     }
 
@@ -163,9 +177,16 @@ pub struct Lookup<'a> {
     pub global: &'a Scope,
     /// Not (yet) global.
     pub local: Option<&'a Group>,
+    /// The group comes first (`RTLD_DEEPBIND`).
+    pub local_first: bool,
 }
 
-impl Lookup<'_> {
+impl<'a> Lookup<'a> {
+    /// The global scope alone.
+    pub fn in_global(global: &'a Scope) -> Self {
+        Self { global, local: None, local_first: false }
+    }
+
     /// The first definition of `name`. Weak and strong definitions count alike, as do all versions. A name of the
     /// large-file interface that nobody defines stands for libc's plain one. `STT_GNU_IFUNC` definitions, which musl
     /// never sees, are taken only where musl finds nothing.
@@ -188,6 +209,11 @@ impl Lookup<'_> {
         skip: usize,
         acceptable: impl Fn(&Symbol) -> bool,
     ) -> Option<Definition> {
+        if let Some(group) = self.local.filter(|_| self.local_first)
+            && let Some(found) = find(&group.entries, name, &acceptable)
+        {
+            return Some(found);
+        }
         let first = &self.global.first;
         if let Some(found) = find(first.entries.get(skip..)?, name, &acceptable) {
             return Some(found);
@@ -204,17 +230,22 @@ impl Lookup<'_> {
 }
 
 /// The first definition of `name` in some objects.
-pub fn find_in(entries: &[Entry], name: &SymbolName<'_>, accept: Accept) -> Option<Definition> {
-    find(entries, name, |symbol| acceptable(symbol, accept)).or_else(|| find(entries, name, acceptable_ifunc))
+pub fn find_in<'a>(
+    entries: impl Iterator<Item = &'a Entry> + Clone,
+    name: &SymbolName<'_>,
+    accept: Accept,
+) -> Option<Definition> {
+    find(entries.clone(), name, |symbol| acceptable(symbol, accept))
+        .or_else(|| find(entries, name, acceptable_ifunc))
 }
 
 #[inline]
-fn find(
-    entries: &[Entry],
+fn find<'a>(
+    entries: impl IntoIterator<Item = &'a Entry>,
     name: &SymbolName<'_>,
     acceptable: impl Fn(&Symbol) -> bool,
 ) -> Option<Definition> {
-    entries.iter().find_map(|entry| {
+    entries.into_iter().find_map(|entry| {
         let symbol = entry.table.lookup(name).filter(&acceptable)?;
         Some(Definition { object: entry.object, symbol, bias: entry.bias })
     })

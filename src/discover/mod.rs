@@ -368,6 +368,22 @@ impl<'a, W: World> Discovery<'a, W> {
         Ok(Some(origin).filter(|_| absolute || !self.search.wishes.secure))
     }
 
+    /// The directories in which a library is searched for that an object needs, in order.
+    pub fn directories(mut self, id: ObjectId) -> Vec<Vec<u8>> {
+        let mut lists: Vec<Vec<u8>> = Vec::new();
+        lists.extend(self.search.wishes.library_path.map(|path| path.to_bytes().to_vec()));
+        let mut needer = Some(id);
+        while let Some(id) = needer {
+            let _ = self.read_search_path(id);
+            if let SearchPath::List(list) = &self.program.notes(id).path {
+                lists.push(list.clone());
+            }
+            needer = self.program[id].needed_by;
+        }
+        lists.push(self.system_path().into_owned());
+        lists.iter().flat_map(|list| search::elements(list)).map(<[u8]>::to_vec).collect()
+    }
+
     /// The system path, read once: from the path file near the interpreter, else from the one near libc, which is where musl
     /// would look if it were the interpreter.
     fn system_path(&mut self) -> Cow<'static, [u8]> {

@@ -11,22 +11,24 @@ pub const CANDIDATE_BUFFER: usize = 2 * LONGEST_NAME + 2;
 /// Where musl looks when there is no path file.
 pub const DEFAULT_SYSTEM_PATH: &[u8] = b"/lib:/usr/local/lib:/usr/lib";
 
-/// The candidates for `name` in a list of directories separated by colons or newlines. Empty elements do not mean
-/// the current directory (`path_open`).
+/// The directories of a list, separated by colons or newlines. Empty elements do not mean the current directory.
+pub fn elements(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    list.split(|&byte| byte == b':' || byte == b'\n').filter(|directory| !directory.is_empty())
+}
+
+/// The candidates for `name` in a list of directories (`path_open`).
 pub fn candidates(list: &[u8], name: &CStr) -> impl Iterator<Item = CString> {
-    list.split(|&byte| byte == b':' || byte == b'\n').filter(|directory| !directory.is_empty()).filter_map(
-        move |directory| {
-            let length = directory.len() + 1 + name.to_bytes().len();
-            if length >= CANDIDATE_BUFFER {
-                return None;
-            }
-            let mut path = Vec::with_capacity(length + 1);
-            path.extend_from_slice(directory);
-            path.push(b'/');
-            path.extend_from_slice(name.to_bytes());
-            CString::new(path).ok()
-        },
-    )
+    elements(list).filter_map(move |directory| {
+        let length = directory.len() + 1 + name.to_bytes().len();
+        if length >= CANDIDATE_BUFFER {
+            return None;
+        }
+        let mut path = Vec::with_capacity(length + 1);
+        path.extend_from_slice(directory);
+        path.push(b'/');
+        path.extend_from_slice(name.to_bytes());
+        CString::new(path).ok()
+    })
 }
 
 /// Whether a run-time search path depends on where its object is; `None` if it contains a `$` that we (like musl)

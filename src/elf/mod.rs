@@ -14,6 +14,7 @@ mod header;
 mod relocation;
 mod segment;
 mod symbol;
+mod version;
 mod view;
 
 #[cfg(test)]
@@ -27,4 +28,5 @@ pub use header::{FileHeader, ObjectType};
 pub use relocation::{Relocation, RelocationTable, RelrSlots};
 pub use segment::{LoadSegment, SegmentFlags, Segments, TlsSegment};
 pub use symbol::{Symbol, SymbolTable};
+pub use version::VersionDefinitions;
 pub use view::View;

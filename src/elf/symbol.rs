@@ -5,7 +5,7 @@ use goblin::elf64::sym::{
     STT_OBJECT, STT_TLS, Sym,
 };
 
-use super::{Dynamic, ElfError, HashTable, SymbolName, Vaddr, View};
+use super::{Dynamic, ElfError, HashTable, SymbolName, Vaddr, VersionDefinitions, View};
 
 /// One `Elf64_Sym`.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +85,7 @@ pub struct SymbolTable<'a> {
     hash: HashTable<'a>,
     /// `DT_VERSYM`, empty if the object has none.
     versions: &'a [u16],
+    definitions: Option<VersionDefinitions<'a>>,
 }
 
 /// The bit of a `DT_VERSYM` entry that hides a symbol from lookup by name (musl: `versym[i] < 0`).
@@ -92,7 +93,8 @@ const VERSION_HIDDEN: u16 = 0x8000;
 
 impl<'a> SymbolTable<'a> {
     /// A table without symbols.
-    pub const EMPTY: Self = Self { symbols: &[], strings: &[], hash: HashTable::None, versions: &[] };
+    pub const EMPTY: Self =
+        Self { symbols: &[], strings: &[], hash: HashTable::None, versions: &[], definitions: None };
 
     /// The symbol table that `dynamic` describes. Tables that it does not mention are empty.
     ///
@@ -112,7 +114,8 @@ impl<'a> SymbolTable<'a> {
             None => &[],
         };
         let hash = HashTable::parse(view, dynamic.gnu_hash, dynamic.hash)?;
-        Ok(Self { symbols, strings, hash, versions })
+        let definitions = dynamic.verdef.and_then(|vaddr| view.from(vaddr)).map(VersionDefinitions::new);
+        Ok(Self { symbols, strings, hash, versions, definitions })
     }
 
     /// The symbol at `index`, if the table is that long.
@@ -136,16 +139,37 @@ impl<'a> SymbolTable<'a> {
     /// (`gnu_lookup`, `sysv_lookup`).
     #[inline]
     pub fn lookup(&self, name: &SymbolName<'_>) -> Option<Symbol> {
+        self.lookup_where(name, |version| version & VERSION_HIDDEN == 0)
+    }
+
+    /// The symbol of that name and version, hidden or not. An object that defines no versions has one for all.
+    pub fn lookup_version(&self, name: &SymbolName<'_>, version: &SymbolName<'_>) -> Option<Symbol> {
+        let Some(definitions) = &self.definitions else { return self.lookup(name) };
+        let is_version = |offset| {
+            let name = usize::try_from(offset).ok().and_then(|offset| self.strings.get(offset..));
+            name.is_some_and(|rest| version.is_at(rest))
+        };
+        let wanted = definitions.index_of(is_version)?;
+        self.lookup_where(name, |version| version & !VERSION_HIDDEN == wanted)
+    }
+
+    #[inline]
+    fn lookup_where(&self, name: &SymbolName<'_>, accepts: impl Fn(u16) -> bool) -> Option<Symbol> {
         let index = self.hash.find(name, |index| {
             let Some(symbol) = self.symbols.get(index as usize) else { return false };
-            let hidden = self.versions.get(index as usize).is_some_and(|v| v & VERSION_HIDDEN != 0);
-            !hidden && self.strings.get(symbol.st_name as usize..).is_some_and(|rest| name.is_at(rest))
+            self.versions.get(index as usize).is_none_or(|&version| accepts(version))
+                && self.strings.get(symbol.st_name as usize..).is_some_and(|rest| name.is_at(rest))
         })?;
         self.get(index)
     }
 
-    /// All symbols that the hash table covers, for searching by address.
-    pub fn iter(&self) -> impl Iterator<Item = Symbol> + '_ {
-        (0..self.hash.symbol_count()).map_while(|index| self.get(index))
+    /// Where in memory a symbol's entry is, for those who want to see it as it is.
+    pub fn raw_entry(&self, index: u32) -> Option<&'a Sym> {
+        self.symbols.get(index as usize)
+    }
+
+    /// All symbols that the hash table covers, with their indices, for searching by address.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, Symbol)> + '_ {
+        (0..self.hash.symbol_count()).map_while(|index| Some((index, self.get(index)?)))
     }
 }

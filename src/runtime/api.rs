@@ -7,7 +7,6 @@ use core::fmt::{self, Write};
 use core::ptr::{null, null_mut};
 use core::sync::atomic::Ordering;
 
-use crate::bind::Accept;
 use crate::elf::{Address, SymbolName};
 use crate::program::ObjectId;
 use crate::sys::{Text, errno_text};
@@ -15,12 +14,15 @@ use crate::tls::dynamic;
 
 use super::debug::LinkMap;
 use super::load::OpenFlags;
+use super::lookup::Searched;
 use super::{Process, lookup};
 
 /// `RTLD_NEXT` as a handle.
 const RTLD_NEXT: usize = usize::MAX;
-/// `RTLD_DI_LINKMAP`: the one request of `dlinfo` that musl knows.
-const RTLD_DI_LINKMAP: c_int = 2;
+/// `dladdr1`: the symbol's entry is wanted.
+const RTLD_DL_SYMENT: c_int = 1;
+/// `dladdr1`: the link map is wanted.
+const RTLD_DL_LINKMAP: c_int = 2;
 
 /// `Dl_info` of `<dlfcn.h>`.
 #[repr(C)]
@@ -83,30 +85,50 @@ pub extern "C" fn dlerror() -> *mut c_char {
 /// The second argument is a C string.
 #[unsafe(naked)]
 pub unsafe extern "C" fn dlsym() {
-    naked_asm!("mov rdx, [rsp]", "jmp {dlsym}", dlsym = sym dlsym_from)
+    naked_asm!("xor edx, edx", "mov rcx, [rsp]", "jmp {find}", find = sym find_symbol)
+}
+
+/// `dlvsym` (a GNU function that musl lacks): the symbol of one version.
+///
+/// # Safety
+/// The second and third arguments are C strings.
+#[unsafe(naked)]
+pub unsafe extern "C" fn dlvsym() {
+    naked_asm!("mov rcx, [rsp]", "jmp {find}", find = sym find_symbol)
 }
 
 /// # Safety
-/// `name` is a C string.
-unsafe extern "C" fn dlsym_from(handle: *mut c_void, name: *const c_char, caller: u64) -> *mut c_void {
+/// `name` is a C string, and so is `version` if it is not null.
+unsafe extern "C" fn find_symbol(
+    handle: *mut c_void,
+    name: *const c_char,
+    version: *const c_char,
+    caller: u64,
+) -> *mut c_void {
     let process = Process::get();
     // SAFETY: the caller's promise.
-    let name = unsafe { CStr::from_ptr(name) };
-    let symbol = SymbolName::new(name.to_bytes());
-    let definition = match handle as usize {
-        0 => process.find_global(&symbol),
-        RTLD_NEXT => process.find_next(process.object_at(Address(caller)), &symbol),
+    let (name, version) =
+        unsafe { (CStr::from_ptr(name), (!version.is_null()).then(|| CStr::from_ptr(version))) };
+    let searched = match handle as usize {
+        0 => Some(Searched::Global),
+        RTLD_NEXT => process.next_after(Address(caller)),
         _ => match map_of(process, handle) {
-            Some(map) if map.id() == ObjectId::PROGRAM => process.find_global(&symbol),
-            Some(map) => map.group().and_then(|group| group.find(&symbol, Accept::AnyWithValue)),
+            Some(map) if map.id() == ObjectId::PROGRAM => Some(Searched::Global),
+            Some(map) => map.group().map(Searched::Group),
             None => return null_mut(),
         },
     };
-    let value = definition.map(|definition| process.value_of(&definition));
-    match value {
-        Some(Ok(value)) => return value.0 as *mut c_void,
-        Some(Err(errno)) => fail(format_args!("{}: {}", Text::from(name), errno_text(errno))),
-        None => fail(format_args!("Symbol not found: {}", Text::from(name))),
+    let symbol = SymbolName::new(name.to_bytes());
+    let wanted = version.map(|version| SymbolName::new(version.to_bytes()));
+    let definition = searched.and_then(|searched| process.find(&searched, &symbol, wanted.as_ref()));
+    let name = Text::from(name);
+    match (definition.map(|definition| process.value_of(&definition)), version) {
+        (Some(Ok(value)), _) => return value.0 as *mut c_void,
+        (Some(Err(errno)), _) => fail(format_args!("{name}: {}", errno_text(errno))),
+        (None, None) => fail(format_args!("Symbol not found: {name}")),
+        (None, Some(version)) => {
+            fail(format_args!("Symbol not found: {name}, version {}", Text::from(version)));
+        }
     }
     null_mut()
 }
@@ -116,37 +138,50 @@ unsafe extern "C" fn dlsym_from(handle: *mut c_void, name: *const c_char, caller
 /// # Safety
 /// `info` points to room for a `Dl_info`.
 pub unsafe extern "C" fn dladdr(address: *const c_void, info: *mut DlInfo) -> c_int {
+    // SAFETY: passed on to the caller.
+    unsafe { dladdr1(address, info, null_mut(), 0) }
+}
+
+/// `dladdr1` (a GNU function that musl lacks): `dladdr`, and in `extra` the symbol's entry in the symbol table or the
+/// object's link map.
+///
+/// # Safety
+/// `info` points to room for a `Dl_info`, `extra` to room for a pointer if `flags` asks for one.
+pub unsafe extern "C" fn dladdr1(
+    address: *const c_void,
+    info: *mut DlInfo,
+    extra: *mut *const c_void,
+    flags: c_int,
+) -> c_int {
     let process = Process::get();
     let address = Address(address as u64);
-    let Some(object) = process.object_at(address).map(LinkMap::object) else { return 0 };
-    let symbol = lookup::symbol_at(object, address);
-    let name = symbol.and_then(|symbol| object.symbols.string(u64::from(symbol.name)));
-    let found = DlInfo {
+    let Some(map) = process.object_at(address) else { return 0 };
+    let object = map.object();
+    let found = lookup::symbol_at(object, address);
+    let name = found.and_then(|(_, symbol)| object.symbols.string(u64::from(symbol.name)));
+    let start = found.map(|(_, symbol)| object.address(symbol.vaddr()));
+    let described = DlInfo {
         file_name: object.name.as_ptr(),
         file_base: object.mapping.pages.start.0 as *mut c_void,
         symbol_name: name.map_or(null(), CStr::as_ptr),
-        symbol_address: symbol.map_or(null_mut(), |symbol| object.address(symbol.vaddr()).0 as *mut c_void),
+        symbol_address: start.map_or(null_mut(), |start| start.0 as *mut c_void),
+    };
+    let asked_for = match flags {
+        RTLD_DL_SYMENT => {
+            let entry = found.and_then(|(index, _)| object.symbols.raw_entry(index));
+            Some(entry.map_or(null(), |entry| core::ptr::from_ref(entry).cast()))
+        }
+        RTLD_DL_LINKMAP => Some(handle(map).cast_const()),
+        _ => None,
     };
     // SAFETY: the caller's promise.
-    unsafe { info.write(found) };
+    unsafe {
+        info.write(described);
+        if let Some(asked_for) = asked_for {
+            extra.write(asked_for);
+        }
+    }
     1
-}
-
-/// `dlinfo`: the link map of a handle.
-///
-/// # Safety
-/// `result` points to room for a pointer.
-pub unsafe extern "C" fn dlinfo(handle: *mut c_void, request: c_int, result: *mut *mut c_void) -> c_int {
-    if map_of(Process::get(), handle).is_none() {
-        return -1;
-    }
-    if request != RTLD_DI_LINKMAP {
-        fail(format_args!("Unsupported request {request}"));
-        return -1;
-    }
-    // SAFETY: the caller's promise.
-    unsafe { result.write(handle) };
-    0
 }
 
 /// `dl_iterate_phdr`: shows every object's program headers to `callback`, until it returns something but 0.
@@ -182,7 +217,7 @@ fn handle(map: &'static LinkMap) -> *mut c_void {
 }
 
 /// The object that a handle stands for; reports an invalid one (`__dl_invalid_handle`).
-fn map_of(process: &Process, given: *mut c_void) -> Option<&'static LinkMap> {
+pub(super) fn map_of(process: &Process, given: *mut c_void) -> Option<&'static LinkMap> {
     let map = process.debug.maps().find(|&map| handle(map) == given);
     if map.is_none() {
         fail(format_args!("Invalid library handle {given:p}"));
@@ -191,7 +226,7 @@ fn map_of(process: &Process, given: *mut c_void) -> Option<&'static LinkMap> {
 }
 
 /// Remembers why a call fails, for `dlerror`.
-fn fail(message: fmt::Arguments<'_>) {
+pub(super) fn fail(message: fmt::Arguments<'_>) {
     dynamic::set_failure(|text| {
         // Writing to a string cannot fail.
         let _ = text.write_fmt(message);

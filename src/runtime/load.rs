@@ -29,6 +29,8 @@ bitflags::bitflags! {
         const LAZY = 1;
         /// `RTLD_NOLOAD`: only if the object is loaded already.
         const NOLOAD = 4;
+        /// `RTLD_DEEPBIND`: what is opened prefers its own symbols. musl does not know it.
+        const DEEPBIND = 8;
         /// `RTLD_GLOBAL`: its symbols, and its dependencies', become visible to everybody.
         const GLOBAL = 256;
     }
@@ -191,7 +193,11 @@ impl Loader {
         let all = with_dependencies(&self.program, root);
         let hidden = all.into_iter().filter(|&id| !process.scope.contains(id));
         let group = Group::new(&self.program, hidden);
-        let lookup = Lookup { global: &process.scope, local: Some(&group) };
+        let lookup = Lookup {
+            global: &process.scope,
+            local: Some(&group),
+            local_first: flags.contains(OpenFlags::DEEPBIND),
+        };
         let lazy = flags.contains(OpenFlags::LAZY);
         let new = self.program.ids().skip(first_new.index());
         // SAFETY: the objects are mapped and laid out, and none of their code has run.
@@ -285,7 +291,7 @@ impl Loader {
         if self.postponed.is_empty() {
             return;
         }
-        let lookup = Lookup { global: &process.scope, local: None };
+        let lookup = Lookup::in_global(&process.scope);
         let postponed = core::mem::take(&mut self.postponed);
         // SAFETY: the objects are mapped, and only the loader writes to slots without a value.
         let retried = unsafe { retry(&self.program, lookup, postponed) };

@@ -1,30 +1,55 @@
 //! Finding symbols and objects for `dlsym` and `dladdr`. No lock is needed: what they read only grows.
 
-use crate::bind::{self, Accept, Definition, Entry, Lookup};
+use crate::bind::{self, Accept, Definition, Entry, Group, Lookup};
 use crate::elf::{Address, Symbol, SymbolName};
-use crate::program::Object;
+use crate::program::{Object, ObjectId};
 use crate::sys::Errno;
 use crate::tls::dynamic;
 use crate::tls::x86_64::thread_pointer;
 
 use super::{LinkMap, Process};
 
-impl Process {
-    /// What `dlsym(RTLD_DEFAULT)` finds.
-    pub(super) fn find_global(&self, name: &SymbolName<'_>) -> Option<Definition> {
-        Lookup { global: &self.scope, local: None }.find(name, Accept::AnyWithValue)
-    }
+/// Which objects a call of `dlsym` or `dlvsym` searches.
+pub(super) enum Searched {
+    /// The global scope: `RTLD_DEFAULT`, and the program's handle.
+    Global,
+    /// The global scope from an object on: `RTLD_NEXT`.
+    From(ObjectId),
+    /// One object that is not global: `RTLD_NEXT` from the object before it.
+    Alone(Entry),
+    /// An object and its dependencies: a handle.
+    Group(&'static Group),
+}
 
-    /// What `dlsym(RTLD_NEXT)` finds: in the object behind the caller's in load order, and if that is global, in what follows
-    /// it in the global scope.
-    pub(super) fn find_next(&self, caller: Option<&LinkMap>, name: &SymbolName<'_>) -> Option<Definition> {
-        let mut maps = self.debug.maps();
-        let caller = caller.or_else(|| maps.next())?;
+impl Process {
+    /// What `RTLD_NEXT` means in code at `caller`: the object behind the caller's in load order, and if that is global,
+    /// what follows it in the global scope.
+    pub(super) fn next_after(&self, caller: Address) -> Option<Searched> {
+        let caller = self.object_at(caller).or_else(|| self.debug.maps().next())?;
         let next = self.debug.maps().skip_while(|map| map.id() != caller.id()).nth(1)?;
         if self.scope.contains(next.id()) {
-            return self.scope.find_from(next.id(), name);
+            Some(Searched::From(self.scope.with_stand_in(next.id())))
+        } else {
+            Some(Searched::Alone(Entry::new(next.id(), next.object())))
         }
-        bind::find_in(&[Entry::new(next.id(), next.object())], name, Accept::AnyWithValue)
+    }
+
+    /// The definition of a name, of one version if that is asked for.
+    pub(super) fn find(
+        &self,
+        searched: &Searched,
+        name: &SymbolName<'_>,
+        version: Option<&SymbolName<'_>>,
+    ) -> Option<Definition> {
+        match searched {
+            Searched::Global if version.is_none() => {
+                Lookup::in_global(&self.scope).find(name, Accept::AnyWithValue)
+            }
+            Searched::Global => find(self.scope.entries(), name, version),
+            Searched::From(first) => find(self.scope.entries_from(*first), name, version),
+            Searched::Alone(entry) => find(core::iter::once(entry), name, version),
+            Searched::Group(group) => find(group.entries().iter(), name, version),
+        }
     }
 
     /// Where a definition is for the calling thread.
@@ -51,6 +76,17 @@ impl Process {
     }
 }
 
+fn find<'a>(
+    mut entries: impl Iterator<Item = &'a Entry> + Clone,
+    name: &SymbolName<'_>,
+    version: Option<&SymbolName<'_>>,
+) -> Option<Definition> {
+    match version {
+        None => bind::find_in(entries, name, Accept::AnyWithValue),
+        Some(version) => entries.find_map(|entry| entry.find_version(name, version)),
+    }
+}
+
 /// The calling thread's block of an object's thread-local storage, made if there is none yet; zero if the object has none.
 ///
 /// # Errors
@@ -66,20 +102,21 @@ pub(super) fn thread_block(object: &Object) -> Result<Address, Errno> {
 }
 
 /// The symbol that covers `address`: the nearest one below, if it is large enough (`dladdr`).
-pub(super) fn symbol_at(object: &Object, address: Address) -> Option<Symbol> {
-    let mut best: Option<Symbol> = None;
-    for symbol in object.symbols.iter() {
+pub(super) fn symbol_at(object: &Object, address: Address) -> Option<(u32, Symbol)> {
+    let mut best: Option<(u32, Symbol)> = None;
+    for (index, symbol) in object.symbols.iter() {
         let start = object.address(symbol.vaddr());
         let usable = symbol.value != 0 && symbol.has_linkable_type() && symbol.has_linkable_binding();
-        if usable && start <= address && best.is_none_or(|best| object.address(best.vaddr()) < start) {
-            best = Some(symbol);
+        if usable && start <= address && best.is_none_or(|(_, best)| object.address(best.vaddr()) < start) {
+            best = Some((index, symbol));
             if start == address {
                 break;
             }
         }
     }
     // A symbol of size zero covers everything behind it, as musl's arithmetic has it.
-    let covers =
-        |symbol: &Symbol| address.0 - object.address(symbol.vaddr()).0 <= symbol.size.wrapping_sub(1);
+    let covers = |(_, symbol): &(u32, Symbol)| {
+        address.0 - object.address(symbol.vaddr()).0 <= symbol.size.wrapping_sub(1)
+    };
     best.filter(covers)
 }

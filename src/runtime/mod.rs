@@ -6,6 +6,7 @@
 
 mod api;
 mod debug;
+mod info;
 mod initialize;
 mod load;
 mod lookup;
@@ -26,6 +27,7 @@ use crate::tls::StaticTls;
 
 pub use api::*;
 pub use debug::{DebugState, DebugSymbols, LinkMap, ListState};
+pub use info::dlinfo;
 pub use initialize::{Initialization, finalize, initialize, queue};
 
 /// Everything that the running program's loader knows.

@@ -87,7 +87,7 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
     // SAFETY: everything is mapped and laid out, and no code but ours has run.
     let relocated = unsafe {
         let order = program.ids().skip(1).chain([ObjectId::PROGRAM]);
-        relocate(&program, Lookup { global: &scope, local: None }, order, false)
+        relocate(&program, Lookup::in_global(&scope), order, false)
     };
     errors.extend(relocated.errors);
     phases.end("relocate");
