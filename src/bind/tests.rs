@@ -34,7 +34,7 @@ fn place(found: Definition) -> (usize, u64) {
 
 fn find(program: &Program, name: &str, accept: Accept) -> Option<(usize, u64)> {
     let global = Scope::new(program);
-    let lookup = Lookup { global: &global, local: None };
+    let lookup = Lookup::in_global(&global);
     lookup.find(&SymbolName::new(name.as_bytes()), accept).map(place)
 }
 
@@ -57,7 +57,10 @@ fn the_first_definition_in_load_order_counts() {
 fn a_search_may_begin_at_an_object() {
     let program = program(&[&[function(1)], &[function(2)], &[]]);
     let scope = Scope::new(&program);
-    let from = |start| scope.find_from(ObjectId(start), &SymbolName::new(b"f")).map(place);
+    let from = |start| {
+        let name = SymbolName::new(b"f");
+        super::find_in(scope.entries_from(ObjectId(start)), &name, Accept::AnyWithValue).map(place)
+    };
     assert_eq!(from(0), Some((0, 1)));
     assert_eq!(from(1), Some((1, 2)));
     assert_eq!(from(2), None);
@@ -68,7 +71,7 @@ fn a_search_may_begin_at_an_object() {
 fn copies_are_made_of_what_is_behind_the_program() {
     let behind = |program: &Program| {
         let global = Scope::new(program);
-        let lookup = Lookup { global: &global, local: None };
+        let lookup = Lookup::in_global(&global);
         lookup.find_behind_program(&SymbolName::new(b"f")).map(place)
     };
     assert_eq!(behind(&program(&[&[function(1)], &[], &[function(2)]])), Some((2, 2)));
@@ -80,15 +83,21 @@ fn groups_are_searched_behind_the_program_in_the_order_in_which_they_became_glob
     let program = program(&[&[], &[function(1)], &[function(2)], &[function(3)]]);
     let scope = Scope { first: Group::new(&program, ids(&[0])) };
     let local = Group::new(&program, ids(&[1]));
-    let found =
-        |local| Lookup { global: &scope, local }.find(&SymbolName::new(b"f"), DefinitionOnly).map(place);
-    assert_eq!(found(None), None);
-    assert_eq!(found(Some(&local)), Some((1, 1)));
+    let found = |local, local_first| {
+        let lookup = Lookup { global: &scope, local, local_first };
+        lookup.find(&SymbolName::new(b"f"), DefinitionOnly).map(place)
+    };
+    assert_eq!(found(None, false), None);
+    assert_eq!(found(Some(&local), false), Some((1, 1)));
     scope.append(Group::new(&program, ids(&[2])));
     scope.append(Group::new(&program, ids(&[3])));
-    assert_eq!(found(Some(&local)), Some((2, 2)), "what is global comes first");
+    assert_eq!(found(Some(&local), false), Some((2, 2)), "what is global comes first");
+    assert_eq!(found(Some(&local), true), Some((1, 1)), "unless it is bound deeply");
     assert!(scope.contains(ObjectId(3)) && !scope.contains(ObjectId(1)));
-    let from = |start| scope.find_from(ObjectId(start), &SymbolName::new(b"f")).map(place);
+    let from = |start| {
+        let name = SymbolName::new(b"f");
+        super::find_in(scope.entries_from(ObjectId(start)), &name, Accept::AnyWithValue).map(place)
+    };
     assert_eq!((from(0), from(3), from(1)), (Some((2, 2)), Some((3, 3)), None));
 }
 

@@ -218,9 +218,11 @@ fn check_symbols(symbols: &SymbolTable<'_>, parts: &[(Vaddr, &[u8])]) {
         check_lookup(&name);
     }
     for absent in [&b""[..], b"no such symbol", &[0xff; 300]] {
-        check_lookup(&SymbolName::new(absent));
+        let absent = SymbolName::new(absent);
+        check_lookup(&absent);
+        let _ = symbols.lookup_version(&absent, &absent);
     }
-    for symbol in symbols.iter().take(MAX_ENTRIES) {
+    for (_, symbol) in symbols.iter().take(MAX_ENTRIES) {
         let _ = (symbol.is_defined(), symbol.has_linkable_binding(), symbol.has_linkable_type());
     }
     assert!(symbols.get(u32::MAX).is_none());
