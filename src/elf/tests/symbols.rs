@@ -68,7 +68,7 @@ proptest! {
                 .symbols
                 .iter()
                 .skip(1)
-                .map(|symbol| object.symbols.name_of(&symbol).expect("the builder names symbols").bytes().into())
+                .map(|(_, symbol)| object.symbols.name_of(&symbol).expect("the builder names symbols").bytes().into())
                 .collect();
             prop_assert_eq!(found, names.iter().map(|name| name.as_bytes().into()).collect::<BTreeSet<_>>());
             // The first symbol of a table is nameless.
