@@ -166,20 +166,39 @@ impl Segments {
         Some(Vaddr(load.vaddr.0 + (table.start - load.offset)))
     }
 
-    /// Segments may share a page, of which the later one takes possession, but no byte; and no segment may lose the right
-    /// to write its own bytes that way.
+    /// Segments may share a page, but no byte. The page belongs to the one that is mapped last (see [`Segments::in_order`]),
+    /// and the other must not lose the right to read or write its own bytes that way.
     fn check_overlap(&self) -> Result<(), ElfError> {
-        let mut loads: Vec<&LoadSegment> = self.loads.iter().collect();
-        loads.sort_unstable_by_key(|load| load.vaddr);
-        for pair in loads.windows(2) {
-            let (low, high) = (pair[0], pair[1]);
-            let shared_page = low.pages().end > high.pages().start;
-            let writable = |load: &LoadSegment| load.flags.contains(SegmentFlags::WRITE);
-            if low.range().end > high.range().start || (shared_page && writable(low) && !writable(high)) {
+        let mut sorted: Vec<(usize, &LoadSegment)> = self.in_order().enumerate().collect();
+        sorted.sort_unstable_by_key(|(_, load)| load.vaddr);
+        for pair in sorted.windows(2) {
+            let [(low_place, low), (high_place, high)] = [pair[0], pair[1]];
+            if low.range().end > high.range().start {
+                return Err(ElfError::SegmentsOverlap);
+            }
+            let (owner, other) =
+                if low_place > high_place || self.is_on_first_page(high) { (low, high) } else { (high, low) };
+            let access = SegmentFlags::READ | SegmentFlags::WRITE;
+            let shared = low.pages().end > high.pages().start;
+            if shared && !owner.flags.contains(other.flags & access) {
                 return Err(ElfError::SegmentsOverlap);
             }
         }
         Ok(())
+    }
+
+    /// The segments in the order in which they are mapped: the lowest first, whose mapping reserves the address space, then
+    /// as they are in the table (`map_library`).
+    pub fn in_order(&self) -> impl Iterator<Item = &LoadSegment> {
+        let start = self.span().start;
+        let lowest = self.loads.iter().position(|load| load.pages().start == start).unwrap_or(0);
+        let rest = self.loads.iter().enumerate().filter(move |(index, _)| *index != lowest);
+        self.loads.get(lowest).into_iter().chain(rest.map(|(_, load)| load))
+    }
+
+    /// Whether a segment begins on the first page of all, which stays as the lowest segment has it.
+    pub fn is_on_first_page(&self, load: &LoadSegment) -> bool {
+        load.pages().start == self.span().start
     }
 
     /// Whether `vaddr` lies in an executable segment.
@@ -194,13 +213,19 @@ impl Segments {
             && tls.filesz > 0
         {
             let end = tls.vaddr.0.checked_add(tls.filesz).ok_or(ElfError::TlsBounds)?;
-            self.containing(&(tls.vaddr..Vaddr(end))).ok_or(ElfError::TlsBounds)?;
+            let holder = self.containing(&(tls.vaddr..Vaddr(end))).ok_or(ElfError::TlsBounds)?;
+            if !holder.flags.contains(SegmentFlags::READ) {
+                return Err(ElfError::TlsBounds);
+            }
         }
         if let Some(relro) = &self.relro
             && relro.start < relro.end
         {
-            let mut writable = self.loads.iter().filter(|load| load.flags.contains(SegmentFlags::WRITE));
-            if !writable.any(|load| load.pages().start <= relro.start && relro.end <= load.pages().end) {
+            let writable = |vaddr: u64| {
+                let mut loads = self.loads.iter().filter(|load| load.flags.contains(SegmentFlags::WRITE));
+                loads.any(|load| load.pages().contains(&Vaddr(vaddr)))
+            };
+            if !writable(relro.start.0) || !writable(relro.end.0 - 1) {
                 return Err(ElfError::RelroBounds);
             }
         }

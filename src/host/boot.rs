@@ -108,12 +108,12 @@ pub unsafe fn enter(entry: Address, stack: *mut u64) -> ! {
     // SAFETY: passed on to the caller. rdx is a function for `atexit` in the psABI: there is none.
     unsafe {
         asm!(
-            "mov rsp, {stack}",
+            "mov rsp, rcx",
             "xor edx, edx",
             "xor ebp, ebp",
-            "jmp {entry}",
-            stack = in(reg) stack,
-            entry = in(reg) entry.0,
+            "jmp rax",
+            in("rcx") stack,
+            in("rax") entry.0,
             options(noreturn),
         )
     }

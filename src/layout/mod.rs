@@ -37,6 +37,8 @@ pub struct Region {
     pub flags: MemoryFlags,
     /// Where their contents are in the file; `None` for zeroes and holes.
     pub file_offset: Option<u64>,
+    /// From here to the end of the last page, the file's bytes are not the segment's: they must read as zero.
+    pub zero_from: Option<Vaddr>,
 }
 
 /// Where an object wants to be.
@@ -60,8 +62,6 @@ pub struct Plan {
     /// The regions in the order in which they are laid down; a later one replaces what it overlaps.
     /// The first one starts the span.
     pub regions: Vec<Region>,
-    /// The rest of a segment's last file page, which must read as zero.
-    pub zero_tails: Vec<Range<Vaddr>>,
 }
 
 impl Plan {
@@ -71,14 +71,12 @@ impl Plan {
         let mut plan = Self {
             placement: placement(object_type, &span, segments),
             regions: Vec::with_capacity(segments.loads.len() + 1),
-            zero_tails: Vec::new(),
             span,
         };
-        // The lowest segment first: its mapping also reserves the span.
-        let lowest = segments.loads.iter().position(|load| load.pages().start == plan.span.start);
-        let lowest = lowest.unwrap_or(0);
-        for index in core::iter::once(lowest).chain((0..segments.loads.len()).filter(|&i| i != lowest)) {
-            plan.add_segment(&segments.loads[index]);
+        for (place, load) in segments.in_order().enumerate() {
+            let start = load.pages().start;
+            let keeps_first_page = place > 0 && segments.is_on_first_page(load);
+            plan.add_segment(load, if keeps_first_page { Vaddr(start.0 + PAGE_SIZE) } else { start });
         }
         plan.add_holes(segments);
         plan
@@ -89,12 +87,13 @@ impl Plan {
         self.span.end.0 - self.span.start.0
     }
 
-    fn add_segment(&mut self, load: &LoadSegment) {
+    /// Adds the regions of a segment, from the page at `start` on.
+    fn add_segment(&mut self, load: &LoadSegment, start: Vaddr) {
         let flags = memory_flags(load.flags);
-        let pages = load.pages();
+        let pages = start..load.pages().end;
         let file_end = Vaddr(load.vaddr.0 + load.filesz);
-        let file_pages =
-            pages.start..Vaddr(if load.filesz == 0 { pages.start.0 } else { page_up(file_end.0) });
+        let file_pages_end = if load.filesz == 0 { pages.start } else { Vaddr(page_up(file_end.0)) };
+        let file_pages = pages.start..file_pages_end.max(pages.start);
         if !file_pages.is_empty() {
             let class = if load.flags.contains(SegmentFlags::WRITE) {
                 PageClass::Data
@@ -103,15 +102,20 @@ impl Plan {
             } else {
                 PageClass::ReadOnly
             };
-            let file_offset = Some(page_down(load.offset));
-            self.regions.push(Region { pages: file_pages.clone(), class, flags, file_offset });
+            let file_offset = Some(page_down(load.offset) + (pages.start.0 - load.pages().start.0));
+            let has_tail = load.memsz > load.filesz && load.flags.contains(SegmentFlags::WRITE);
+            let zero_from = has_tail.then_some(file_end).filter(|tail| tail.0 % PAGE_SIZE != 0);
+            self.regions.push(Region { pages: file_pages.clone(), class, flags, file_offset, zero_from });
         }
         if file_pages.end < pages.end {
             let pages = file_pages.end..pages.end;
-            self.regions.push(Region { pages, class: PageClass::Zero, flags, file_offset: None });
-        }
-        if load.filesz > 0 && load.memsz > load.filesz && load.flags.contains(SegmentFlags::WRITE) {
-            self.zero_tails.push(file_end..Vaddr(page_up(file_end.0)));
+            self.regions.push(Region {
+                pages,
+                class: PageClass::Zero,
+                flags,
+                file_offset: None,
+                zero_from: None,
+            });
         }
     }
 
@@ -123,9 +127,8 @@ impl Plan {
         for pages in covered {
             if pages.start > end {
                 let flags = MemoryFlags::empty();
-                let hole =
-                    Region { pages: end..pages.start, class: PageClass::Hole, flags, file_offset: None };
-                self.regions.push(hole);
+                let (pages, class) = (end..pages.start, PageClass::Hole);
+                self.regions.push(Region { pages, class, flags, file_offset: None, zero_from: None });
             }
             end = end.max(pages.end);
         }
@@ -133,14 +136,15 @@ impl Plan {
 }
 
 /// The unused ends of the pages of writable segments, which musl gives to malloc (`reclaim_gaps`): what lies in a page
-/// before the segment begins and after it ends, outside of what becomes read-only.
+/// before the segment begins and after it ends, outside of what becomes read-only, and of other segments.
 pub fn unused_ends(segments: &Segments) -> impl Iterator<Item = Range<Vaddr>> + '_ {
     let readable_and_writable = SegmentFlags::READ | SegmentFlags::WRITE;
     let sealed = segments.relro.clone().unwrap_or_default();
     let outside_sealed = move |gap: Range<Vaddr>| {
         let start = if sealed.contains(&gap.start) { sealed.end } else { gap.start };
         let end = if sealed.contains(&gap.end) { sealed.start } else { gap.end };
-        (start < end).then_some(start..end)
+        let taken = |load: &LoadSegment| load.range().start < end && start < load.range().end;
+        (start < end && !segments.loads.iter().any(taken)).then_some(start..end)
     };
     let writable = segments.loads.iter().filter(move |load| load.flags.contains(readable_and_writable));
     let ends = writable.flat_map(|load| {
@@ -197,21 +201,21 @@ mod tests {
             vec![load(0, 0x900, 0x900, 0x1000, R), load(0x1000, 0x10, 0x10, 0x1000, RX)],
         );
         assert_eq!(classes(&plan), [(PageClass::ReadOnly, 0, 0x1000), (PageClass::Text, 0x1000, 0x2000)]);
-        assert!(plan.zero_tails.is_empty());
+        assert!(plan.regions.iter().all(|region| region.zero_from.is_none()));
     }
 
     #[test]
     fn memory_beyond_the_file_is_zero() {
         let plan = plan(ObjectType::Relocatable, vec![load(0x100, 0x80, 0x5000, 0x1000, RW)]);
         assert_eq!(classes(&plan), [(PageClass::Data, 0, 0x1000), (PageClass::Zero, 0x1000, 0x6000)]);
-        assert_eq!(plan.zero_tails, [Vaddr(0x180)..Vaddr(0x1000)]);
+        assert_eq!(plan.regions[0].zero_from, Some(Vaddr(0x180)));
     }
 
     #[test]
     fn a_segment_without_file_contents_is_all_zero() {
         let plan = plan(ObjectType::Relocatable, vec![load(0, 0, 0x1800, 0x1000, RW)]);
         assert_eq!(classes(&plan), [(PageClass::Zero, 0, 0x2000)]);
-        assert!(plan.zero_tails.is_empty());
+        assert!(plan.regions.iter().all(|region| region.zero_from.is_none()));
     }
 
     #[test]

@@ -22,17 +22,17 @@ impl Mapper for FileMapper {
         let start = self.reserve(plan, file)?;
         self.lowest = Some(start.0);
         let bias = LoadBias::between(start, plan.span.start);
-        let rest = plan.regions.iter().skip(1);
-        let laid = rest.map(|region| lay(region, bias, file)).find(Result::is_err).unwrap_or(Ok(()));
+        let laid = plan.regions.iter().enumerate().try_for_each(|(index, region)| {
+            if index > 0 {
+                lay(region, bias, file)?;
+            }
+            clear_tail(region, bias);
+            Ok(())
+        });
         if let Err(errno) = laid {
             // SAFETY: the span was mapped just now, by us, and nobody else knows of it.
             unsafe { sys::unmap(start.0, plan.length()) };
             return Err(errno);
-        }
-        for tail in &plan.zero_tails {
-            let at = bias.apply(tail.start);
-            // SAFETY: the plan's tails lie in the last page of a writable region that was mapped just now.
-            unsafe { core::ptr::write_bytes(at.0 as *mut u8, 0, (tail.end.0 - tail.start.0) as usize) };
         }
         Ok(start)
     }
@@ -91,7 +91,10 @@ fn reserve_aligned(plan: &Plan, first: &Region, align: u64, file: &File) -> Resu
         }
     }
     let bias = LoadBias::between(Address(start), plan.span.start);
-    lay(first, bias, file)?;
+    lay(first, bias, file).inspect_err(|_| {
+        // SAFETY: the rest of the reservation is unused.
+        unsafe { sys::unmap(start, length) };
+    })?;
     Ok(Address(start))
 }
 
@@ -107,5 +110,14 @@ fn lay(region: &Region, bias: LoadBias, file: &File) -> Result<(), Errno> {
             (_, Some(offset)) => sys::fixed_file_memory(address, length, region.flags, file, offset),
             (_, None) => sys::fixed_anonymous_memory(address, length, region.flags),
         }
+    }
+}
+
+/// Clears what a region's last page has of the file beyond the segment. Later regions may take the page over.
+fn clear_tail(region: &Region, bias: LoadBias) {
+    if let Some(tail) = region.zero_from {
+        let length = region.pages.end.0 - tail.0;
+        // SAFETY: the plan gives tails to writable regions only, and this one has just been mapped.
+        unsafe { core::ptr::write_bytes(bias.apply(tail).0 as *mut u8, 0, length as usize) };
     }
 }

@@ -177,11 +177,10 @@ fn check_plan(plan: &Plan, segments: &Segments, file_size: u64) {
         let sealed = segments.relro.as_ref().filter(|relro| relro.start < relro.end);
         assert!(sealed.is_none_or(|relro| gap.end <= relro.start || relro.end <= gap.start), "{gap:?}");
     }
-    for tail in &plan.zero_tails {
-        assert!(tail.start <= tail.end && tail.end.0 - tail.start.0 < PAGE_SIZE);
-        let writable = |load: &&LoadSegment| load.flags.contains(SegmentFlags::WRITE);
-        let inside = |load: &LoadSegment| load.pages().start <= tail.start && tail.end <= load.pages().end;
-        assert!(segments.loads.iter().filter(writable).any(inside), "{tail:?} is not writable");
+    for region in &plan.regions {
+        let Some(tail) = region.zero_from else { continue };
+        assert!(tail < region.pages.end && region.pages.end.0 - tail.0 < PAGE_SIZE);
+        assert_eq!(region.class, PageClass::Data, "{tail:?} is not writable");
     }
 }
 

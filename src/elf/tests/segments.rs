@@ -91,7 +91,15 @@ fn segments_may_share_a_page_but_no_byte() {
 #[test]
 fn no_segment_loses_the_right_to_write_its_own_bytes() {
     let overlap = Some(ElfError::SegmentsOverlap);
-    assert_eq!(error(&[load(RW, 0..0x800, 0), load(PF_R, 0x800..0x1000, 0)]), overlap);
+    let first = || load(PF_R, 0..0x800, 0);
+    assert_eq!(error(&[first(), load(RW, 0x1000..0x1800, 0), load(PF_R, 0x1800..0x2000, 0)]), overlap);
+    assert_eq!(
+        error(&[first(), load(PF_R, 0x1800..0x2000, 0), load(RW, 0x1000..0x1800, 0)]),
+        None,
+        "mapped last"
+    );
+    assert_eq!(error(&[load(RW, 0..0x800, 0), load(PF_R, 0x800..0x1000, 0)]), None, "the first page stays");
+    assert_eq!(error(&[first(), load(RW, 0x800..0x1000, 0)]), overlap, "the first page stays");
     assert_eq!(error(&[load(RW, 0..0x800, 0), load(RW, 0x800..0x1000, 0)]), None);
     assert_eq!(error(&[load(RW, 0..0x800, 0), load(PF_R, 0x1000..0x1800, 0)]), None);
 }
