@@ -23,7 +23,8 @@ pub const USUAL_PLACES: [&CStr; 7] = [
 ];
 
 /// Finds and maps libc: the one that the user names, else the program's own interpreter if that is a musl, else the
-/// first musl in the usual places. It is never searched for in library paths. `None` if there is none at all.
+/// first musl in the usual places. It is never searched for in library paths. `own_name` is where we know ourselves to be.
+/// `None` if there is none at all.
 ///
 /// # Errors
 /// The libc that the user names cannot be used.
@@ -32,6 +33,7 @@ pub fn libc<W: World>(
     world: &mut W,
     chosen: Option<&CStr>,
     interpreter: Option<&CStr>,
+    own_name: Option<&CStr>,
 ) -> Result<Option<Box<Object>>, StartError> {
     if let Some(path) = chosen {
         return match try_path(world, path) {
@@ -39,7 +41,8 @@ pub fn libc<W: World>(
             Err(cause) => Err(StartError::Libc { path: path.into(), cause }),
         };
     }
-    for path in interpreter.into_iter().chain(USUAL_PLACES) {
+    let candidates = interpreter.into_iter().chain(USUAL_PLACES);
+    for path in candidates.filter(|path| Some(*path) != own_name) {
         match try_path(world, path) {
             Ok(libc) => return Ok(Some(libc)),
             Err(cause) => log::debug!("libc: {} {cause}", Text::from(path)),

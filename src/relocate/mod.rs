@@ -39,6 +39,24 @@ pub struct LibcCopy {
     pub size: u64,
 }
 
+/// When objects are relocated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Before libc is booted.
+    Start,
+    /// In a running program; `lazy` if symbols may stay open (`RTLD_LAZY`).
+    Running {
+        /// See there.
+        lazy: bool,
+    },
+}
+
+impl Moment {
+    fn is_lazy(self) -> bool {
+        matches!(self, Self::Running { lazy: true })
+    }
+}
+
 /// What there was to do.
 #[derive(Clone, Copy, Debug)]
 pub struct Counts {
@@ -92,8 +110,7 @@ pub struct Relocated {
 }
 
 /// Relocates `objects` in the given order. At start-up that is: libraries in load order, the program last, since its
-/// copy relocations take what the libraries' relocations have made. If `lazy`, objects that do not ask for immediate
-/// binding may leave symbols open (`prepare_lazy`).
+/// copy relocations take what the libraries' relocations have made.
 ///
 /// # Safety
 /// The objects are mapped as the model says, their thread-local storage is laid out, and none of their code has run.
@@ -102,16 +119,19 @@ pub unsafe fn relocate(
     program: &Program,
     lookup: Lookup<'_>,
     objects: impl Iterator<Item = ObjectId>,
-    lazy: bool,
+    moment: Moment,
 ) -> Relocated {
     let mut done = Relocated::default();
     for id in objects {
         let object = &program[id];
         if matches!(object.origin, Origin::Kernel | Origin::File) {
-            let lazy = lazy && !object.dynamic.bind_now;
+            let moment = match moment {
+                Moment::Running { lazy } => Moment::Running { lazy: lazy && !object.dynamic.bind_now },
+                Moment::Start => Moment::Start,
+            };
             let slots = Slots::of(object);
             // SAFETY: passed on to the caller.
-            unsafe { Pass { program, lookup, id, object, slots, lazy, done: &mut done }.run() };
+            unsafe { Pass { program, lookup, id, object, slots, moment, done: &mut done }.run() };
         }
     }
     done
@@ -127,7 +147,8 @@ pub unsafe fn retry(program: &Program, lookup: Lookup<'_>, postponed: Vec<Postpo
         let id = of_object[0].object;
         let object = &program[id];
         let slots = Slots::of(object);
-        let mut pass = Pass { program, lookup, id, object, slots, lazy: true, done: &mut done };
+        let moment = Moment::Running { lazy: true };
+        let mut pass = Pass { program, lookup, id, object, slots, moment, done: &mut done };
         // SAFETY: passed on to the caller. Slots may be among what is sealed.
         unsafe {
             let opened = protect::open_relro(object);
@@ -138,6 +159,7 @@ pub unsafe fn retry(program: &Program, lookup: Lookup<'_>, postponed: Vec<Postpo
                     pass.report(problem);
                 }
             }
+            resolve_deferred(&core::mem::take(&mut pass.done.deferred));
             if let Err(errno) = protect::seal_relro(object) {
                 pass.report(RelocationProblem::Relro(errno));
             }
@@ -159,7 +181,7 @@ struct Pass<'a> {
     id: ObjectId,
     object: &'a Object,
     slots: Slots,
-    lazy: bool,
+    moment: Moment,
     done: &'a mut Relocated,
 }
 
@@ -258,7 +280,9 @@ impl Pass<'_> {
                 Ok(Target::Found(definition))
             }
             None if symbol.is_weak() && !symbol.is_defined() => Ok(Target::Null),
-            None if self.lazy && x86_64::may_be_postponed(relocation.kind) => Ok(Target::Postponed),
+            None if self.moment.is_lazy() && x86_64::may_be_postponed(relocation.kind) => {
+                Ok(Target::Postponed)
+            }
             None if self.object.wants_glibc() => Err(RelocationProblem::Glibc),
             None => Err(RelocationProblem::SymbolNotFound(name.bytes().to_vec())),
         }

@@ -15,7 +15,7 @@ use crate::program::{Origin, TlsPlacement};
 use crate::tls::dynamic::TlsIndex;
 use crate::tls::x86_64::{tlsdesc_dynamic, tlsdesc_static};
 
-use super::{Deferred, LibcCopy, Pass, Postponed, Search, Target};
+use super::{Deferred, LibcCopy, Moment, Pass, Postponed, Search, Target};
 
 /// One more than the highest number in [`NAMES`].
 pub(super) const KINDS: usize = R_X86_64_IRELATIVE as usize + 1;
@@ -203,7 +203,7 @@ impl Pass<'_> {
         let symbol = self.object.symbols.get(relocation.symbol).ok_or_else(bad)?;
         let name = self.object.symbols.name_of(&symbol).ok_or_else(bad)?;
         let definer = &self.program[definition.object];
-        if definer.origin == Origin::Libc {
+        if definer.origin == Origin::Libc && self.moment == Moment::Start {
             let slot = self.slots.address(relocation.slot, symbol.size).ok_or(corrupt)?;
             self.done.libc_copies.push(LibcCopy { name, slot, size: symbol.size });
             return Ok(());

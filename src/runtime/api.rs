@@ -3,7 +3,7 @@
 
 use core::arch::naked_asm;
 use core::ffi::{CStr, c_char, c_int, c_void};
-use core::fmt::{self, Write};
+use core::fmt;
 use core::ptr::{null, null_mut};
 use core::sync::atomic::Ordering;
 
@@ -64,6 +64,7 @@ pub unsafe extern "C" fn dlopen(name: *const c_char, flags: c_int) -> *mut c_voi
         Ok(map) => handle(map),
         Err(error) => {
             fail(format_args!("{error}"));
+            process.set_errno(&error);
             null_mut()
         }
     }
@@ -114,7 +115,13 @@ unsafe extern "C" fn find_symbol(
         RTLD_NEXT => process.next_after(Address(caller)),
         _ => match map_of(process, handle) {
             Some(map) if map.id() == ObjectId::PROGRAM => Some(Searched::Global),
-            Some(map) => map.group().map(Searched::Group),
+            Some(map) => {
+                // A handle need not come from `dlopen`: the link map of a start-up object is one, too.
+                if map.group().is_none() {
+                    process.loader.lock().know_group(map);
+                }
+                map.group().map(Searched::Group)
+            }
             None => return null_mut(),
         },
     };
@@ -155,14 +162,13 @@ pub unsafe extern "C" fn dladdr1(
 ) -> c_int {
     let process = Process::get();
     let address = Address(address as u64);
-    let Some(map) = process.object_at(address) else { return 0 };
-    let object = map.object();
+    let Some((map, object)) = process.described_at(address) else { return 0 };
     let found = lookup::symbol_at(object, address);
     let name = found.and_then(|(_, symbol)| object.symbols.string(u64::from(symbol.name)));
     let start = found.map(|(_, symbol)| object.address(symbol.vaddr()));
     let described = DlInfo {
-        file_name: object.name.as_ptr(),
-        file_base: object.mapping.pages.start.0 as *mut c_void,
+        file_name: map.object().name.as_ptr(),
+        file_base: map.object().mapping.pages.start.0 as *mut c_void,
         symbol_name: name.map_or(null(), CStr::as_ptr),
         symbol_address: start.map_or(null_mut(), |start| start.0 as *mut c_void),
     };
@@ -227,8 +233,5 @@ pub(super) fn map_of(process: &Process, given: *mut c_void) -> Option<&'static L
 
 /// Remembers why a call fails, for `dlerror`.
 pub(super) fn fail(message: fmt::Arguments<'_>) {
-    dynamic::set_failure(|text| {
-        // Writing to a string cannot fail.
-        let _ = text.write_fmt(message);
-    });
+    dynamic::set_failure(message);
 }

@@ -36,6 +36,8 @@ struct Progress {
 enum State {
     /// A thread, known by its thread pointer, runs the constructors.
     Running(u64),
+    /// A thread that ran them does not exist in this process, which has been forked.
+    Lost,
     Done,
 }
 
@@ -126,6 +128,24 @@ impl Initialization {
                 // SAFETY: its constructors have returned, and this happens once.
                 unsafe { destruct(map.object()) };
                 progress = self.progress.lock();
+            }
+        }
+    }
+
+    /// An object of the queue whose constructors will never be finished.
+    pub fn find_lost(&self, queue: &[&'static LinkMap]) -> Option<&'static LinkMap> {
+        let progress = self.progress.lock();
+        queue.iter().copied().find(|map| progress.state_of(map) == Some(State::Lost))
+    }
+
+    /// In the child of a `fork`, with the lock taken: only this thread exists.
+    pub fn forget_other_threads(&self) {
+        let this = thread_pointer();
+        // SAFETY: the thread that forked has taken the lock by `acquire`.
+        let progress = unsafe { self.progress.locked() };
+        for (_, state) in &mut progress.begun {
+            if matches!(state, State::Running(thread) if *thread != this) {
+                *state = State::Lost;
             }
         }
     }

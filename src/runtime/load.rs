@@ -1,5 +1,5 @@
-//! `dlopen`: the same phases as at start-up, for objects that are loaded later. Until everything has succeeded nothing
-//! is visible to anybody, so that a failure is undone by forgetting.
+//! Loading one more object: the same phases as at start-up. Until everything has succeeded nothing is visible to anybody,
+//! so that a failure is undone by forgetting.
 
 use alloc::ffi::CString;
 use alloc::vec::Vec;
@@ -12,13 +12,12 @@ use crate::discover::Discovery;
 use crate::error::{LoadError, RelocationProblem, StartError};
 use crate::map::{load, protect};
 use crate::program::{ObjectId, Origin, Program, TlsPlacement};
-use crate::relocate::{Deferred, Postponed, relocate, resolve_deferred, retry};
+use crate::relocate::{Deferred, Moment, relocate, resolve_deferred, retry};
 use crate::sys::{self, Errno, Text};
 use crate::tls::dynamic::{self, Module};
 use crate::tls::x86_64::thread_pointer;
 
-use super::debug::ListState;
-use super::initialize::{self, Queue, WhenExiting};
+use super::initialize::{self, Queue};
 use super::{LinkMap, Loader, Process};
 
 bitflags::bitflags! {
@@ -46,6 +45,8 @@ pub enum OpenError {
     Object(CString, LoadError),
     /// Something that it needs cannot be loaded or bound.
     Failed(StartError),
+    /// A thread that no longer exists was running its constructors when this process was forked.
+    Inconsistent(CString),
 }
 
 impl fmt::Display for OpenError {
@@ -57,87 +58,19 @@ impl fmt::Display for OpenError {
                 write!(f, "Error loading shared library {}: {error}", Text::from(name))
             }
             Self::Failed(error) => write!(f, "{error}"),
-        }
-    }
-}
-
-/// `PTHREAD_CANCEL_DISABLE` of musl's `<pthread.h>`.
-const CANCEL_DISABLE: c_int = 1;
-
-impl Process {
-    /// Opens an object and runs its constructors.
-    ///
-    /// # Errors
-    /// Why not; everything is as before then.
-    pub fn open(&'static self, name: &CStr, flags: OpenFlags) -> Result<&'static LinkMap, OpenError> {
-        let cancelability = self.set_cancelability(CANCEL_DISABLE);
-        let opened = self.load(name, flags);
-        if let Ok((_, queue)) = &opened {
-            self.initialization.run(queue, WhenExiting::Wait);
-        }
-        if let Some(before) = cancelability {
-            self.set_cancelability(before);
-        }
-        opened.map(|(map, _)| map)
-    }
-
-    /// Everything but the constructors.
-    fn load(&'static self, name: &CStr, flags: OpenFlags) -> Result<(&'static LinkMap, Queue), OpenError> {
-        let mut loader = self.loader.lock();
-        self.guard_fork(&mut loader);
-        self.debug.announce(ListState::Adding);
-        let opened = if self.initialization.is_exiting() {
-            Err(OpenError::Exiting)
-        } else {
-            loader.load(self, name, flags)
-        };
-        self.debug.announce(ListState::Consistent);
-        opened
-    }
-
-    /// A thread must not be cancelled in the middle of a load or of a constructor.
-    fn set_cancelability(&self, state: c_int) -> Option<c_int> {
-        let function = self.libc_function(b"pthread_setcancelstate")?;
-        let mut before = 0;
-        // SAFETY: POSIX gives the signature; libc is up.
-        unsafe {
-            let function: extern "C" fn(c_int, *mut c_int) -> c_int = core::mem::transmute(function.0);
-            function(state, &raw mut before);
-        }
-        Some(before)
-    }
-
-    /// From the first load on, `fork` waits until no other thread is loading: its child would find the locks taken for ever.
-    fn guard_fork(&self, loader: &mut Loader) {
-        if core::mem::replace(&mut loader.fork_is_guarded, true) {
-            return;
-        }
-        if let Some(function) = self.libc_function(b"pthread_atfork") {
-            type Handler = extern "C" fn();
-            // SAFETY: POSIX gives the signature; libc is up.
-            unsafe {
-                let function: extern "C" fn(Handler, Handler, Handler) -> c_int =
-                    core::mem::transmute(function.0);
-                function(before_fork, after_fork, after_fork);
+            Self::Inconsistent(name) => {
+                writeln!(f, "State of {} is inconsistent due to multithreaded fork", Text::from(name))
             }
         }
     }
 }
 
-extern "C" fn before_fork() {
-    let process = Process::get();
-    process.loader.acquire();
-    process.initialization.acquire();
-}
-
-extern "C" fn after_fork() {
-    let process = Process::get();
-    process.initialization.release();
-    process.loader.release();
-}
-
 impl Loader {
-    fn load(
+    /// Loads an object and what it needs. Returns the constructors that are to run now.
+    ///
+    /// # Errors
+    /// Why it cannot be loaded; everything is as before then.
+    pub fn load(
         &mut self,
         process: &'static Process,
         name: &CStr,
@@ -145,68 +78,96 @@ impl Loader {
     ) -> Result<(&'static LinkMap, Queue), OpenError> {
         let first_new = ObjectId(self.program.objects().len() as u32);
         let in_use = self.static_tls.in_use();
-        let no_load = flags.contains(OpenFlags::NOLOAD);
-        let prepared = self.prepare(process, name, no_load, first_new, flags).and_then(|prepared| {
-            // SAFETY: from here on the objects stay.
-            unsafe { self.seal(first_new, &prepared.deferred) }?;
-            Ok(prepared)
+        let root = self.find(name, flags).and_then(|root| {
+            if self.program.objects().len() > first_new.index() {
+                self.add(process, root, first_new, flags)?;
+            }
+            Ok(root)
         });
-        let prepared = prepared.inspect_err(|_| {
+        let root = root.inspect_err(|_| {
             self.forget(first_new);
-            self.static_tls.return_surplus(in_use);
+            self.return_surplus(in_use);
         })?;
-        let Prepared { root, group, postponed, .. } = prepared;
-        self.postponed.extend(postponed);
-        // SAFETY: nothing changes objects that are part of the program.
-        unsafe { process.debug.add(&self.program, first_new) };
-        process.generation.fetch_add(1, Ordering::Relaxed);
-        if flags.contains(OpenFlags::GLOBAL) && !group.is_empty() {
-            process.scope.append(group);
+        let map = process.debug.map_of(root).ok_or_else(|| OpenError::NotLoaded(name.into()))?;
+        self.know_group(map);
+        if flags.contains(OpenFlags::GLOBAL) {
+            self.make_global(process, root);
         }
         self.retry_postponed(process);
-        let map = process.debug.map_of(root).ok_or_else(|| OpenError::NotLoaded(name.into()))?;
-        if map.group().is_none() {
-            map.set_group(Group::new(&self.program, with_dependencies(&self.program, root).into_iter()));
+        process.generation.fetch_add(1, Ordering::Relaxed);
+        let queue = match map.is_settled() {
+            true => Queue::new(),
+            false => initialize::queue(&self.program, root, process.debug),
+        };
+        match process.initialization.find_lost(&queue) {
+            Some(lost) => Err(OpenError::Inconsistent(lost.object().name.clone())),
+            None => Ok((map, queue)),
         }
-        Ok((map, initialize::queue(&self.program, root, process.debug)))
     }
 
-    /// Finds, maps and relocates; whatever it has done is undone by [`Loader::forget`].
-    fn prepare(
+    /// Makes sure that an object's group is known: itself and what it depends on.
+    pub fn know_group(&self, map: &LinkMap) {
+        if map.group().is_none() {
+            let all = with_dependencies(&self.program, map.id());
+            map.set_group(Group::new(&self.program, all.into_iter()));
+        }
+    }
+
+    /// Finds and maps.
+    fn find(&mut self, name: &CStr, flags: OpenFlags) -> Result<ObjectId, OpenError> {
+        let no_load = flags.contains(OpenFlags::NOLOAD);
+        let discovery = Discovery::new(&mut self.system, &mut self.program, &mut self.search);
+        match discovery.open(name, no_load) {
+            Ok((root, errors)) => match errors.into_iter().next() {
+                Some(error) => Err(OpenError::Failed(error)),
+                None => Ok(root),
+            },
+            Err(_) if no_load => Err(OpenError::NotLoaded(name.into())),
+            Err(error) => Err(OpenError::Object(name.into(), error)),
+        }
+    }
+
+    /// Makes the objects from `first_new` on part of the program.
+    fn add(
         &mut self,
-        process: &Process,
-        name: &CStr,
-        no_load: bool,
+        process: &'static Process,
+        root: ObjectId,
         first_new: ObjectId,
         flags: OpenFlags,
-    ) -> Result<Prepared, OpenError> {
-        let discovery = Discovery::new(&mut self.system, &mut self.program, &mut self.search);
-        let root = match discovery.open(name, no_load) {
-            Ok((root, errors)) => match errors.into_iter().next() {
-                Some(error) => return Err(OpenError::Failed(error)),
-                None => root,
-            },
-            Err(_) if no_load => return Err(OpenError::NotLoaded(name.into())),
-            Err(error) => return Err(OpenError::Object(name.into(), error)),
-        };
+    ) -> Result<(), OpenError> {
         self.place_thread_locals(first_new);
-        let all = with_dependencies(&self.program, root);
-        let hidden = all.into_iter().filter(|&id| !process.scope.contains(id));
-        let group = Group::new(&self.program, hidden);
+        let hidden = self.hidden(process, root);
         let lookup = Lookup {
             global: &process.scope,
-            local: Some(&group),
+            local: Some(&hidden),
             local_first: flags.contains(OpenFlags::DEEPBIND),
         };
-        let lazy = flags.contains(OpenFlags::LAZY);
+        let moment = Moment::Running { lazy: flags.contains(OpenFlags::LAZY) };
         let new = self.program.ids().skip(first_new.index());
         // SAFETY: the objects are mapped and laid out, and none of their code has run.
-        let relocated = unsafe { relocate(&self.program, lookup, new, lazy) };
-        match relocated.errors.into_iter().next() {
-            Some(error) => Err(OpenError::Failed(error)),
-            None => {
-                Ok(Prepared { root, group, postponed: relocated.postponed, deferred: relocated.deferred })
-            }
+        let relocated = unsafe { relocate(&self.program, lookup, new, moment) };
+        if let Some(error) = relocated.errors.into_iter().next() {
+            return Err(OpenError::Failed(error));
+        }
+        // SAFETY: the objects are relocated.
+        unsafe { self.seal(first_new, &relocated.deferred) }?;
+        self.postponed.extend(relocated.postponed);
+        // SAFETY: nothing changes objects that are part of the program.
+        unsafe { process.debug.add(&self.program, first_new) };
+        Ok(())
+    }
+
+    /// An object and what it depends on, as far as that is not global.
+    fn hidden(&self, process: &Process, root: ObjectId) -> Group {
+        let all = with_dependencies(&self.program, root);
+        Group::new(&self.program, all.into_iter().filter(|&id| !process.scope.contains(id)))
+    }
+
+    /// `RTLD_GLOBAL`
+    fn make_global(&self, process: &Process, root: ObjectId) {
+        let hidden = self.hidden(process, root);
+        if !hidden.is_empty() {
+            process.scope.append(hidden);
         }
     }
 
@@ -240,7 +201,7 @@ impl Loader {
             let image = object.address(segment.vaddr);
             Some(Module { image, segment, offset: object.tls?.offset })
         });
-        dynamic::add_modules(modules);
+        dynamic::add_modules(&modules.collect::<Vec<_>>());
         for object in new() {
             let (Some(tls), Some(segment)) = (object.tls, object.segments.tls) else { continue };
             if let Some(image) = object.view.bytes(segment.vaddr, segment.filesz)
@@ -267,15 +228,30 @@ impl Loader {
         Ok(())
     }
 
-    /// Initialises a block in the surplus: for this thread, and in the image that libc copies for new ones.
+    /// Initialises a block in the surplus.
     ///
     /// # Safety
     /// The place at `offset` below the thread pointer is reserved for this image.
     unsafe fn fill_surplus(&self, image: &[u8], offset: u64) {
-        for top in [thread_pointer(), self.static_image.0 + self.static_tls.size] {
-            // SAFETY: both are as large as the layout says, which `take_surplus` has checked against.
-            unsafe { core::ptr::copy_nonoverlapping(image.as_ptr(), (top - offset) as *mut u8, image.len()) };
+        for place in self.surplus_places(offset) {
+            // SAFETY: as large as the layout says, which `take_surplus` has checked against.
+            unsafe { core::ptr::copy_nonoverlapping(image.as_ptr(), place, image.len()) };
         }
+    }
+
+    /// Gives back what has been taken of the surplus since `in_use` bytes were in use, as zero as it was.
+    fn return_surplus(&mut self, in_use: u64) {
+        let taken = self.static_tls.in_use() - in_use;
+        for place in self.surplus_places(self.static_tls.in_use()) {
+            // SAFETY: nobody has seen the objects that these bytes were for.
+            unsafe { core::ptr::write_bytes(place, 0, taken as usize) };
+        }
+        self.static_tls.return_surplus(in_use);
+    }
+
+    /// A place in static storage: this thread's, and that in the image which libc copies for new threads.
+    fn surplus_places(&self, offset: u64) -> [*mut u8; 2] {
+        [thread_pointer(), self.static_image.0 + self.static_tls.size].map(|top| (top - offset) as *mut u8)
     }
 
     /// Takes back what has not become part of the program.
@@ -300,14 +276,6 @@ impl Loader {
             log::warn!("{error}");
         }
     }
-}
-
-/// What is ready to become part of the program.
-struct Prepared {
-    root: ObjectId,
-    group: Group,
-    postponed: Vec<Postponed>,
-    deferred: Vec<Deferred>,
 }
 
 /// An object and everything it depends on, breadth first (`extend_bfs_deps`).

@@ -70,6 +70,15 @@ impl Process {
         Ok(definition.address())
     }
 
+    /// What `dladdr` tells of `address`: to whom it belongs, and whose symbols to look at. This loader's functions belong to
+    /// libc, for which they stand in.
+    pub(super) fn described_at(&self, address: Address) -> Option<(&'static LinkMap, &'static Object)> {
+        if let Some(loader) = self.stand_in.filter(|loader| loader.has_segment_at(address)) {
+            return self.debug.maps().find(|map| map.object().is_libc()).map(|libc| (libc, loader));
+        }
+        self.object_at(address).map(|map| (map, map.object()))
+    }
+
     /// The object with a segment at `address` (`addr2dso`).
     pub(super) fn object_at(&self, address: Address) -> Option<&'static LinkMap> {
         self.debug.maps().find(|map| map.object().has_segment_at(address))

@@ -10,6 +10,7 @@ mod info;
 mod initialize;
 mod load;
 mod lookup;
+mod open;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -19,7 +20,7 @@ use crate::bind::{self, Scope};
 use crate::discover::Search;
 use crate::elf::Address;
 use crate::map::System;
-use crate::program::Program;
+use crate::program::{Object, Program};
 use crate::relocate::Postponed;
 use crate::start::InitialStack;
 use crate::sys::Mutex;
@@ -29,6 +30,7 @@ pub use api::*;
 pub use debug::{DebugState, DebugSymbols, LinkMap, ListState};
 pub use info::dlinfo;
 pub use initialize::{Initialization, finalize, initialize, queue};
+pub use open::ForkGuard;
 
 /// Everything that the running program's loader knows.
 pub struct Process {
@@ -46,6 +48,10 @@ pub struct Process {
     pub generation: AtomicU64,
     /// What a load changes.
     pub loader: Mutex<Loader>,
+    /// `fork` waits for loads to end.
+    pub fork: ForkGuard,
+    /// This loader, whose functions stand in for some of libc's.
+    pub stand_in: Option<&'static Object>,
 }
 
 /// What a load changes.
@@ -62,8 +68,6 @@ pub struct Loader {
     pub static_tls: StaticTls,
     /// Its merged image, which libc copies for each new thread.
     pub static_image: Address,
-    /// `fork` waits for loads to end.
-    pub fork_is_guarded: bool,
 }
 
 static PROCESS: AtomicPtr<Process> = AtomicPtr::new(core::ptr::null_mut());

@@ -17,7 +17,7 @@ use crate::layout;
 use crate::map::protect;
 use crate::program::{ObjectId, Origin, Program};
 use crate::relocate::{Counts, Deferred, LibcCopy, resolve_deferred};
-use crate::runtime::{self, DebugState, Initialization, ListState, Loader, Process};
+use crate::runtime::{self, DebugState, ForkGuard, Initialization, ListState, Loader, Process};
 use crate::statistics::{self, Phases};
 use crate::sys::{self, Mutex};
 use crate::tls::{self, StaticTls, x86_64 as tls_code};
@@ -88,8 +88,12 @@ impl Handover {
         let initialization = Initialization::new(runtime::queue(program, ObjectId::PROGRAM, debug));
         let entry = program[ObjectId::PROGRAM].entry;
         let generation = AtomicU64::new(0);
+        let stand_in = program.objects().find(|object| object.origin == Origin::Loader);
+        // SAFETY: objects are boxed, and start-up objects stay for the life of the process.
+        let stand_in = stand_in.map(|object| unsafe { &*core::ptr::from_ref(object) });
         let loader = Mutex::new(loader);
-        Process { scope, debug, initialization, entry, stack, generation, loader }.publish();
+        let fork = ForkGuard::default();
+        Process { scope, debug, initialization, entry, stack, generation, loader, fork, stand_in }.publish();
         HANDOVER.store(Box::into_raw(Box::new(self)), Ordering::Release);
         // SAFETY: all that later code needs is published; our stack frames are not needed any more.
         unsafe {

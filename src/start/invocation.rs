@@ -35,6 +35,8 @@ pub struct Invocation {
     pub config: Config<'static>,
     /// The interpreter that the program names, if that need not be us.
     pub interpreter: Option<&'static CStr>,
+    /// Where the kernel has found us, if it started us as an interpreter.
+    pub own_name: Option<&'static CStr>,
     /// What we are called: by the program, or on the command line (`ldso.name` in musl).
     pub interpreter_name: &'static CStr,
     /// What the program is to take for its own name.
@@ -80,8 +82,9 @@ impl Invocation {
         let program = unsafe { adopt::program(name, (headers, count.unwrap_or(0)), entry) };
         let program =
             program.unwrap_or_else(|cause| super::fail(&[StartError::Program { name: name.into(), cause }]));
-        let interpreter_name = program.interpreter().unwrap_or_default();
-        Self { program, stack: *stack, config, interpreter: None, interpreter_name, argv0: None }
+        let own_name = program.interpreter();
+        let interpreter_name = own_name.unwrap_or_default();
+        Self { program, stack: *stack, config, interpreter: None, own_name, interpreter_name, argv0: None }
     }
 
     /// # Safety
@@ -104,7 +107,7 @@ impl Invocation {
         let interpreter = program.interpreter();
         // To list is to show what would happen if the program were started by its own interpreter.
         let interpreter_name = interpreter.filter(|_| line.list).unwrap_or(loader_name);
-        Self { program, stack, config, interpreter, interpreter_name, argv0: line.argv0 }
+        Self { program, stack, config, interpreter, own_name: None, interpreter_name, argv0: line.argv0 }
     }
 }
 
@@ -135,7 +138,7 @@ fn load_program(system: &mut System, loader_name: &CStr, path: &CStr) -> Box<Obj
 /// The usage text. Scripts read the musl version from it (Python's packaging does), and only libc itself knows that: so
 /// let libc, which takes the same options, print it.
 fn usage(stack: &InitialStack, config: &Config<'_>, system: &mut System) -> ! {
-    if let Ok(Some(libc)) = locate::libc(system, config.libc, None) {
+    if let Ok(Some(libc)) = locate::libc(system, config.libc, None, None) {
         // SAFETY: both arrays are those of the initial stack.
         let errno = unsafe { sys::execute(&libc.name, stack.argument_array(), stack.environment_array()) };
         log::warn!("{} cannot be run: {}", Text::from(&libc.name), sys::errno_text(errno));

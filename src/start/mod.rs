@@ -21,7 +21,7 @@ use crate::error::{RelocationProblem, StartError};
 use crate::host::locate;
 use crate::map::{self, System, adopt};
 use crate::program::{Object, ObjectId, Origin, Program};
-use crate::relocate::{Slots, relocate};
+use crate::relocate::{Moment, Slots, relocate};
 use crate::runtime::{DebugState, DebugSymbols, Loader};
 use crate::statistics::Phases;
 use crate::sys::{self, MESSAGE_PREFIX, Text};
@@ -59,7 +59,7 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
     let loader = loader
         .unwrap_or_else(|error| fail(&[StartError::Program { name: c"ld-morsel".into(), cause: error }]));
     let debug_symbols = DebugSymbols::of(&loader);
-    let libc = locate::libc(&mut system, config.libc, invocation.interpreter);
+    let libc = locate::libc(&mut system, config.libc, invocation.interpreter, invocation.own_name);
     let libc = libc.unwrap_or_else(|error| fail(&[error]));
     if system.list {
         announce_interpreter(invocation.interpreter_name, base);
@@ -87,7 +87,7 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
     // SAFETY: everything is mapped and laid out, and no code but ours has run.
     let relocated = unsafe {
         let order = program.ids().skip(1).chain([ObjectId::PROGRAM]);
-        relocate(&program, Lookup::in_global(&scope), order, false)
+        relocate(&program, Lookup::in_global(&scope), order, Moment::Start)
     };
     errors.extend(relocated.errors);
     phases.end("relocate");
@@ -105,7 +105,6 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
         postponed: Vec::new(),
         static_tls: tls.clone(),
         static_image: Address(0),
-        fork_is_guarded: false,
     };
     let handover = Handover {
         deferred: relocated.deferred,

@@ -303,6 +303,13 @@ pub fn thread_id() -> u32 {
     rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs()
 }
 
+/// This process' id.
+pub fn process_id() -> u32 {
+    count();
+    // SAFETY: the call has no arguments.
+    unsafe { system_call(__NR_getpid, 0, 0, 0) as u32 }
+}
+
 /// Whether a thread of this process with that id is alive. Ids are reused: "yes" may mean another thread.
 pub fn thread_exists(id: u32) -> bool {
     count();

@@ -45,6 +45,16 @@ impl<T> Mutex<T> {
         }
     }
 
+    /// The value, for who has called [`Mutex::acquire`].
+    ///
+    /// # Safety
+    /// The lock is held by the caller, and there is no guard.
+    #[expect(clippy::mut_from_ref, reason = "the lock makes the reference unique")]
+    pub unsafe fn locked(&self) -> &mut T {
+        // SAFETY: the caller's promise.
+        unsafe { &mut *self.value.get() }
+    }
+
     /// Gives the lock back. Only for who has called [`Mutex::acquire`].
     pub fn release(&self) {
         if self.state.swap(FREE, Ordering::Release) == CONTENDED {
@@ -80,22 +90,30 @@ impl<T> Drop for Guard<'_, T> {
 
 /// Something to wait for while a mutex is given back.
 #[derive(Debug, Default)]
-pub struct Condition(AtomicU32);
+pub struct Condition {
+    changes: AtomicU32,
+    waiting: AtomicU32,
+}
 
 impl Condition {
     /// Gives the mutex back, waits for [`Condition::notify_all`], and takes the mutex again. May return without a reason.
     pub fn wait<'a, T>(&self, guard: Guard<'a, T>) -> Guard<'a, T> {
-        let seen = self.0.load(Ordering::Relaxed);
+        let seen = self.changes.load(Ordering::Relaxed);
         let mutex = guard.0;
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         drop(guard);
-        let _ = futex::wait(&self.0, futex::Flags::PRIVATE, seen, None);
+        let _ = futex::wait(&self.changes, futex::Flags::PRIVATE, seen, None);
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
         mutex.lock()
     }
 
-    /// Wakes everybody who waits.
+    /// Wakes everybody who waits, after a change that was made with the mutex held.
     pub fn notify_all(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        let _ = futex::wake(&self.0, futex::Flags::PRIVATE, i32::MAX as u32);
+        // Who began to wait before the change was counted before the mutex was given back.
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            self.changes.fetch_add(1, Ordering::Relaxed);
+            let _ = futex::wake(&self.changes, futex::Flags::PRIVATE, i32::MAX as u32);
+        }
     }
 }
 

@@ -12,8 +12,8 @@ pub use alloc::BumpAllocator;
 pub use calls::{
     Errno, File, FileIdentity, MemoryFlags, SignalsBlocked, abort, anonymous_memory, change_protection,
     clock_nanoseconds, execute, exit, file_size, fixed_anonymous_memory, fixed_file_memory, map_file, open,
-    read_link, reserve_memory, set_thread_pointer, system_call_count, thread_count, thread_exists, thread_id,
-    unmap, write_all, write_new_file,
+    process_id, read_link, reserve_memory, set_thread_pointer, system_call_count, thread_count,
+    thread_exists, thread_id, unmap, write_all, write_new_file,
 };
 pub use errno::errno_text;
 pub use lock::{Condition, Guard, Mutex};

@@ -6,15 +6,15 @@
 //! in a new thread.
 
 use core::ffi::c_char;
+use core::fmt::{self, Write};
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use alloc::boxed::Box;
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::elf::{Address, TlsSegment};
-use crate::sys::{self, Errno, MESSAGE_PREFIX, Mutex, SignalsBlocked};
+use crate::sys::{self, Errno, MESSAGE_PREFIX, SignalsBlocked};
 
 use super::StaticTls;
 use super::x86_64::thread_pointer;
@@ -51,18 +51,16 @@ static MODULES: AtomicPtr<Vec<Module>> = AtomicPtr::new(null_mut());
 pub(super) static SLOT_DISTANCE: AtomicU64 = AtomicU64::new(0);
 /// Number of modules with static blocks.
 static STATIC_MODULES: AtomicU64 = AtomicU64::new(0);
-/// The records of all threads that have one. Only locked with signals blocked.
-static THREADS: Mutex<ThreadList> = Mutex::new(ThreadList { first: null_mut(), count: 0, collect_at: 64 });
-
-struct ThreadList {
-    first: *mut Thread,
-    count: usize,
-    /// Look for threads that have ended when there are so many.
-    collect_at: usize,
-}
-
-// SAFETY: the records are only reached with the lock held, or by their own thread.
-unsafe impl Send for ThreadList {}
+/// The records of all threads that have one, linked. There is no lock, which a signal handler or the child of a `fork` might
+/// find taken: threads push their record at the front, and one of them at a time removes others behind the first.
+static THREADS: AtomicPtr<Thread> = AtomicPtr::new(null_mut());
+/// How many records there are, about.
+static THREAD_COUNT: AtomicUsize = AtomicUsize::new(0);
+/// Look for threads that have ended when there are so many records.
+static COLLECT_AT: AtomicUsize = AtomicUsize::new(FEWEST_TO_COLLECT);
+const FEWEST_TO_COLLECT: usize = 64;
+/// The process in which a thread is removing records; 0 if none is.
+static COLLECTING: AtomicU32 = AtomicU32::new(0);
 
 /// What the loader keeps for a thread. It lies at the beginning of the thread's first chunk.
 #[repr(C)]
@@ -73,14 +71,16 @@ pub struct Thread {
     pub(super) capacity: u64,
     chunk: *mut Chunk,
     next: *mut Thread,
+    /// The thread's id, and the process that it was made in: in the child of a `fork`, the same thread has another id.
     id: u32,
+    process: u32,
     failure: Failure,
 }
 
-/// The thread's last failure, for `dlerror`.
-#[derive(Default)]
+/// The thread's last failure, for `dlerror`: a C string in the thread's own memory.
 struct Failure {
-    message: String,
+    message: *mut u8,
+    capacity: usize,
     pending: bool,
 }
 
@@ -99,11 +99,14 @@ pub fn publish(layout: &StaticTls) {
 }
 
 /// Makes modules usable, whose ids follow those known. Only one thread at a time may do that.
-pub fn add_modules(modules: impl Iterator<Item = Module>) {
+pub fn add_modules(modules: &[Module]) {
+    if modules.is_empty() {
+        return;
+    }
     let known = MODULES.load(Ordering::Acquire);
     // SAFETY: a table is never freed.
     let mut table = unsafe { known.as_ref() }.cloned().unwrap_or_default();
-    table.extend(modules);
+    table.extend_from_slice(modules);
     MODULES.store(Box::into_raw(Box::new(table)), Ordering::Release);
 }
 
@@ -167,12 +170,11 @@ fn this_thread() -> Result<*mut Thread, Errno> {
 }
 
 fn new_thread() -> Result<*mut Thread, Errno> {
-    let mut list = THREADS.lock();
-    if list.count >= list.collect_at {
-        list.collect();
+    if THREAD_COUNT.fetch_add(1, Ordering::Relaxed) >= COLLECT_AT.load(Ordering::Relaxed) {
+        collect();
     }
     let chunk = new_chunk(CHUNK, null_mut())?;
-    // SAFETY: the chunk is fresh, large enough, aligned to a page, and belongs to this thread from now on.
+    // SAFETY: the chunk is fresh, large enough, aligned to a page, and belongs to this thread.
     unsafe {
         let thread = chunk.add(1).cast::<Thread>();
         (*chunk).used += size_of::<Thread>() as u64;
@@ -180,42 +182,57 @@ fn new_thread() -> Result<*mut Thread, Errno> {
             blocks: null_mut(),
             capacity: 0,
             chunk,
-            next: list.first,
+            next: null_mut(),
             id: sys::thread_id(),
-            failure: Failure::default(),
+            process: sys::process_id(),
+            failure: Failure { message: null_mut(), capacity: 0, pending: false },
         });
-        list.first = thread;
-        list.count += 1;
-        Ok(thread)
+        let mut first = THREADS.load(Ordering::Relaxed);
+        loop {
+            (*thread).next = first;
+            match THREADS.compare_exchange_weak(first, thread, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return Ok(thread),
+                Err(other) => first = other,
+            }
+        }
     }
 }
 
-impl ThreadList {
-    /// Gives back what belongs to threads that have ended. Only then can no destructor use it any more: those of C++ and of
-    /// pthread keys run in the thread itself.
-    fn collect(&mut self) {
-        let mut link = &raw mut self.first;
-        // SAFETY: the list is consistent while it is locked; a thread that is gone uses its record no more.
-        unsafe {
-            while !(*link).is_null() {
-                let thread = *link;
-                if sys::thread_exists((*thread).id) {
-                    link = &raw mut (*thread).next;
-                    continue;
-                }
-                *link = (*thread).next;
-                self.count -= 1;
-                core::ptr::drop_in_place(&raw mut (*thread).failure);
-                let mut chunk = (*thread).chunk;
-                while !chunk.is_null() {
-                    let previous = (*chunk).previous;
-                    sys::unmap(chunk as u64, (*chunk).size);
-                    chunk = previous;
-                }
+/// Gives back what belongs to threads that have ended. Only then can no destructor use it any more: those of C++ and of
+/// pthread keys run in the thread itself. What a forked child has inherited from its parent's threads stays.
+fn collect() {
+    let process = sys::process_id();
+    let before = COLLECTING.load(Ordering::Relaxed);
+    // Another process' id is left over from a `fork` in the middle of this.
+    let free = before != process
+        && COLLECTING.compare_exchange(before, process, Ordering::Acquire, Ordering::Relaxed).is_ok();
+    if !free {
+        return;
+    }
+    let mut remaining = 0;
+    let mut thread = THREADS.load(Ordering::Acquire);
+    // SAFETY: records are only removed here, by one thread at a time, and never the first, which others may be changing;
+    // a thread that is gone uses its record no more.
+    unsafe {
+        while !thread.is_null() {
+            remaining += 1;
+            let next = (*thread).next;
+            if next.is_null() || (*next).process != process || sys::thread_exists((*next).id) {
+                thread = next;
+                continue;
+            }
+            (*thread).next = (*next).next;
+            let mut chunk = (*next).chunk;
+            while !chunk.is_null() {
+                let previous = (*chunk).previous;
+                sys::unmap(chunk as u64, (*chunk).size);
+                chunk = previous;
             }
         }
-        self.collect_at = (2 * self.count).max(64);
     }
+    THREAD_COUNT.store(remaining, Ordering::Relaxed);
+    COLLECT_AT.store((2 * remaining).max(FEWEST_TO_COLLECT), Ordering::Relaxed);
+    COLLECTING.store(0, Ordering::Release);
 }
 
 fn new_chunk(size: u64, previous: *mut Chunk) -> Result<*mut Chunk, Errno> {
@@ -271,29 +288,51 @@ impl Thread {
 }
 
 /// Remembers why a call of this thread fails. Without memory for the message there is none.
-pub fn set_failure(write: impl FnOnce(&mut String)) {
-    let thread = {
-        let _blocked = SignalsBlocked::new();
-        this_thread()
-    };
-    if let Ok(thread) = thread {
-        // SAFETY: the record is this thread's own; `dlerror` is not for signal handlers.
-        let failure = unsafe { &mut (*thread).failure };
-        failure.message.clear();
-        write(&mut failure.message);
-        failure.message.push('\0');
-        failure.pending = true;
+pub fn set_failure(message: fmt::Arguments<'_>) {
+    struct Length(usize);
+    impl fmt::Write for Length {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            self.0 += text.len();
+            Ok(())
+        }
     }
+    struct Buffer(*mut u8);
+    impl fmt::Write for Buffer {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            // SAFETY: there is room for all of the message.
+            unsafe { core::ptr::copy_nonoverlapping(text.as_ptr(), self.0, text.len()) };
+            self.0 = self.0.wrapping_add(text.len());
+            Ok(())
+        }
+    }
+    let _blocked = SignalsBlocked::new();
+    let Ok(thread) = this_thread() else { return };
+    // SAFETY: the record is this thread's own, and no signal handler runs meanwhile.
+    let thread = unsafe { &mut *thread };
+    let mut length = Length(1);
+    // Neither of the writers fails.
+    let _ = length.write_fmt(message);
+    if length.0 > thread.failure.capacity {
+        let capacity = length.0.next_power_of_two().max(256);
+        let Ok(buffer) = thread.allocate(capacity as u64, 1) else { return };
+        thread.failure.message = buffer;
+        thread.failure.capacity = capacity;
+    }
+    let mut buffer = Buffer(thread.failure.message);
+    let _ = buffer.write_fmt(message);
+    // SAFETY: the length includes the terminating NUL.
+    unsafe { buffer.0.write(0) };
+    thread.failure.pending = true;
 }
 
 /// The failure of this thread that has not been fetched yet, as a C string.
 pub fn take_failure() -> *mut c_char {
-    // SAFETY: as in `set_failure`.
+    // SAFETY: as in `set_failure`; `dlerror` is not for signal handlers.
     let thread = unsafe { (*slot()).as_mut() };
     match thread.filter(|thread| thread.failure.pending) {
         Some(thread) => {
             thread.failure.pending = false;
-            thread.failure.message.as_mut_ptr().cast()
+            thread.failure.message.cast()
         }
         None => null_mut(),
     }

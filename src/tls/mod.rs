@@ -35,6 +35,9 @@ pub struct StaticTls {
     end: u64,
 }
 
+/// Alignment of the surplus, in bytes, where libc allocates anyway.
+const SURPLUS_ALIGN: u64 = 64;
+
 /// Gives every object with thread-local storage its module id and offset, in load order, the program first and
 /// nearest the thread pointer: the offset of its variables is built into its code (`__dls3`, `load_library`).
 /// `surplus` is how many bytes the user wants to keep for objects that are loaded later.
@@ -50,7 +53,11 @@ pub fn lay_out(program: &mut Program, surplus: Option<u64>) -> StaticTls {
         layout.offsets.push(layout.end);
         program[id].tls = Some(TlsPlacement { module, offset: Some(layout.end) });
     }
-    let left = ROOM_IN_LIBC.checked_sub(layout.end + LOADER_SLOT);
+    let left = ROOM_IN_LIBC.checked_sub(layout.end + LOADER_SLOT).filter(|_| layout.align == LOADER_SLOT);
+    if left.is_none() || surplus.is_some() {
+        // It costs no more now to have room for what needs alignment.
+        layout.align = layout.align.max(SURPLUS_ALIGN);
+    }
     let surplus = surplus.or(left).unwrap_or(DEFAULT_SURPLUS);
     layout.size = (layout.end + surplus + LOADER_SLOT).next_multiple_of(layout.align);
     layout

@@ -1,0 +1,147 @@
+//! `dlopen` as the program sees it: one load at a time, constructors afterwards, and what is to be kept in order for the
+//! other threads, for cancellation and for `fork`.
+
+use core::ffi::{CStr, c_int};
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::LoadError;
+use crate::tls::x86_64::thread_pointer;
+
+use super::debug::ListState;
+use super::initialize::{Queue, WhenExiting};
+use super::load::{OpenError, OpenFlags};
+use super::{LinkMap, Process};
+
+/// `PTHREAD_CANCEL_DISABLE` of musl's `<pthread.h>`.
+const CANCEL_DISABLE: c_int = 1;
+
+/// `fork` and loads.
+#[derive(Debug, Default)]
+pub struct ForkGuard {
+    /// Our handlers are registered.
+    registered: AtomicU64,
+    /// The thread (by its thread pointer) that is forking, and has all locks.
+    forking: AtomicU64,
+    /// How often our handlers have been called for it: once for each time they have been registered.
+    depth: AtomicU64,
+}
+
+impl Process {
+    /// Opens an object and runs its constructors.
+    ///
+    /// # Errors
+    /// Why not; everything is as before then.
+    pub fn open(&'static self, name: &CStr, flags: OpenFlags) -> Result<&'static LinkMap, OpenError> {
+        let cancelability = self.set_cancelability(CANCEL_DISABLE);
+        self.guard_fork();
+        // Another handler of `fork` may get here, in the thread that has the locks.
+        let forking = self.fork.forking.load(Ordering::Relaxed) == thread_pointer();
+        if forking {
+            self.give_back_locks();
+        }
+        let opened = self.load(name, flags);
+        if let Ok((map, queue)) = &opened {
+            self.initialization.run(queue, WhenExiting::Wait);
+            map.settle();
+        }
+        if forking {
+            self.take_locks();
+        }
+        if let Some(before) = cancelability {
+            self.set_cancelability(before);
+        }
+        opened.map(|(map, _)| map)
+    }
+
+    /// Everything but the constructors.
+    fn load(&'static self, name: &CStr, flags: OpenFlags) -> Result<(&'static LinkMap, Queue), OpenError> {
+        let mut loader = self.loader.lock();
+        self.debug.announce(ListState::Adding);
+        let opened = if self.initialization.is_exiting() {
+            Err(OpenError::Exiting)
+        } else {
+            loader.load(self, name, flags)
+        };
+        self.debug.announce(ListState::Consistent);
+        opened
+    }
+
+    /// `errno` after a failure: musl leaves there what the last system call has said.
+    pub(super) fn set_errno(&self, error: &OpenError) {
+        if let OpenError::Object(_, LoadError::System(errno)) = error
+            && let Some(function) = self.libc_function(b"__errno_location")
+        {
+            // SAFETY: musl's `errno` is defined by this function, which has this signature.
+            unsafe {
+                let function: extern "C" fn() -> *mut c_int = core::mem::transmute(function.0);
+                *function() = errno.raw_os_error();
+            }
+        }
+    }
+
+    /// A thread must not be cancelled in the middle of a load or of a constructor.
+    fn set_cancelability(&self, state: c_int) -> Option<c_int> {
+        let function = self.libc_function(b"pthread_setcancelstate")?;
+        let mut before = 0;
+        // SAFETY: POSIX gives the signature; libc is up.
+        unsafe {
+            let function: extern "C" fn(c_int, *mut c_int) -> c_int = core::mem::transmute(function.0);
+            function(state, &raw mut before);
+        }
+        Some(before)
+    }
+
+    /// From the first load on, `fork` waits until no other thread is loading: its child would find the locks taken for ever.
+    /// (Not from the start on: `pthread_atfork` allocates.) Two threads may both register; the handlers count.
+    fn guard_fork(&self) {
+        if self.fork.registered.load(Ordering::Acquire) != 0 {
+            return;
+        }
+        if let Some(function) = self.libc_function(b"pthread_atfork") {
+            type Handler = extern "C" fn();
+            // SAFETY: POSIX gives the signature; libc is up.
+            unsafe {
+                let function: extern "C" fn(Handler, Handler, Handler) -> c_int =
+                    core::mem::transmute(function.0);
+                function(before_fork, after_fork_in_parent, after_fork_in_child);
+            }
+        }
+        self.fork.registered.store(1, Ordering::Release);
+    }
+
+    fn take_locks(&self) {
+        self.loader.acquire();
+        self.initialization.acquire();
+    }
+
+    fn give_back_locks(&self) {
+        self.initialization.release();
+        self.loader.release();
+    }
+}
+
+extern "C" fn before_fork() {
+    let process = Process::get();
+    let this = thread_pointer();
+    if process.fork.forking.load(Ordering::Relaxed) != this {
+        process.take_locks();
+        process.fork.forking.store(this, Ordering::Relaxed);
+    }
+    process.fork.depth.fetch_add(1, Ordering::Relaxed);
+}
+
+extern "C" fn after_fork_in_parent() {
+    let process = Process::get();
+    if process.fork.depth.fetch_sub(1, Ordering::Relaxed) == 1 {
+        process.fork.forking.store(0, Ordering::Relaxed);
+        process.give_back_locks();
+    }
+}
+
+extern "C" fn after_fork_in_child() {
+    let process = Process::get();
+    if process.fork.depth.load(Ordering::Relaxed) == 1 {
+        process.initialization.forget_other_threads();
+    }
+    after_fork_in_parent();
+}
