@@ -103,6 +103,7 @@ impl fmt::Display for Quoted<'_> {
             fn write_str(&mut self, text: &str) -> fmt::Result {
                 text.chars().try_for_each(|char| match char {
                     '"' | '\\' => write!(self.0, "\\{char}"),
+                    _ if sys::is_stand_in(char) => self.0.write_char(char::REPLACEMENT_CHARACTER),
                     '\0'..='\x1f' => write!(self.0, "\\u{:04x}", char as u32),
                     _ => self.0.write_char(char),
                 })

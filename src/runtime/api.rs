@@ -226,7 +226,11 @@ fn handle(map: &'static LinkMap) -> *mut c_void {
 pub(super) fn map_of(process: &Process, given: *mut c_void) -> Option<&'static LinkMap> {
     let map = process.debug.maps().find(|&map| handle(map) == given);
     if map.is_none() {
-        fail(format_args!("Invalid library handle {given:p}"));
+        // musl's `%p` shows a null pointer as "0".
+        match given as usize {
+            0 => fail(format_args!("Invalid library handle 0")),
+            _ => fail(format_args!("Invalid library handle {given:p}")),
+        }
     }
     map
 }

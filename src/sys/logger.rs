@@ -27,15 +27,21 @@ impl Line {
     }
 }
 
-impl Write for Line {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for chunk in text.as_bytes().chunks(self.bytes.len()) {
+impl Line {
+    fn push(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(self.bytes.len()) {
             if chunk.len() > self.bytes.len() - self.length {
                 self.flush();
             }
             self.bytes[self.length..][..chunk.len()].copy_from_slice(chunk);
             self.length += chunk.len();
         }
+    }
+}
+
+impl Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        raw_bytes(text, |bytes| self.push(bytes));
         Ok(())
     }
 }
@@ -48,7 +54,7 @@ pub fn print(to: BorrowedFd<'static>, text: fmt::Arguments<'_>) {
     line.flush();
 }
 
-/// Bytes that are probably text (paths, symbol names), for messages; what is no UTF-8 is replaced.
+/// Bytes that are probably text (paths, symbol names), for messages; they need not be UTF-8.
 #[derive(Clone, Copy, Debug)]
 pub struct Text<'a>(pub &'a [u8]);
 
@@ -65,11 +71,46 @@ impl<'a> From<&'a CStr> for Text<'a> {
 }
 
 impl fmt::Display for Text<'_> {
+    /// Bytes that are no UTF-8 travel as characters of a private range, which [`raw_bytes`] turns back.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.utf8_chunks().try_for_each(|chunk| {
-            f.write_str(chunk.valid())?;
-            if chunk.invalid().is_empty() { Ok(()) } else { f.write_str("\u{fffd}") }
+            for part in chunk.valid().split_inclusive(is_stand_in) {
+                match part.char_indices().next_back().filter(|(_, last)| is_stand_in(*last)) {
+                    // The name itself has such a character: let its bytes travel like the others.
+                    Some((start, _)) => {
+                        f.write_str(&part[..start])?;
+                        part.as_bytes()[start..].iter().try_for_each(|&byte| f.write_char(stand_in(byte)))?;
+                    }
+                    None => f.write_str(part)?,
+                }
+            }
+            chunk.invalid().iter().try_for_each(|&byte| f.write_char(stand_in(byte)))
         })
+    }
+}
+
+/// The first of 128 private characters that stand for the bytes from 0x80.
+const FIRST_STAND_IN: u32 = 0x10_ff80;
+
+fn stand_in(byte: u8) -> char {
+    char::from_u32(FIRST_STAND_IN + u32::from(byte & 0x7f)).unwrap_or(char::REPLACEMENT_CHARACTER)
+}
+
+/// Whether a character stands for a byte that is no UTF-8 (see [`Text`]).
+pub fn is_stand_in(char: char) -> bool {
+    (FIRST_STAND_IN..FIRST_STAND_IN + 0x80).contains(&u32::from(char))
+}
+
+/// Formatted text as the bytes that it means, in pieces.
+pub fn raw_bytes(text: &str, mut write: impl FnMut(&[u8])) {
+    for part in text.split_inclusive(is_stand_in) {
+        match part.chars().next_back().filter(|&last| is_stand_in(last)) {
+            Some(last) => {
+                write(&part.as_bytes()[..part.len() - last.len_utf8()]);
+                write(&[(u32::from(last) - FIRST_STAND_IN) as u8 | 0x80]);
+            }
+            None => write(part.as_bytes()),
+        }
     }
 }
 
@@ -105,5 +146,23 @@ pub fn init_logging(level: LevelFilter) {
     static LOG: StderrLog = StderrLog;
     if level > LevelFilter::Off && log::set_logger(&LOG).is_ok() {
         log::set_max_level(level);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+    use std::vec::Vec;
+
+    #[test]
+    fn any_bytes_come_through() {
+        for bytes in
+            [&b"plain"[..], b"", b"a\xffb", "\u{10ffc3}x".as_bytes(), b"\xc3", "gr\u{fc}n".as_bytes()]
+        {
+            let mut out = Vec::new();
+            raw_bytes(&Text(bytes).to_string(), |piece| out.extend_from_slice(piece));
+            assert_eq!(out, bytes);
+        }
     }
 }

@@ -17,4 +17,4 @@ pub use calls::{
 };
 pub use errno::errno_text;
 pub use lock::{Condition, Guard, Mutex};
-pub use logger::{MESSAGE_PREFIX, Text, init_logging, print, stderr, stdout};
+pub use logger::{MESSAGE_PREFIX, Text, init_logging, is_stand_in, print, raw_bytes, stderr, stdout};

@@ -292,16 +292,18 @@ pub fn set_failure(message: fmt::Arguments<'_>) {
     struct Length(usize);
     impl fmt::Write for Length {
         fn write_str(&mut self, text: &str) -> fmt::Result {
-            self.0 += text.len();
+            sys::raw_bytes(text, |bytes| self.0 += bytes.len());
             Ok(())
         }
     }
     struct Buffer(*mut u8);
     impl fmt::Write for Buffer {
         fn write_str(&mut self, text: &str) -> fmt::Result {
-            // SAFETY: there is room for all of the message.
-            unsafe { core::ptr::copy_nonoverlapping(text.as_ptr(), self.0, text.len()) };
-            self.0 = self.0.wrapping_add(text.len());
+            sys::raw_bytes(text, |bytes| {
+                // SAFETY: there is room for all of the message.
+                unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), self.0, bytes.len()) };
+                self.0 = self.0.wrapping_add(bytes.len());
+            });
             Ok(())
         }
     }
