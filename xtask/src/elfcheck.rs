@@ -16,6 +16,8 @@ const EXPORTS: [&str; 10] = [
     "dlerror",
     "dladdr",
     "dlinfo",
+    "dlvsym",
+    "dladdr1",
     "dl_iterate_phdr",
     "__tls_get_addr",
     "_dl_debug_state",
