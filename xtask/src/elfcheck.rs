@@ -9,7 +9,7 @@ use object::read::elf::{Dyn, FileHeader, ProgramHeader, Sym};
 use object::{Endianness, elf};
 
 /// What programs and debuggers look for in a loader.
-const EXPORTS: [&str; 10] = [
+const EXPORTS: [&str; 12] = [
     "dlopen",
     "dlsym",
     "dlclose",
