@@ -103,6 +103,17 @@ impl<'a> HashTable<'a> {
         }
     }
 
+    /// Whether the table's filter says that it has no such name: the answer for nearly every object of a scope, hence worth a
+    /// few instructions and no call.
+    #[inline(always)]
+    pub fn excludes(&self, name: &SymbolName<'_>) -> bool {
+        match self {
+            Self::Gnu(table) => table.excludes(name),
+            Self::Sysv(_) => false,
+            Self::None => true,
+        }
+    }
+
     /// How many symbols the table covers, from index 0 (musl's `count_syms`).
     pub fn symbol_count(&self) -> u32 {
         match self {
@@ -126,16 +137,19 @@ impl<'a> GnuHash<'a> {
         Ok(Self { bloom, bloom_shift, first_symbol, buckets, chains })
     }
 
+    /// A definition has set the bits of both of the filter's hash functions.
+    #[inline(always)]
+    fn excludes(&self, name: &SymbolName<'_>) -> bool {
+        let hash = name.gnu;
+        let word = (hash / u64::BITS) as usize & self.bloom.len().wrapping_sub(1);
+        let Some(filter) = self.bloom.get(word) else { return true };
+        let second = hash >> (self.bloom_shift % u32::BITS);
+        (filter >> (hash % u64::BITS)) & (filter >> (second % u64::BITS)) & 1 == 0
+    }
+
     #[inline]
     fn find(&self, name: &SymbolName<'_>, mut accept: impl FnMut(u32) -> bool) -> Option<u32> {
         let hash = name.gnu;
-        // `mask` has one bit for each of the filter's two hash functions; a definition has set both.
-        let word = (hash / u64::BITS) as usize & self.bloom.len().wrapping_sub(1);
-        let filter = *self.bloom.get(word)?;
-        let second = hash.checked_shr(self.bloom_shift).unwrap_or(0);
-        if (filter >> (hash % u64::BITS)) & (filter >> (second % u64::BITS)) & 1 == 0 {
-            return None;
-        }
         let bucket = hash.checked_rem(u32::try_from(self.buckets.len()).ok()?)?;
         let mut index = *self.buckets.get(bucket as usize)?;
         let start = index.checked_sub(self.first_symbol)? as usize;

@@ -137,8 +137,16 @@ impl<'a> SymbolTable<'a> {
 
     /// The first symbol of that name in the hash table, whatever its type or value, unless its version is hidden
     /// (`gnu_lookup`, `sysv_lookup`).
-    #[inline]
+    #[inline(always)]
     pub fn lookup(&self, name: &SymbolName<'_>) -> Option<Symbol> {
+        if self.hash.excludes(name) {
+            return None;
+        }
+        self.lookup_visible(name)
+    }
+
+    #[inline(never)]
+    fn lookup_visible(&self, name: &SymbolName<'_>) -> Option<Symbol> {
         self.lookup_where(name, |version| version & VERSION_HIDDEN == 0)
     }
 
