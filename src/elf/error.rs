@@ -41,6 +41,8 @@ pub enum ElfError {
     NotCode(&'static str),
     /// `e_entry` does not lie in an executable segment.
     EntryNotCode,
+    /// A static executable that has its own thread-local storage and libc: nothing for a loader to do.
+    Static,
     /// The named table of the dynamic section lies outside the loaded segments or is malformed.
     BadTable(&'static str),
 }
@@ -87,6 +89,7 @@ impl fmt::Display for ElfError {
                 write!(f, "corrupt dynamic section: {name} is outside the executable segments")
             }
             Self::EntryNotCode => f.write_str("corrupt header: entry point outside the executable segments"),
+            Self::Static => f.write_str("statically linked: run it by itself"),
             Self::BadTable(name) => write!(f, "corrupt dynamic section: {name}"),
         }
     }

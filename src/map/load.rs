@@ -18,6 +18,9 @@ use super::Mapper;
 /// Enough for the ELF header and the program headers of nearly every file (musl reads as much).
 const HEAD: usize = 960;
 
+/// Bytes of the loader's own memory that an object may cost, relocation and all: far more than one does.
+const ROOM_FOR_AN_OBJECT: usize = 64 << 10;
+
 /// Maps the object in `file`, known to users as `name`.
 ///
 /// # Errors
@@ -30,6 +33,9 @@ pub fn load(
     name: CString,
     mapper: &mut dyn Mapper,
 ) -> Result<Box<Object>, LoadError> {
+    if !sys::memory_is_available(ROOM_FOR_AN_OBJECT) {
+        return Err(Errno::NOMEM.into());
+    }
     let mut head = [0; HEAD];
     let read = file.read_at_once(&mut head)?;
     let header = FileHeader::parse(&head[..read])?;
@@ -40,6 +46,9 @@ pub fn load(
     let segments = match in_head {
         Some(table) => Segments::parse(table)?,
         None => {
+            if !sys::memory_is_available(table_size) {
+                return Err(Errno::NOMEM.into());
+            }
             let mut table = vec![0; table_size];
             if file.read_at(&mut table, table_range.start)? != table_size {
                 return Err(Errno::NOEXEC.into());

@@ -10,7 +10,7 @@ use linux_raw_sys::auxvec::{AT_ENTRY, AT_EXECFN, AT_PHDR, AT_PHNUM};
 
 use crate::config::{CommandLine, Config};
 use crate::discover::World;
-use crate::elf::Address;
+use crate::elf::{Address, ElfError};
 use crate::error::{LoadError, StartError};
 use crate::host::locate;
 use crate::map::{System, adopt};
@@ -120,7 +120,12 @@ fn load_program(system: &mut System, loader_name: &CStr, path: &CStr) -> Box<Obj
         sys::print(sys::stderr(), format_args!("{loader_name}: cannot load {shown}: {cause}\n"));
         sys::exit(EXIT_USAGE)
     });
-    system.load(file, identity, size, CString::from(path)).unwrap_or_else(|error| {
+    let loaded = system.load(file, identity, size, CString::from(path));
+    let runnable = loaded.and_then(|program| match is_static(&program) && !system.list {
+        true => Err(ElfError::Static.into()),
+        false => Ok(program),
+    });
+    runnable.unwrap_or_else(|error| {
         let line = format_args!("{loader_name}: {shown}: Not a valid dynamic program");
         match error {
             LoadError::Elf(error) if !error.known_to_musl() => {
@@ -133,6 +138,12 @@ fn load_program(system: &mut System, loader_name: &CStr, path: &CStr) -> Box<Obj
         }
         sys::exit(EXIT_USAGE)
     })
+}
+
+/// A static-pie with thread-local storage brings its own libc, which would look for that in our program headers.
+fn is_static(program: &Object) -> bool {
+    let alone = program.segments.interpreter.is_none() && program.dynamic.needed.is_empty();
+    alone && program.segments.tls.is_some()
 }
 
 /// The usage text. Scripts read the musl version from it (Python's packaging does), and only libc itself knows that: so

@@ -10,8 +10,22 @@ use super::calls::anonymous_memory;
 
 /// Bytes in the loader's own zeroed data that serve first, so that small programs cost no system call.
 const FIRST_ARENA: usize = 128 << 10;
-/// Bytes asked from the kernel at a time after that.
+/// Bytes asked from the kernel at a time after that, if it has as many.
 const CHUNK: usize = 1 << 20;
+
+/// Whether so many bytes can be allocated now. Rust's collections end the process when they cannot: whoever must not do that
+/// to a running program asks first.
+pub fn memory_is_available(bytes: usize) -> bool {
+    let Ok(layout) = Layout::from_size_align(bytes.max(1), 1) else { return false };
+    // SAFETY: the layout is not empty, and the block goes back as it came.
+    unsafe {
+        let block = alloc::alloc::alloc(layout);
+        if !block.is_null() {
+            alloc::alloc::dealloc(block, layout);
+        }
+        !block.is_null()
+    }
+}
 
 /// The global allocator of the loader binary. In this order, so that the first allocations share a page with the rest.
 #[repr(C)]
@@ -61,13 +75,21 @@ impl BumpAllocator {
     }
 }
 
+/// At least `size` bytes from the kernel.
+fn new_chunk(size: usize) -> Option<(u64, usize)> {
+    let size = size.checked_next_multiple_of(4096)?;
+    anonymous_memory(size as u64).ok().map(|chunk| (chunk, size))
+}
+
 impl Arena {
     fn take(&mut self, layout: Layout) -> *mut u8 {
         if let Some(block) = self.carve(layout) {
             return block;
         }
-        let wanted = layout.size().saturating_add(layout.align()).max(CHUNK);
-        let Ok(chunk) = anonymous_memory(wanted as u64) else { return null_mut() };
+        let needed = layout.size().saturating_add(layout.align());
+        let Some((chunk, wanted)) = new_chunk(needed.max(CHUNK)).or_else(|| new_chunk(needed)) else {
+            return null_mut();
+        };
         self.next = chunk as *mut u8;
         self.end = self.next.wrapping_add(wanted);
         self.untouched = self.next;

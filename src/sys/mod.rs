@@ -8,7 +8,7 @@ mod lock;
 mod logger;
 mod x86_64;
 
-pub use alloc::BumpAllocator;
+pub use alloc::{BumpAllocator, memory_is_available};
 pub use calls::{
     Errno, File, FileIdentity, MemoryFlags, SignalsBlocked, abort, anonymous_memory, change_protection,
     clock_nanoseconds, execute, exit, file_size, fixed_anonymous_memory, fixed_file_memory, map_file, open,
