@@ -6,9 +6,9 @@ use core::ffi::CStr;
 
 use crate::bind;
 use crate::discover::World;
-use crate::error::StartError;
+use crate::error::{LoadError, StartError};
 use crate::program::{Object, Origin};
-use crate::sys::Text;
+use crate::sys::{Errno, Text, errno_text};
 
 /// Where musl's libc is on the systems that have one, in the order in which they are tried. When ld-morsel itself is
 /// installed as `/lib/ld-musl-x86_64.so.1`, the original belongs into one of the other places.
@@ -38,28 +38,53 @@ pub fn libc<W: World>(
     if let Some(path) = chosen {
         return match try_path(world, path) {
             Ok(libc) => Ok(Some(libc)),
-            Err(cause) => Err(StartError::Libc { path: path.into(), cause }),
+            Err(refusal) => Err(StartError::Libc { path: path.into(), cause: refusal.cause }),
         };
     }
     let candidates = interpreter.into_iter().chain(USUAL_PLACES);
     for path in candidates.filter(|path| Some(*path) != own_name) {
         match try_path(world, path) {
             Ok(libc) => return Ok(Some(libc)),
-            Err(cause) => log::debug!("libc: {} {cause}", Text::from(path)),
+            Err(Refusal { cause, exhausted: true }) => {
+                return Err(StartError::Libc { path: path.into(), cause });
+            }
+            Err(Refusal { cause, .. }) => log::debug!("libc: {}: {cause}", Text::from(path)),
         }
     }
     Ok(None)
 }
 
+/// Why a path is not the libc to host.
+struct Refusal {
+    cause: &'static str,
+    /// It says nothing of the file: the process may not open or map any more. There is no use in looking further.
+    exhausted: bool,
+}
+
+impl From<Errno> for Refusal {
+    fn from(errno: Errno) -> Self {
+        let exhausted = matches!(errno, Errno::MFILE | Errno::NFILE | Errno::NOMEM);
+        Self { cause: errno_text(errno), exhausted }
+    }
+}
+
+impl From<LoadError> for Refusal {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::System(errno) => errno.into(),
+            _ => Self { cause: "not a shared object for this machine", exhausted: false },
+        }
+    }
+}
+
 /// Maps `path` if it is musl's libc. This loader is not (it has no `__libc_start_main`), whatever it is called.
-fn try_path<W: World>(world: &mut W, path: &CStr) -> Result<Box<Object>, &'static str> {
-    let file = world.open(path).map_err(|_| "cannot be opened")?;
-    let (identity, size) = world.identity(&file).map_err(|_| "cannot be examined")?;
-    let loaded = world.load(file, identity, size, CString::from(path));
-    let mut object = loaded.map_err(|_| "is not a shared object for this machine")?;
+fn try_path<W: World>(world: &mut W, path: &CStr) -> Result<Box<Object>, Refusal> {
+    let file = world.open(path)?;
+    let (identity, size) = world.identity(&file)?;
+    let mut object = world.load(file, identity, size, CString::from(path))?;
     if !bind::is_a_libc(&object) || object.dynamic.verdef.is_some() || !object.is_code(object.entry) {
         world.unload(object);
-        return Err("is not musl's libc");
+        return Err(Refusal { cause: "not musl's libc", exhausted: false });
     }
     object.origin = Origin::Libc;
     log::info!("libc is {}", Text::from(path));

@@ -6,7 +6,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <unistd.h>
-static void *thread(void *unused) { 
+static void *thread(void *unused) {
     void *h = dlopen("./libslow.so", RTLD_NOW);
     return (void *)(long)*(int *)dlsym(h, "done");
 }

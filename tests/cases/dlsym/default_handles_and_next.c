@@ -7,7 +7,7 @@
 //#Prog: -rdynamic -ltop -lright
 //#Expect: default: program
 //#Expect: top: right, left: leaf
-//#Expect: next of program: leaf? right
+//#Expect: next of program: right
 //#Expect: next of right: leaf
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -19,7 +19,7 @@ int main(void) {
     printf("default: %s\n", ((function)dlsym(RTLD_DEFAULT, "who"))());
     printf("top: %s, ", ((function)dlsym(dlopen("libtop.so", RTLD_NOW), "who"))());
     printf("left: %s\n", ((function)dlsym(dlopen("libleft.so", RTLD_NOW), "who"))());
-    printf("next of program: leaf? %s\n", ((function)dlsym(RTLD_NEXT, "who"))());
+    printf("next of program: %s\n", ((function)dlsym(RTLD_NEXT, "who"))());
     printf("next of right: %s\n", next_of_right());
 }
 //#File: leaf.c

@@ -1,4 +1,4 @@
-// A TLSDESC call changes no register but rax, in the first use in a thread either: general, vector, upper halves, mxcsr.
+// A TLSDESC call changes no register but rax, in the first use in a thread either: general, vector with their upper halves.
 //#Spec: 38
 //#Lib: libfoo.so = foo.s -nostdlib
 //#Expect: first 7: registers kept, again 8: registers kept
