@@ -26,7 +26,7 @@ pub struct Table {
 /// The dynamic section's contents. An absent address is `None`, an absent table has size zero.
 ///
 /// As in musl (`decode_vec`, `search_vec`), the last entry of a tag counts, except for `DT_GNU_HASH` and
-/// `DT_VERSYM`, where it is the first. `DT_SONAME`, `DT_SYMBOLIC`, `DT_STRSZ` and the version tables are not used.
+/// `DT_VERSYM`, where it is the first. `DT_SONAME`, `DT_SYMBOLIC` and `DT_STRSZ` are not used.
 #[derive(Clone, Debug, Default)]
 pub struct Dynamic {
     /// `DT_NEEDED`: offsets into the string table.

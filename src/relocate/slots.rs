@@ -59,7 +59,8 @@ impl Slots {
     /// Writes a value (a word, half a word, a pair of words).
     ///
     /// # Safety
-    /// The object is mapped as the model says, and none of its code runs meanwhile.
+    /// The object is mapped as the model says. None of its code runs meanwhile, unless the slot has been left open so far
+    /// (`RTLD_LAZY`), so that no sane code uses it.
     #[inline]
     pub unsafe fn write<T: Copy>(&mut self, slot: Vaddr, value: T) -> Option<()> {
         let pointer = self.locate(slot, size_of::<T>() as u64)?;

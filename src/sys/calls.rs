@@ -1,4 +1,4 @@
-//! The system calls, each counted for `LD_MORSEL_STATS`, all through rustix.
+//! The system calls, each counted for `LD_MORSEL_STATS`: through rustix, but for a few that it keeps to itself.
 
 use core::ffi::{CStr, c_void};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
