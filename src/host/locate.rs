@@ -6,6 +6,7 @@ use core::ffi::CStr;
 
 use crate::bind;
 use crate::discover::World;
+use crate::elf::ElfError;
 use crate::error::{LoadError, StartError};
 use crate::program::{Object, Origin};
 use crate::sys::{Errno, Text, errno_text};
@@ -22,16 +23,17 @@ pub const USUAL_PLACES: [&CStr; 7] = [
     c"/usr/local/musl/lib/libc.so",
 ];
 
-/// Finds and maps libc: the one that the user names, else the program's own interpreter if that is a musl, else the
-/// first musl in the usual places. It is never searched for in library paths. `own_name` is where we know ourselves to be.
-/// `None` if there is none at all.
+/// Finds and maps libc: the one that the user names, else the one that is fused with this loader, else the program's own
+/// interpreter if that is a musl, else the first musl in the usual places. It is never searched for in library paths.
+/// `own_name` is where we know ourselves to be. `None` if there is none at all.
 ///
 /// # Errors
-/// The libc that the user names cannot be used.
+/// The libc that the user names, or the fused one, cannot be used.
 #[inline(never)]
 pub fn libc<W: World>(
     world: &mut W,
     chosen: Option<&CStr>,
+    fused: impl FnOnce() -> Option<Result<Box<Object>, ElfError>>,
     interpreter: Option<&CStr>,
     own_name: Option<&CStr>,
 ) -> Result<Option<Box<Object>>, StartError> {
@@ -39,6 +41,13 @@ pub fn libc<W: World>(
         return match try_path(world, path) {
             Ok(libc) => Ok(Some(libc)),
             Err(refusal) => Err(StartError::Libc { path: path.into(), cause: refusal.cause }),
+        };
+    }
+    if let Some(libc) = fused() {
+        let mut libc = libc.map_err(|cause| StartError::Program { name: c"libc.so".into(), cause })?;
+        return match become_libc(&mut libc) {
+            true => Ok(Some(libc)),
+            false => Err(StartError::Libc { path: libc.name, cause: NOT_MUSL }),
         };
     }
     let candidates = interpreter.into_iter().chain(USUAL_PLACES);
@@ -53,6 +62,8 @@ pub fn libc<W: World>(
     }
     Ok(None)
 }
+
+const NOT_MUSL: &str = "not musl's libc";
 
 /// Why a path is not the libc to host.
 struct Refusal {
@@ -82,11 +93,19 @@ fn try_path<W: World>(world: &mut W, path: &CStr) -> Result<Box<Object>, Refusal
     let file = world.open(path)?;
     let (identity, size) = world.identity(&file)?;
     let mut object = world.load(file, identity, size, CString::from(path))?;
-    if !bind::is_a_libc(&object) || object.dynamic.verdef.is_some() || !object.is_code(object.entry) {
+    if !become_libc(&mut object) {
         world.unload(object);
-        return Err(Refusal { cause: "not musl's libc", exhausted: false });
+        return Err(Refusal { cause: NOT_MUSL, exhausted: false });
     }
-    object.origin = Origin::Libc;
     log::info!("libc is {}", Text::from(path));
     Ok(object)
+}
+
+/// Makes an object the libc to host, if it is a musl. The ELF entry of a fused file is a loader's; libc's own is a symbol.
+fn become_libc(object: &mut Object) -> bool {
+    if let Some(entry) = bind::definition_in(object, b"_dlstart") {
+        object.entry = object.address(entry.vaddr());
+    }
+    object.origin = Origin::Libc;
+    bind::is_a_libc(object) && object.dynamic.verdef.is_none() && object.is_code(object.entry)
 }

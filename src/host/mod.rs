@@ -5,8 +5,10 @@
 //! nor is a byte of its code decoded: it is spoken to by what every kernel tells every interpreter.
 
 mod boot;
+mod fused;
 pub mod locate;
 mod synthetic;
 
 pub use boot::{Boot, boot, enter};
+pub use fused::OwnFile;
 pub use synthetic::{MergedTls, Synthetic, exports};

@@ -90,6 +90,34 @@ fn check_file(name: &CStr, segments: &Segments) -> Result<(), ElfError> {
 /// # Safety
 /// Such an object is at `start`, and stays there.
 pub unsafe fn whole(origin: Origin, name: &CStr, start: Address) -> Result<Box<Object>, ElfError> {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        let (headers, segments, bias) = described_at(start)?;
+        adopt(origin, name, headers, Address(0), segments, bias)
+    }
+}
+
+/// The libc that is fused with this loader: what is mapped of the file at `start` before the loader's `limit`.
+///
+/// # Errors
+/// What is wrong with it.
+///
+/// # Safety
+/// Such a file is at `start`, and stays there.
+pub unsafe fn fused_libc(name: &CStr, start: Address, limit: Address) -> Result<Box<Object>, ElfError> {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        let (headers, mut segments, bias) = described_at(start)?;
+        segments.loads.retain(|load| bias.apply(load.range().end) <= limit);
+        adopt(Origin::Libc, name, headers, Address(0), segments, bias)
+    }
+}
+
+/// Program headers, what they say, and the bias of an object that is mapped with its ELF header at `start`.
+///
+/// # Safety
+/// There is one.
+unsafe fn described_at(start: Address) -> Result<((Address, u16), Segments, LoadBias), ElfError> {
     // SAFETY: the caller says that there is at least a header.
     let bytes = unsafe { core::slice::from_raw_parts(start.0 as *const u8, FileHeader::SIZE) };
     let header = FileHeader::parse(bytes)?;
@@ -98,7 +126,5 @@ pub unsafe fn whole(origin: Origin, name: &CStr, start: Address) -> Result<Box<O
     let segments = unsafe { segments_at(table, header.phnum) }?;
     let first = segments.loads.first();
     let linked = first.map_or(Vaddr(0), |load| Vaddr(load.vaddr.0.wrapping_sub(load.offset)));
-    let bias = LoadBias::between(start, linked);
-    // SAFETY: passed on to the caller.
-    unsafe { adopt(origin, name, (table, header.phnum), Address(0), segments, bias) }
+    Ok(((table, header.phnum), segments, LoadBias::between(start, linked)))
 }

@@ -62,7 +62,7 @@ impl LinkMap {
     }
 }
 
-/// What the loader exports for debuggers, looked up in its own symbol table: the addresses must be the exported ones.
+/// What is exported for debuggers, looked up in symbol tables: the addresses must be the exported ones.
 #[derive(Clone, Copy, Debug)]
 pub struct DebugSymbols {
     /// `_dl_debug_state`, a function at which debuggers stop to read the list.
@@ -72,11 +72,14 @@ pub struct DebugSymbols {
 }
 
 impl DebugSymbols {
-    /// Those of the loader.
-    pub fn of(loader: &Object) -> Self {
-        let address = |name| bind::definition_in(loader, name).map(|symbol| loader.address(symbol.vaddr()));
-        let breakpoint = address(b"_dl_debug_state").unwrap_or_default();
-        Self { breakpoint, variable: address(b"_dl_debug_addr") }
+    /// Those of the loader. `shown` is where debuggers look for the breakpoint: the object whose symbols are those of the
+    /// interpreter's file, which is the loader itself or the libc that it is fused with.
+    pub fn of(loader: &Object, shown: &Object) -> Self {
+        let address = |object: &Object, name| {
+            bind::definition_in(object, name).map(|symbol| object.address(symbol.vaddr()))
+        };
+        let breakpoint = address(shown, b"_dl_debug_state").unwrap_or_default();
+        Self { breakpoint, variable: address(loader, b"_dl_debug_addr") }
     }
 }
 

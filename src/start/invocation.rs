@@ -12,15 +12,12 @@ use crate::config::{CommandLine, Config};
 use crate::discover::World;
 use crate::elf::{Address, ElfError};
 use crate::error::{LoadError, StartError};
-use crate::host::locate;
+use crate::host::{self, OwnFile, locate};
 use crate::map::{System, adopt};
 use crate::program::Object;
 use crate::sys::{self, Errno, Text};
 
 use super::stack::InitialStack;
-
-/// The ELF header's `e_phoff` in everything that link editors make: program headers follow the header.
-const OWN_PROGRAM_HEADERS: u64 = crate::elf::FileHeader::SIZE as u64;
 
 /// musl's exit code for a command line that names no loadable program.
 const EXIT_USAGE: i32 = 1;
@@ -47,18 +44,19 @@ impl Invocation {
     /// Finds out.
     ///
     /// # Safety
-    /// `stack` is the initial stack, and `base` our own address.
+    /// `stack` is the initial stack, and `own` the file that we are in.
     #[inline(never)]
     pub unsafe fn read(
         stack: &InitialStack,
-        base: Address,
+        own: OwnFile,
         config: Config<'static>,
         system: &mut System,
     ) -> Self {
         let headers = stack.auxiliary_value(AT_PHDR).unwrap_or_default();
-        if headers == base.0 + OWN_PROGRAM_HEADERS {
+        // SAFETY: passed on to the caller.
+        if unsafe { own.program_headers() } == Ok(Address(headers)) {
             // SAFETY: passed on to the caller.
-            unsafe { Self::from_command_line(stack, config, system) }
+            unsafe { Self::from_command_line(stack, own, config, system) }
         } else {
             // SAFETY: passed on to the caller; the kernel has mapped another program.
             unsafe { Self::from_kernel(stack, Address(headers), config) }
@@ -91,11 +89,12 @@ impl Invocation {
     /// The arguments on the stack are not in use elsewhere.
     unsafe fn from_command_line(
         stack: &InitialStack,
+        own: OwnFile,
         mut config: Config<'static>,
         system: &mut System,
     ) -> Self {
         let arguments: Vec<&'static CStr> = stack.arguments().collect();
-        let Some(line) = CommandLine::parse(&arguments) else { usage(stack, &config, system) };
+        let Some(line) = CommandLine::parse(&arguments) else { usage(stack, own, &config, system) };
         let loader_name = arguments[0];
         let path = arguments[line.consumed];
         config.library_path = line.library_path.or(config.library_path);
@@ -148,13 +147,19 @@ fn is_static(program: &Object) -> bool {
 
 /// The usage text. Scripts read the musl version from it (Python's packaging does), and only libc itself knows that: so
 /// let libc, which takes the same options, print it.
-fn usage(stack: &InitialStack, config: &Config<'_>, system: &mut System) -> ! {
-    if let Ok(Some(libc)) = locate::libc(system, config.libc, None, None) {
+fn usage(stack: &InitialStack, own: OwnFile, config: &Config<'_>, system: &mut System) -> ! {
+    let name = stack.arguments().next().unwrap_or_default();
+    // SAFETY: the kernel has mapped our file, for the life of the process.
+    let fused = || unsafe { own.libc(name) };
+    if let Ok(Some(libc)) = locate::libc(system, config.libc, fused, None, None) {
+        if libc.identity.is_none() {
+            // SAFETY: a fused libc finds everything as if the kernel had started it: the file and the stack are its own.
+            unsafe { host::enter(libc.entry, stack.pointer()) }
+        }
         // SAFETY: both arrays are those of the initial stack.
         let errno = unsafe { sys::execute(&libc.name, stack.argument_array(), stack.environment_array()) };
         log::warn!("{} cannot be run: {}", Text::from(&libc.name), sys::errno_text(errno));
     }
-    let name = stack.arguments().next().unwrap_or_default();
     let list = name.to_bytes().ends_with(b"ldd") || stack.arguments().any(|argument| argument == c"--list");
     let arguments = if list { "" } else { " [args]" };
     let name = Text::from(name);

@@ -18,7 +18,7 @@ use crate::config::{self, Config};
 use crate::discover::{Discovery, Host, Search, Wishes};
 use crate::elf::{Address, ElfError};
 use crate::error::{RelocationProblem, StartError};
-use crate::host::locate;
+use crate::host::{OwnFile, locate};
 use crate::map::{self, System, adopt};
 use crate::program::{Object, ObjectId, Origin, Program};
 use crate::relocate::{Moment, Slots, relocate};
@@ -47,8 +47,9 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
     let mut phases = Phases::new(config.stats.is_some());
     let mut system = System { mapper: map::backend(config.map), list: false };
 
+    let own = OwnFile::of(base);
     // SAFETY: the stack and the base are the kernel's word.
-    let invocation = unsafe { Invocation::read(&stack, base, config, &mut system) };
+    let invocation = unsafe { Invocation::read(&stack, own, config, &mut system) };
     let Invocation { program, stack, config, .. } = invocation;
     // A library may be listed, but it has nowhere to begin.
     if !system.list && !program.is_code(program.entry) {
@@ -58,11 +59,14 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
     let loader = unsafe { adopt::whole(Origin::Loader, c"ld-morsel", base) };
     let loader = loader
         .unwrap_or_else(|error| fail(&[StartError::Program { name: c"ld-morsel".into(), cause: error }]));
-    let debug_symbols = DebugSymbols::of(&loader);
-    let libc = locate::libc(&mut system, config.libc, invocation.interpreter, invocation.own_name);
+    // SAFETY: the kernel has mapped our file, for the life of the process.
+    let fused = || unsafe { own.libc(invocation.interpreter_name) };
+    let libc = locate::libc(&mut system, config.libc, fused, invocation.interpreter, invocation.own_name);
     let libc = libc.unwrap_or_else(|error| fail(&[error]));
+    let shown = libc.as_ref().filter(|libc| libc.mapping.pages.start == own.start).unwrap_or(&loader);
+    let debug_symbols = DebugSymbols::of(&loader, shown);
     if system.list {
-        announce_interpreter(invocation.interpreter_name, base);
+        announce_interpreter(invocation.interpreter_name, own.start);
     }
     phases.end("prepare");
 
@@ -82,7 +86,7 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
     phases.end("discover");
 
     let tls = Box::leak(Box::new(tls::lay_out(&mut program, config.tls_surplus)));
-    let debug = DebugState::new(base, debug_symbols);
+    let debug = DebugState::new(own.start, debug_symbols);
     show_to_debuggers(&program[ObjectId::PROGRAM], debug);
     // SAFETY: everything is mapped and laid out, and no code but ours has run.
     let relocated = unsafe {

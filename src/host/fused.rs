@@ -1,0 +1,76 @@
+//! The fused file: this loader and a stock libc in one ELF file, so that the kernel maps both and no libc need be opened.
+//!
+//! `morselctl fuse` leaves libc where it is linked, puts the loader behind it, and writes into the loader's own note how
+//! far apart they are.
+
+use alloc::boxed::Box;
+use core::ffi::CStr;
+
+use crate::elf::{Address, ElfError, FileHeader};
+use crate::map::adopt;
+use crate::program::Object;
+
+/// An ELF note (gABI, "Note Section") in which [`distance`] stands.
+#[repr(C)]
+struct Note {
+    name_size: u32,
+    descriptor_size: u32,
+    kind: u32,
+    name: [u8; 12],
+    /// Bytes from libc's ELF header to this loader's; zero in a loader that stands alone. Two words, as notes are aligned
+    /// to four bytes.
+    distance: [u32; 2],
+}
+
+#[used]
+#[unsafe(link_section = ".note.ld-morsel")]
+static FUSED_NOTE: Note =
+    Note { name_size: 10, descriptor_size: 8, kind: 1, name: *b"ld-morsel\0\0\0", distance: [0; 2] };
+
+/// Bytes from the beginning of the file to this loader; zero if it stands alone.
+fn distance() -> u64 {
+    // SAFETY: the note is there; it is only the compiler that must not know what is in it.
+    let [low, high] = unsafe { (&raw const FUSED_NOTE.distance).read_volatile() };
+    u64::from(low) | u64::from(high) << u32::BITS
+}
+
+/// The file that the kernel has mapped this loader from.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnFile {
+    /// Its ELF header.
+    pub start: Address,
+    /// This loader's own, behind libc's if they are fused.
+    loader: Address,
+}
+
+impl OwnFile {
+    /// The file of a loader whose ELF header is at `loader`.
+    pub fn of(loader: Address) -> Self {
+        Self { start: Address(loader.0.wrapping_sub(distance())), loader }
+    }
+
+    /// Where the program headers of the file are: what the kernel says in `AT_PHDR` if the file itself has been called.
+    ///
+    /// # Errors
+    /// What is wrong with its ELF header.
+    ///
+    /// # Safety
+    /// The kernel has mapped the file.
+    pub unsafe fn program_headers(&self) -> Result<Address, ElfError> {
+        // SAFETY: the file begins with its header.
+        let bytes = unsafe { core::slice::from_raw_parts(self.start.0 as *const u8, FileHeader::SIZE) };
+        Ok(Address(self.start.0.wrapping_add(FileHeader::parse(bytes)?.phoff)))
+    }
+
+    /// The libc that is in the file, if one is.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    ///
+    /// # Safety
+    /// As for [`OwnFile::program_headers`]; the file stays mapped.
+    pub unsafe fn libc(&self, name: &CStr) -> Option<Result<Box<Object>, ElfError>> {
+        // SAFETY: passed on to the caller.
+        (self.start != self.loader).then(|| unsafe { adopt::fused_libc(name, self.start, self.loader) })
+    }
+}
