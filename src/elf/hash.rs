@@ -1,5 +1,7 @@
 //! Symbol names and the two hash tables that find them: `DT_GNU_HASH` and `DT_HASH`.
 
+use core::ops::Range;
+
 use super::{ElfError, Vaddr, View};
 
 /// A symbol name with its hash values, computed once however many objects are asked.
@@ -10,23 +12,43 @@ pub struct SymbolName<'a> {
 }
 
 impl<'a> SymbolName<'a> {
+    /// No name at all.
+    pub const EMPTY: Self = Self { bytes: &[], gnu: FIRST_HASH };
+
     /// A name without its terminating NUL.
+    #[inline]
     pub fn new(bytes: &'a [u8]) -> Self {
-        let gnu =
-            bytes.iter().fold(5381_u32, |hash, &byte| hash.wrapping_mul(33).wrapping_add(u32::from(byte)));
-        Self { bytes, gnu }
+        let (eights, rest) = bytes.as_chunks::<8>();
+        let hash = eights.iter().fold(FIRST_HASH, |hash, &eight| add_eight(hash, u64::from_le_bytes(eight)));
+        Self { bytes, gnu: rest.iter().fold(hash, |hash, &byte| add(hash, byte)) }
     }
 
     /// The NUL-terminated name at the start of `strings`, or `None` if no NUL follows.
+    #[inline]
     pub fn read(strings: &'a [u8]) -> Option<Self> {
-        let mut gnu = 5381_u32;
-        for (length, &byte) in strings.iter().enumerate() {
+        let (eights, _) = strings.as_chunks::<8>();
+        let (mut gnu, mut length) = (FIRST_HASH, 0);
+        for &eight in eights {
+            let eight = u64::from_le_bytes(eight);
+            if has_zero(eight) {
+                break;
+            }
+            gnu = add_eight(gnu, eight);
+            length += 8;
+        }
+        for &byte in &strings[length..] {
             if byte == 0 {
                 return Some(Self { bytes: &strings[..length], gnu });
             }
-            gnu = gnu.wrapping_mul(33).wrapping_add(u32::from(byte));
+            gnu = add(gnu, byte);
+            length += 1;
         }
         None
+    }
+
+    /// The hash value that `DT_GNU_HASH` uses.
+    pub fn gnu_hash(&self) -> u32 {
+        self.gnu
     }
 
     /// The name itself.
@@ -50,6 +72,33 @@ impl<'a> SymbolName<'a> {
             None => false,
         }
     }
+}
+
+/// The hash function of `DT_GNU_HASH` (Bernstein's) is a polynomial in 33 that begins with this.
+const FIRST_HASH: u32 = 5381;
+
+#[inline]
+fn add(hash: u32, byte: u8) -> u32 {
+    hash.wrapping_mul(33).wrapping_add(u32::from(byte))
+}
+
+/// The same for eight bytes, the first of which is the lowest: neighbours are joined to pairs, pairs to fours, all at once.
+#[inline]
+fn add_eight(hash: u32, eight: u64) -> u32 {
+    const BYTES: u64 = 0x00ff_00ff_00ff_00ff;
+    const PAIRS: u64 = 0x0000_ffff_0000_ffff;
+    let pairs = (eight & BYTES) * 33 + (eight >> 8 & BYTES);
+    let fours = (pairs & PAIRS) * 33_u64.pow(2) + (pairs >> 16 & PAIRS);
+    let (first, second) = (fours as u32, (fours >> u32::BITS) as u32);
+    let fourth = 33_u32.pow(4);
+    hash.wrapping_mul(fourth).wrapping_add(first).wrapping_mul(fourth).wrapping_add(second)
+}
+
+/// Whether one of eight bytes is zero.
+#[inline]
+fn has_zero(eight: u64) -> bool {
+    const ONES: u64 = u64::MAX / 0xff;
+    eight.wrapping_sub(ONES) & !eight & (ONES << 7) != 0
 }
 
 /// An object's symbol hash table. musl prefers the GNU table and consults the SysV one only in its absence.
@@ -114,6 +163,15 @@ impl<'a> HashTable<'a> {
         }
     }
 
+    /// The symbols that can be looked up, by their numbers.
+    pub fn covered(&self) -> Range<u32> {
+        let first = match self {
+            Self::Gnu(table) => table.first_symbol,
+            Self::Sysv(_) | Self::None => 0,
+        };
+        first..self.symbol_count().max(first)
+    }
+
     /// How many symbols the table covers, from index 0 (musl's `count_syms`).
     pub fn symbol_count(&self) -> u32 {
         match self {
@@ -163,6 +221,14 @@ impl<'a> GnuHash<'a> {
             index = index.wrapping_add(1);
         }
         None
+    }
+
+    /// The hash values of some symbols that the table covers, but for the lowest bit.
+    #[inline]
+    pub fn hashes(&self, symbols: &Range<u32>) -> &'a [u32] {
+        let place = |symbol: u32| Some(symbol.checked_sub(self.first_symbol)? as usize);
+        let (Some(start), Some(end)) = (place(symbols.start), place(symbols.end)) else { return &[] };
+        self.chains.get(start..end).unwrap_or_default()
     }
 
     fn symbol_count(&self) -> u32 {

@@ -138,6 +138,7 @@ impl Loader {
         self.place_thread_locals(first_new);
         let hidden = self.hidden(process, root);
         let lookup = Lookup {
+            index: None,
             global: &process.scope,
             local: Some(&hidden),
             local_first: flags.contains(OpenFlags::DEEPBIND),

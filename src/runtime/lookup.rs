@@ -43,7 +43,7 @@ impl Process {
     ) -> Option<Definition> {
         match searched {
             Searched::Global if version.is_none() => {
-                Lookup::in_global(&self.scope).find(name, Accept::AnyWithValue)
+                Lookup::in_global(&self.scope).find(&(*name).into(), Accept::AnyWithValue)
             }
             Searched::Global => find(self.scope.entries(), name, version),
             Searched::From(first) => find(self.scope.entries_from(*first), name, version),

@@ -6,7 +6,7 @@ use core::cell::UnsafeCell;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use super::calls::anonymous_memory;
+use super::calls::Memory;
 
 /// Bytes in the loader's own zeroed data that serve first, so that small programs cost no system call.
 const FIRST_ARENA: usize = 128 << 10;
@@ -78,7 +78,7 @@ impl BumpAllocator {
 /// At least `size` bytes from the kernel.
 fn new_chunk(size: usize) -> Option<(u64, usize)> {
     let size = size.checked_next_multiple_of(4096)?;
-    anonymous_memory(size as u64).ok().map(|chunk| (chunk, size))
+    Memory::zeroed(size as u64).map(0).ok().map(|chunk| (chunk, size))
 }
 
 impl Arena {

@@ -236,7 +236,7 @@ fn collect() {
 }
 
 fn new_chunk(size: u64, previous: *mut Chunk) -> Result<*mut Chunk, Errno> {
-    let chunk = sys::anonymous_memory(size)? as *mut Chunk;
+    let chunk = sys::Memory::zeroed(size).map(0)? as *mut Chunk;
     // SAFETY: fresh memory of at least a page.
     unsafe { chunk.write(Chunk { previous, size, used: size_of::<Chunk>() as u64 }) };
     Ok(chunk)
