@@ -13,11 +13,14 @@ use crate::sys::prefetch;
 use super::Entry;
 
 /// What it costs to enter a name, in steps of a walk.
-const STEPS_TO_ENTER: usize = 1;
+const STEPS_TO_ENTER: usize = 3;
 /// The part of the steps that a walk takes until it finds something: one in so many.
 const STEPS_TAKEN: usize = 2;
 /// More names than that are more memory than a start should take.
 const MOST_NAMES: usize = 1 << 20;
+
+/// The symbols and names of so many exports are all in a near cache once they have been used: there is no need to ask early.
+const FEW_NAMES: usize = 1 << 14;
 
 /// A name in the table: its hash value, and where it is defined.
 type Export = [u32; 2];
@@ -141,6 +144,9 @@ impl<'a> Index<'a> {
 
     /// Prepares some searches: what they will read is asked for step by step for all of them, so that the waiting times overlap.
     pub fn prepare(&self, queries: &mut [Query<'_>], entries: &[Entry]) {
+        if self.exports.len() <= FEW_NAMES {
+            return;
+        }
         queries.iter().for_each(|query| self.prefetch(&query.name));
         for query in queries.iter_mut() {
             let bucket = self.bucket(&query.name);
@@ -182,5 +188,5 @@ impl<'a> Index<'a> {
 #[inline]
 fn bucket(hash: u32, buckets: usize) -> usize {
     let mixed = (hash >> 1).wrapping_mul(0x9e37_79b1);
-    (u64::from(mixed) * buckets as u64 >> u32::BITS) as usize
+    ((u64::from(mixed) * buckets as u64) >> u32::BITS) as usize
 }

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 use once_cell::race::OnceBox;
 
-use crate::elf::{Address, LoadBias, Symbol, SymbolName, SymbolTable};
+use crate::elf::{Address, Filter, LoadBias, Symbol, SymbolName, SymbolTable};
 use crate::program::{Object, ObjectId, Origin, Program};
 
 pub use index::{Index, Outline, Query};
@@ -45,6 +45,7 @@ pub enum Accept {
 /// An object as lookup sees it: its tables side by side, as a walk over a scope touches them all.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
+    filter: Filter<'static>,
     table: SymbolTable<'static>,
     bias: LoadBias,
     object: ObjectId,
@@ -55,7 +56,13 @@ impl Entry {
     /// The entry of an object.
     pub fn new(id: ObjectId, object: &Object) -> Self {
         let is_libc = object.origin == Origin::Libc;
-        Self { table: object.symbols, bias: object.mapping.bias, object: id, is_libc }
+        Self {
+            filter: object.symbols.filter(),
+            table: object.symbols,
+            bias: object.mapping.bias,
+            object: id,
+            is_libc,
+        }
     }
 
     /// The definition of one version of a name.
@@ -215,6 +222,7 @@ impl<'a> Lookup<'a> {
 
     /// What is taken where nobody defines a name.
     #[cold]
+    #[inline(never)]
     fn find_substitute(&self, query: &Query<'_>) -> Option<Definition> {
         self.find_lfs64(&query.name).or_else(|| self.find_where(query, 0, acceptable_ifunc))
     }
@@ -225,7 +233,7 @@ impl<'a> Lookup<'a> {
             .or_else(|| self.find_lfs64(&query.name))
     }
 
-    #[inline]
+    #[inline(always)]
     fn find_where(
         &self,
         query: &Query<'_>,
@@ -273,10 +281,17 @@ fn find<'a>(
     name: &SymbolName<'_>,
     acceptable: impl Fn(&Symbol) -> bool,
 ) -> Option<Definition> {
-    entries.into_iter().find_map(|entry| {
-        let symbol = entry.table.lookup(name).filter(&acceptable)?;
-        Some(Definition { object: entry.object, symbol, bias: entry.bias })
-    })
+    for entry in entries {
+        if entry.filter.excludes(name) {
+            continue;
+        }
+        if let Some(symbol) = entry.table.lookup(name)
+            && acceptable(&symbol)
+        {
+            return Some(Definition { object: entry.object, symbol, bias: entry.bias });
+        }
+    }
+    None
 }
 
 /// The first definition of `name` behind `skip` objects, as [`find`] would find it, among those that may be one.

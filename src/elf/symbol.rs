@@ -7,7 +7,7 @@ use goblin::elf64::sym::{
     STT_OBJECT, STT_TLS, Sym,
 };
 
-use super::{Dynamic, ElfError, HashTable, SymbolName, Vaddr, VersionDefinitions, View};
+use super::{Dynamic, ElfError, Filter, HashTable, SymbolName, Vaddr, VersionDefinitions, View};
 
 /// One `Elf64_Sym`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -137,18 +137,15 @@ impl<'a> SymbolTable<'a> {
         core::ffi::CStr::from_bytes_until_nul(rest).ok()
     }
 
-    /// The first symbol of that name in the hash table, whatever its type or value, unless its version is hidden
-    /// (`gnu_lookup`, `sysv_lookup`).
-    #[inline(always)]
-    pub fn lookup(&self, name: &SymbolName<'_>) -> Option<Symbol> {
-        if self.hash.excludes(name) {
-            return None;
-        }
-        self.lookup_visible(name)
+    /// A filter for the names that [`SymbolTable::lookup`] finds.
+    pub fn filter(&self) -> Filter<'a> {
+        self.hash.filter()
     }
 
+    /// The first symbol of that name in the hash table, whatever its type or value, unless its version is hidden
+    /// (`gnu_lookup`, `sysv_lookup`). Does not ask the filter.
     #[inline(never)]
-    fn lookup_visible(&self, name: &SymbolName<'_>) -> Option<Symbol> {
+    pub fn lookup(&self, name: &SymbolName<'_>) -> Option<Symbol> {
         self.lookup_where(name, |version| version & VERSION_HIDDEN == 0)
     }
 

@@ -132,7 +132,9 @@ pub unsafe fn relocate(
             };
             let slots = Slots::of(object);
             // SAFETY: passed on to the caller.
-            unsafe { Pass { program, lookup, id, object, slots, moment, last: None, done: &mut done }.run() };
+            unsafe {
+                Pass { program, lookup, id, object, slots, moment, last: NOTHING, done: &mut done }.run()
+            };
         }
     }
     done
@@ -149,7 +151,7 @@ pub unsafe fn retry(program: &Program, lookup: Lookup<'_>, postponed: Vec<Postpo
         let object = &program[id];
         let slots = Slots::of(object);
         let moment = Moment::Running { lazy: true };
-        let mut pass = Pass { program, lookup, id, object, slots, moment, last: None, done: &mut done };
+        let mut pass = Pass { program, lookup, id, object, slots, moment, last: NOTHING, done: &mut done };
         // SAFETY: passed on to the caller. Slots may be among what is sealed.
         unsafe {
             let opened = protect::open_relro(object);
@@ -187,9 +189,12 @@ struct Pass<'a> {
     slots: Slots,
     moment: Moment,
     /// The last symbol that was looked up, by its index: link editors put all that refers to a symbol together.
-    last: Option<(u32, Search, Target)>,
+    last: ((u32, Search), Target),
     done: &'a mut Relocated,
 }
+
+/// No symbol has been looked up yet: number 0 is none.
+const NOTHING: ((u32, Search), Target) = ((0, Search::BehindProgram), Target::Absent);
 
 /// The symbol that a relocation names.
 struct Reference<'a> {
@@ -312,51 +317,54 @@ impl Pass<'_> {
 
     /// Finds what a relocation refers to.
     #[inline]
-    fn target(&mut self, relocation: &Relocation, reference: Option<&Reference<'_>>) -> Outcome<Target> {
+    fn target(&mut self, relocation: &Relocation, reference: Option<&Reference<'_>>) -> Outcome<&Target> {
         let Some(reference) = reference else {
             return match relocation.symbol {
-                0 => Ok(Target::Absent),
+                0 => Ok(&Target::Absent),
                 index => Err(RelocationProblem::BadSymbol(index).into()),
             };
         };
-        if reference.symbol.is_local() {
-            let bias = self.object.mapping.bias;
-            return Ok(Target::Found(Definition { object: self.id, symbol: *reference.symbol, bias }));
-        }
         let search = x86_64::search_for(relocation.kind);
-        match &self.last {
-            Some((index, last, target)) if *index == relocation.symbol && *last == search => Ok(*target),
-            _ => {
-                let target = self.look_up(relocation.kind, reference, search)?;
-                self.last = Some((relocation.symbol, search, target));
-                Ok(target)
-            }
+        if self.last.0 != (relocation.symbol, search) {
+            let target = self.look_up(relocation.kind, reference, search)?;
+            self.last = ((relocation.symbol, search), target);
         }
+        Ok(&self.last.1)
     }
 
     /// Finds the definition that a symbol refers to.
     #[inline]
     fn look_up(&mut self, kind: u32, reference: &Reference<'_>, search: Search) -> Outcome<Target> {
-        self.done.counts.lookups += 1;
         let Reference { symbol, query } = reference;
+        if symbol.is_local() {
+            let bias = self.object.mapping.bias;
+            return Ok(Target::Found(Definition { object: self.id, symbol: **symbol, bias }));
+        }
+        self.done.counts.lookups += 1;
         let found = match search {
             Search::Anywhere(accept) => self.lookup.find(query, accept),
             Search::BehindProgram => self.lookup.find_behind_program(query),
         };
-        match found {
-            Some(definition) => {
-                log::trace!(
-                    "{}: {} -> {}",
-                    Text::from(&self.object.name),
-                    Text(query.name.bytes()),
-                    Text::from(&self.program[definition.object].name)
-                );
-                Ok(Target::Found(definition))
-            }
-            None if symbol.is_weak() && !symbol.is_defined() => Ok(Target::Null),
-            None if self.moment.is_lazy() && x86_64::may_be_postponed(kind) => Ok(Target::Postponed),
-            None if self.object.wants_glibc() => Err(RelocationProblem::Glibc.into()),
-            None => Err(RelocationProblem::SymbolNotFound(query.name.bytes().to_vec()).into()),
+        let Some(definition) = found else { return self.not_found(kind, reference) };
+        if log::log_enabled!(log::Level::Trace) {
+            let (object, name) = (Text::from(&self.object.name), Text(query.name.bytes()));
+            log::trace!("{object}: {name} -> {}", Text::from(&self.program[definition.object].name));
+        }
+        Ok(Target::Found(definition))
+    }
+
+    /// What a relocation refers to whose symbol nobody defines.
+    #[cold]
+    fn not_found(&self, kind: u32, reference: &Reference<'_>) -> Outcome<Target> {
+        let Reference { symbol, query } = reference;
+        if symbol.is_weak() && !symbol.is_defined() {
+            Ok(Target::Null)
+        } else if self.moment.is_lazy() && x86_64::may_be_postponed(kind) {
+            Ok(Target::Postponed)
+        } else if self.object.wants_glibc() {
+            Err(RelocationProblem::Glibc.into())
+        } else {
+            Err(RelocationProblem::SymbolNotFound(query.name.bytes().to_vec()).into())
         }
     }
 

@@ -82,7 +82,7 @@ impl Pass<'_> {
             R_X86_64_COPY => return unsafe { self.copy(relocation, reference) },
             _ => {}
         }
-        let target = self.target(relocation, reference)?;
+        let target = *self.target(relocation, reference)?;
         if let Target::Postponed = target {
             self.done.postponed.push(Postponed { object: self.id, relocation: *relocation });
             return Ok(());
@@ -190,7 +190,7 @@ impl Pass<'_> {
     /// As for [`super::relocate`].
     unsafe fn copy(&mut self, relocation: &Relocation, reference: Option<&Reference<'_>>) -> Outcome<()> {
         let (Some(Reference { symbol, query }), Target::Found(definition)) =
-            (reference, self.target(relocation, reference)?)
+            (reference, *self.target(relocation, reference)?)
         else {
             return Ok(());
         };
