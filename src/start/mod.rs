@@ -16,7 +16,7 @@ use linux_raw_sys::auxvec::AT_SYSINFO_EHDR;
 use crate::bind::{Lookup, Scope};
 use crate::config::{self, Config};
 use crate::discover::{Discovery, Host, Search, Wishes};
-use crate::elf::{Address, ElfError};
+use crate::elf::{Address, ElfError, SegmentFlags};
 use crate::error::{RelocationProblem, StartError};
 use crate::host::locate;
 use crate::map::{self, System, adopt};
@@ -59,6 +59,8 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
     let loader = loader
         .unwrap_or_else(|error| fail(&[StartError::Program { name: c"ld-morsel".into(), cause: error }]));
     let debug_symbols = DebugSymbols::of(&loader);
+    let data = loader.segments.loads.iter().find(|load| load.flags.contains(SegmentFlags::WRITE));
+    let data = loader.address(data.map_or(loader.dynamic_section, |load| load.vaddr));
     let libc = locate::libc(&mut system, config.libc, invocation.interpreter, invocation.own_name);
     let libc = libc.unwrap_or_else(|error| fail(&[error]));
     if system.list {
@@ -113,6 +115,7 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
         argv0: invocation.argv0,
         statistics: config.stats,
         phases,
+        data,
     };
     // SAFETY: the program is complete.
     unsafe { handover.hand_over(loader, scope, tls, debug, stack) }

@@ -6,9 +6,10 @@ mod calls;
 mod errno;
 mod lock;
 mod logger;
+mod seal;
 mod x86_64;
 
-pub use alloc::{BumpAllocator, memory_is_available};
+pub use alloc::{BumpAllocator, leak_unsealed, memory_is_available, unsealed_memory};
 pub use calls::{
     Errno, File, FileIdentity, MemoryFlags, SignalsBlocked, abort, anonymous_memory, change_protection,
     clock_nanoseconds, execute, exit, file_size, fixed_anonymous_memory, fixed_file_memory, map_file, open,
@@ -18,3 +19,5 @@ pub use calls::{
 pub use errno::errno_text;
 pub use lock::{Condition, Guard, Mutex};
 pub use logger::{MESSAGE_PREFIX, Text, init_logging, is_stand_in, print, raw_bytes, stderr, stdout};
+pub use seal::{Window, seal};
+pub use x86_64::thread_pointer;
