@@ -25,6 +25,7 @@ fn main() {
         "dladdr1",
         "dl_iterate_phdr",
         "__tls_get_addr",
+        "__libc_start_main",
         "_dl_debug_state",
         "_dl_debug_addr",
     ];

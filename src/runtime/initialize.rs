@@ -3,10 +3,12 @@
 //! are loaded later, `dlopen` runs the constructors.
 
 use alloc::vec::Vec;
+use core::ffi::{c_char, c_int};
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::elf::{Address, Table, Vaddr};
 use crate::program::{Object, ObjectId, Origin, Program, initialization_order};
-use crate::sys::{Condition, Mutex, Text, thread_pointer};
+use crate::sys::{self, Condition, Mutex, Text, thread_pointer};
 
 use super::Process;
 use super::debug::{DebugState, LinkMap};
@@ -30,6 +32,8 @@ struct Progress {
     starting: Option<u64>,
     /// The process is exiting: no more constructors begin.
     exiting: bool,
+    /// That kept start-up constructors from running.
+    cut_short: bool,
     finalized: bool,
 }
 
@@ -81,20 +85,21 @@ impl Initialization {
             states: Vec::new(),
             starting: None,
             exiting: false,
+            cut_short: false,
             finalized: false,
         };
         Self { progress: Mutex::new(progress), changed: Condition::default() }
     }
 
     /// Runs the constructors of a queue, each object's once. Waits for those that another thread is running; those that
-    /// this thread is running (it got here from a constructor) are passed over.
-    pub fn run(&self, queue: &[&'static LinkMap], when_exiting: WhenExiting) {
+    /// this thread is running (it got here from a constructor) are passed over. Whether all have run.
+    pub fn run(&self, queue: &[&'static LinkMap], when_exiting: WhenExiting) -> bool {
         let this = thread_pointer();
         for &map in queue {
             let mut progress = self.progress.lock();
             let state = loop {
                 if progress.exiting && when_exiting == WhenExiting::Skip {
-                    return;
+                    return false;
                 }
                 let state = progress.state_of(map);
                 match state {
@@ -115,6 +120,15 @@ impl Initialization {
             unsafe { construct(map.object()) };
             self.progress.lock().set_state(map, State::Done);
             self.changed.notify_all();
+        }
+        true
+    }
+
+    /// Stops the calling thread: another one ends the process.
+    fn wait_for_the_end(&self) -> ! {
+        let mut progress = self.progress.lock();
+        loop {
+            progress = self.changed.wait(progress);
         }
     }
 
@@ -224,8 +238,50 @@ pub extern "C" fn initialize() {
             atexit(at_exit);
         }
     }
-    initialization.run(&process.start, WhenExiting::Skip);
-    initialization.progress.lock().starting = None;
+    let complete = initialization.run(&process.start, WhenExiting::Skip);
+    let own_last = process.start.last().is_some_and(|map| map.id() == ObjectId::PROGRAM);
+    let mut progress = initialization.progress.lock();
+    progress.starting = None;
+    progress.cut_short = progress.exiting && !(complete && own_last);
+}
+
+/// The `main` of a program.
+type Main = extern "C" fn(c_int, *mut *mut c_char, *mut *mut c_char) -> c_int;
+
+/// The program's `main`, from [`libc_start_main`] to [`main_in_its_time`].
+static MAIN: AtomicUsize = AtomicUsize::new(0);
+
+/// `__libc_start_main`, which a program's entry calls: libc's own, with a `main` that looks first whether it may begin. If
+/// another thread exits during the start-up constructors, the main thread must get no further than to the end of the one that it is in,
+/// except if that is the program's own. musl stops it between two of them; hosted, its
+/// `exit` waits for all of them, which are one to it.
+///
+/// # Safety
+/// The arguments are those of a program's entry.
+pub unsafe extern "C" fn libc_start_main(
+    main: Main,
+    argc: c_int,
+    argv: *mut *mut c_char,
+    init: usize,
+    fini: usize,
+    loader_fini: usize,
+) -> c_int {
+    MAIN.store(main as usize, Ordering::Relaxed);
+    let Some(start_main) = Process::get().libc_function(b"__libc_start_main") else { sys::abort() };
+    type StartMain = extern "C" fn(Main, c_int, *mut *mut c_char, usize, usize, usize) -> c_int;
+    // SAFETY: musl's `__libc_start_main` has this signature; the last three are what its start files have passed over the years.
+    let start_main: StartMain = unsafe { core::mem::transmute(start_main.0) };
+    start_main(main_in_its_time, argc, argv, init, fini, loader_fini)
+}
+
+extern "C" fn main_in_its_time(argc: c_int, argv: *mut *mut c_char, envp: *mut *mut c_char) -> c_int {
+    let initialization = Process::get().initialization;
+    if initialization.progress.lock().cut_short {
+        initialization.wait_for_the_end();
+    }
+    // SAFETY: `libc_start_main` has stored a function of that signature.
+    let main: Main = unsafe { core::mem::transmute(MAIN.load(Ordering::Relaxed)) };
+    main(argc, argv, envp)
 }
 
 /// Runs destructors at exit.

@@ -31,7 +31,7 @@ pub use api::*;
 pub use debug::{DebugState, DebugSymbols, LinkMap, ListState};
 pub use guarded::{Change, Guarded, Refusal};
 pub use info::dlinfo;
-pub use initialize::{Initialization, Queue, finalize, initialize, queue};
+pub use initialize::{Initialization, Queue, finalize, initialize, libc_start_main, queue};
 
 /// Everything that the running program's loader knows.
 pub struct Process {

@@ -5,7 +5,7 @@
 //! All that a thread has hangs off one word, the loader's slot at the bottom of static thread-local storage, which is zero
 //! in a new thread.
 
-use core::ffi::c_char;
+use core::ffi::{CStr, c_char};
 use core::fmt::{self, Write};
 use core::mem::ManuallyDrop;
 use core::ptr::null_mut;
@@ -88,7 +88,40 @@ pub struct Thread {
 struct Failure {
     message: *mut u8,
     capacity: usize,
-    pending: bool,
+    pending: Pending,
+}
+
+/// What `dlerror` has to tell.
+#[derive(Clone, Copy)]
+enum Pending {
+    Nothing,
+    Message,
+    /// There was no memory for the message.
+    Lost,
+}
+
+/// What `dlerror` says then, in musl's words.
+const LOST_MESSAGE: &CStr = c"Dynamic linker failed to allocate memory for error message";
+
+/// Stands in the slot of a thread that has no memory for its record but something to tell: [`Pending::Lost`].
+static WITHOUT_MEMORY: Unchanging = Unchanging(Thread {
+    blocks: null_mut(),
+    capacity: 0,
+    chunk: null_mut(),
+    next: null_mut(),
+    id: 0,
+    process: 0,
+    failure: Failure { message: null_mut(), capacity: 0, pending: Pending::Lost },
+});
+
+struct Unchanging(Thread);
+
+// SAFETY: nobody changes it.
+unsafe impl Sync for Unchanging {}
+
+/// Whether a thread has no record of its own.
+fn has_none(thread: *mut Thread) -> bool {
+    thread.is_null() || core::ptr::eq(thread, &raw const WITHOUT_MEMORY.0)
 }
 
 /// A piece of a thread's memory, linked to the one before it.
@@ -184,7 +217,7 @@ fn this_thread() -> Result<*mut Thread, Errno> {
     let slot = slot();
     // SAFETY: the slot is this thread's own and holds null or its record.
     unsafe {
-        if (*slot).is_null() {
+        if has_none(*slot) {
             *slot = new_thread()?;
         }
         Ok(*slot)
@@ -209,7 +242,7 @@ fn new_thread() -> Result<*mut Thread, Errno> {
             next: null_mut(),
             id: sys::thread_id(),
             process: sys::process_id(),
-            failure: Failure { message: null_mut(), capacity: 0, pending: false },
+            failure: Failure { message: null_mut(), capacity: 0, pending: Pending::Nothing },
         });
         let mut first = THREADS.load(Ordering::Relaxed);
         loop {
@@ -311,7 +344,7 @@ impl Thread {
     }
 }
 
-/// Remembers why a call of this thread fails. Without memory for the message there is none.
+/// Remembers why a call of this thread fails.
 pub fn set_failure(message: fmt::Arguments<'_>) {
     struct Length(usize);
     impl fmt::Write for Length {
@@ -332,9 +365,14 @@ pub fn set_failure(message: fmt::Arguments<'_>) {
         }
     }
     let _blocked = SignalsBlocked::new();
-    let Ok(thread) = this_thread() else { return };
+    let Ok(thread) = this_thread() else {
+        // SAFETY: the slot is this thread's own.
+        unsafe { *slot() = (&raw const WITHOUT_MEMORY.0).cast_mut() };
+        return;
+    };
     // SAFETY: the record is this thread's own, and no signal handler runs meanwhile.
     let thread = unsafe { &mut *thread };
+    thread.failure.pending = Pending::Lost;
     let mut length = Length(1);
     // Neither of the writers fails.
     let _ = length.write_fmt(message);
@@ -348,18 +386,26 @@ pub fn set_failure(message: fmt::Arguments<'_>) {
     let _ = buffer.write_fmt(message);
     // SAFETY: the length includes the terminating NUL.
     unsafe { buffer.0.write(0) };
-    thread.failure.pending = true;
+    thread.failure.pending = Pending::Message;
 }
 
 /// The failure of this thread that has not been fetched yet, as a C string.
 pub fn take_failure() -> *mut c_char {
+    let slot = slot();
     // SAFETY: as in `set_failure`; `dlerror` is not for signal handlers.
-    let thread = unsafe { (*slot()).as_mut() };
-    match thread.filter(|thread| thread.failure.pending) {
-        Some(thread) => {
-            thread.failure.pending = false;
-            thread.failure.message.cast()
+    let thread = unsafe {
+        if core::ptr::eq(*slot, &raw const WITHOUT_MEMORY.0) {
+            *slot = null_mut();
+            return LOST_MESSAGE.as_ptr().cast_mut();
         }
-        None => null_mut(),
+        (*slot).as_mut()
+    };
+    let Some(Failure { message, pending, .. }) = thread.map(|thread| &mut thread.failure) else {
+        return null_mut();
+    };
+    match core::mem::replace(pending, Pending::Nothing) {
+        Pending::Nothing => null_mut(),
+        Pending::Message => message.cast(),
+        Pending::Lost => LOST_MESSAGE.as_ptr().cast_mut(),
     }
 }
