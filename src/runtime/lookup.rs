@@ -3,9 +3,8 @@
 use crate::bind::{self, Accept, Definition, Entry, Group, Lookup};
 use crate::elf::{Address, Symbol, SymbolName};
 use crate::program::{Object, ObjectId};
-use crate::sys::Errno;
+use crate::sys::{Errno, thread_pointer};
 use crate::tls::dynamic;
-use crate::tls::x86_64::thread_pointer;
 
 use super::{LinkMap, Process};
 

@@ -16,7 +16,7 @@ use linux_raw_sys::auxvec::{AT_BASE, AT_SYSINFO_EHDR};
 use crate::bind::{Index, Lookup, Outline, Scope};
 use crate::config::{self, Config};
 use crate::discover::{Discovery, Host, Search, Wishes};
-use crate::elf::{Address, ElfError, PAGE_SIZE};
+use crate::elf::{Address, ElfError, PAGE_SIZE, SegmentFlags};
 use crate::error::{RelocationProblem, StartError};
 use crate::host::{OwnFile, locate};
 use crate::map::{self, System, adopt};
@@ -59,6 +59,8 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
     let loader = unsafe { adopt::whole(Origin::Loader, c"ld-morsel", base) };
     let loader = loader
         .unwrap_or_else(|error| fail(&[StartError::Program { name: c"ld-morsel".into(), cause: error }]));
+    let data = loader.segments.loads.iter().find(|load| load.flags.contains(SegmentFlags::WRITE));
+    let data = loader.address(data.map_or(loader.dynamic_section, |load| load.vaddr));
     // SAFETY: the kernel has mapped our file, for the life of the process.
     let fused = || unsafe { own.libc(invocation.interpreter_name) };
     let libc = locate::libc(&mut system, config.libc, fused, invocation.interpreter, invocation.own_name);
@@ -122,6 +124,7 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
         argv0: invocation.argv0,
         statistics: config.stats,
         phases,
+        data,
     };
     // SAFETY: the program is complete.
     unsafe { handover.hand_over(loader, scope, tls, debug, stack) }

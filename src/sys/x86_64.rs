@@ -1,4 +1,5 @@
-//! System calls that rustix keeps to itself because they end or redefine the process, and a hint to the processor.
+//! What takes assembly: the system calls that rustix keeps to itself because they end or redefine the process, the
+//! thread pointer, and a hint to the processor.
 
 use core::arch::asm;
 use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
@@ -40,4 +41,12 @@ pub(super) unsafe fn system_call4(number: u32, a: usize, b: usize, c: usize, d: 
         );
     }
     result
+}
+
+/// The thread pointer: it tells threads apart.
+pub fn thread_pointer() -> u64 {
+    let value: u64;
+    // SAFETY: once libc is booted, fs:0 holds the thread control block's own address; only called after that.
+    unsafe { asm!("mov {}, fs:[0]", out(reg) value, options(nostack, preserves_flags, readonly)) };
+    value
 }
