@@ -9,7 +9,7 @@ fn main() {
         "-nostdlib",
         "-static-pie",
         // `sealed.ld` does what RELRO would do, for more than that.
-        "-Wl,-z,now,-z,norelro,-z,noexecstack,--no-rosegment",
+        "-Wl,-z,now,-z,norelro,-z,noexecstack,-z,separate-loadable-segments,--no-rosegment",
         &script,
         "-Wl,--hash-style=gnu",
         "-Wl,--build-id=sha1",

@@ -28,7 +28,7 @@ pub enum RelocationTable<'a> {
 
 impl<'a> RelocationTable<'a> {
     /// As many as have room in the nearest cache with all that belongs to them, and enough to hide how far away that is.
-    pub const BATCH: usize = 32;
+    pub const BATCH: usize = 16;
 
     /// The table that an object's dynamic section describes.
     ///

@@ -20,7 +20,7 @@ const FIRST_UNSEALED: usize = 2 << 10;
 /// Bytes asked from the kernel at a time after that, if it has as many.
 const CHUNK: usize = 1 << 20;
 
-#[unsafe(link_section = ".bss.sealed")]
+#[unsafe(link_section = ".bss.sealed.arena")]
 pub(super) static SEALED: Region<FIRST_SEALED> = Region::new();
 static UNSEALED: Region<FIRST_UNSEALED> = Region::new();
 
