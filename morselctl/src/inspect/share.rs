@@ -136,13 +136,15 @@ fn tables(loads: &[&ProgramHeader], load: &ProgramHeader, base: u64) -> Tables {
             start < table + TABLE && table < end
         });
         let why_not = match others.next() {
-            Some(other) => Some(format!(
-                "{} {} share 2 MiB with the {} segment at {:#x}",
-                kib(end.min(table + TABLE) - start.max(table)),
-                if table < start || table == start { "at its beginning" } else { "at its end" },
-                access(other.p_flags),
-                other.p_vaddr
-            )),
+            Some(other) => {
+                let part = match (table <= start, end <= table + TABLE) {
+                    (true, true) => "all of it is".to_owned(),
+                    (true, false) => format!("its first {} are", kib(table + TABLE - start)),
+                    (false, _) => format!("its last {} are", kib(end - table)),
+                };
+                let (access, address) = (access(other.p_flags), other.p_vaddr);
+                Some(format!("{part} in the same 2 MiB as the {access} segment at {address:#x}"))
+            }
             None if table < start => {
                 Some(format!("{} before the first multiple of 2 MiB", kib(end.min(table + TABLE) - start)))
             }
