@@ -54,6 +54,8 @@ impl ElfError {
     }
 }
 
+impl core::error::Error for ElfError {}
+
 impl fmt::Display for ElfError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {

@@ -129,6 +129,7 @@ impl BuildCopy {
 /// The loaders on this machine.
 #[derive(Clone, Debug)]
 pub struct Loaders {
+    stock: PathBuf,
     morsel: PathBuf,
     musl125: Option<PathBuf>,
 }
@@ -136,12 +137,13 @@ pub struct Loaders {
 const STOCK: &str = "/lib/ld-musl-x86_64.so.1";
 
 impl Loaders {
-    /// Looks for the stock loader, `LD_MORSEL` and `DIFFTEST_MUSL125`.
+    /// Looks for the stock loader (or `DIFFTEST_STOCK`), `LD_MORSEL` and `DIFFTEST_MUSL125`.
     ///
     /// A missing 1.2.5 is not an error here: it fails the tests that need it, and only those.
     pub fn find() -> Result<Loaders> {
-        if !Path::new(STOCK).exists() {
-            bail!("the oracle {STOCK} is missing: install musl and musl-tools");
+        let stock = std::env::var_os("DIFFTEST_STOCK").map_or_else(|| PathBuf::from(STOCK), PathBuf::from);
+        if !stock.exists() {
+            bail!("the oracle {} is missing: install musl and musl-tools", stock.display());
         }
         let morsel = match std::env::var_os("LD_MORSEL") {
             Some(path) => PathBuf::from(path),
@@ -157,13 +159,13 @@ impl Loaders {
             );
         }
         let musl125 = std::env::var_os("DIFFTEST_MUSL125").map(PathBuf::from);
-        Ok(Loaders { morsel, musl125 })
+        Ok(Loaders { stock, morsel, musl125 })
     }
 
     /// The loader that copy's programs name as their interpreter.
     pub fn for_copy(&self, copy: BuildCopy) -> Result<&Path> {
         match copy {
-            BuildCopy::Musl123 => Ok(Path::new(STOCK)),
+            BuildCopy::Musl123 => Ok(&self.stock),
             BuildCopy::Musl125 => self.libc(Version::V1_2_5),
             BuildCopy::Morsel => Ok(&self.morsel),
         }
@@ -172,7 +174,7 @@ impl Loaders {
     /// The libc.so of a version.
     pub fn libc(&self, version: Version) -> Result<&Path> {
         match version {
-            Version::V1_2_3 => Ok(Path::new(STOCK)),
+            Version::V1_2_3 => Ok(&self.stock),
             Version::V1_2_5 => {
                 let path = self.musl125.as_deref().context(
                     "DIFFTEST_MUSL125 is not set: it must hold the path of musl 1.2.5's libc.so; \
@@ -200,7 +202,7 @@ impl Loaders {
 
     /// Whether the loader under test is the oracle itself, which is how the suite checks itself.
     pub fn is_self_check(&self) -> bool {
-        self.morsel == Path::new(STOCK)
+        self.morsel == self.stock
     }
 }
 

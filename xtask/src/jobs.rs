@@ -3,8 +3,11 @@
 
 pub mod bench;
 pub mod build;
+pub mod chroot;
 pub mod corpus;
 pub mod demo;
 pub mod fuzz;
+pub mod install;
+pub mod release;
 pub mod setup;
 pub mod test;

@@ -9,6 +9,7 @@ mod bench;
 mod corpus;
 mod elfcheck;
 mod jobs;
+mod namespace;
 mod paths;
 mod proc;
 mod ui;
@@ -35,6 +36,14 @@ enum Job {
     Corpus(jobs::corpus::Args),
     /// Measure the start of synthetic programs beside stock musl
     Bench(jobs::bench::Args),
+    /// Build, and make ld-morsel the loader of a root directory
+    Install(jobs::install::Args),
+    /// Put the former loader of a root directory back
+    Uninstall(jobs::install::Args),
+    /// Make the release tarball: dist/ld-morsel-VERSION-x86_64.tar.xz
+    Release,
+    /// Run real programs and the differential suite with ld-morsel in the place of musl's loader, in roots of their own
+    Chroot(jobs::chroot::Args),
     /// Fuzz the ELF reader
     Fuzz(jobs::fuzz::Args),
 }
@@ -48,6 +57,10 @@ fn main() -> ExitCode {
         Job::Test(args) => jobs::test::run(&args),
         Job::Corpus(args) => jobs::corpus::run(&args),
         Job::Bench(args) => jobs::bench::run(&args),
+        Job::Install(args) => jobs::install::install(&args),
+        Job::Uninstall(args) => jobs::install::uninstall(&args),
+        Job::Release => jobs::release::run(),
+        Job::Chroot(args) => jobs::chroot::run(&args),
         Job::Fuzz(args) => jobs::fuzz::run(&args),
     };
     match result {

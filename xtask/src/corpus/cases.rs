@@ -1,5 +1,6 @@
 //! Runs the corpus' cases: each under stock musl, under `LOADER PROGRAM`, and as a copy of the program whose PT_INTERP
 //! is the loader. The loader passes if exit code and output are stock musl's, and the output is what was expected.
+//! A loader that is fused with a libc can take the place of musl's instead, and run programs as they are.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use anyhow::{Context, Result, bail};
 
 use super::manifest::{Case, Kind, Musl, folder};
 use crate::proc::Outcome;
-use crate::{paths, proc};
+use crate::{namespace, paths, proc};
 
 /// How a program is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub enum Mode {
     Direct,
     /// As a copy that names the loader as its interpreter.
     Interp,
+    /// As it is, by a fused loader in the place of musl's own.
+    Installed,
 }
 
 impl Mode {
@@ -30,6 +33,7 @@ impl Mode {
             Self::Stock => "stock",
             Self::Direct => "direct",
             Self::Interp => "interp",
+            Self::Installed => "installed",
         }
     }
 }
@@ -46,9 +50,24 @@ pub struct Report {
 
 /// Runs a case in all three modes.
 pub fn run(case: &Case, loader: &Path, musl: Musl, limit: Duration) -> Result<Vec<Report>> {
+    run_in_modes(&[Mode::Stock, Mode::Direct, Mode::Interp], case, loader, musl, limit)
+}
+
+/// Runs a case under stock musl, and under a loader that is fused with the same libc and has taken its place.
+pub fn run_installed(case: &Case, fused: &Path, limit: Duration) -> Result<Vec<Report>> {
+    run_in_modes(&[Mode::Stock, Mode::Installed], case, fused, case.musl, limit)
+}
+
+fn run_in_modes(
+    modes: &[Mode],
+    case: &Case,
+    loader: &Path,
+    musl: Musl,
+    limit: Duration,
+) -> Result<Vec<Report>> {
     let mut reports = Vec::new();
     let mut stock: Option<Outcome> = None;
-    for mode in [Mode::Stock, Mode::Direct, Mode::Interp] {
+    for &mode in modes {
         let (outcome, time) = run_in(case, mode, loader, musl, limit)?;
         let failure = judge(case, stock.as_ref(), &outcome);
         reports.push(Report { mode, failure, time });
@@ -91,10 +110,14 @@ fn run_in(
     // The folder is ours alone: its name holds our process id.
     let _ = fs::remove_dir_all(&scratch);
     fs::create_dir_all(&scratch)?;
-    let mut bash = clean_bash(&scratch);
+    let mut bash = match mode {
+        Mode::Installed => namespace::with_loader(loader, "bash".as_ref()),
+        _ => Command::new("bash"),
+    };
+    clean(&mut bash, &scratch);
     bash.arg("-c").arg(expand(&case.command, mode, loader, musl)?).current_dir(&corpus);
     if mode != Mode::Stock {
-        if musl == Musl::V1_2_5 {
+        if musl == Musl::V1_2_5 && mode != Mode::Installed {
             bash.env("LD_MORSEL_LIBC", paths::musl_1_2_5()?);
         }
         for wish in ["LD_MORSEL_MAP", "LD_MORSEL_LOG"] {
@@ -110,12 +133,10 @@ fn run_in(
     Ok((outcome, time))
 }
 
-/// A bash with next to no environment, so that runs are alike.
-fn clean_bash(scratch: &Path) -> Command {
-    let mut bash = Command::new("bash");
-    bash.env_clear().env("TMP", scratch).env("HOME", scratch).env("LC_ALL", "C");
-    bash.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    bash
+/// Gives a command next to no environment, so that runs are alike.
+fn clean(command: &mut Command, scratch: &Path) {
+    command.env_clear().env("TMP", scratch).env("HOME", scratch).env("LC_ALL", "C");
+    command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
 }
 
 /// The command of a case for one mode: replaces `{run PROGRAM}`, `{stock}` and `{here}`.
@@ -130,7 +151,7 @@ fn expand(command: &str, mode: Mode, loader: &Path, musl: Musl) -> Result<String
         let end = start + text[start..].find('}').context("a {run without its }")?;
         let program = &text[start + "{run ".len()..end];
         let run = match (mode, musl) {
-            (Mode::Stock, Musl::V1_2_3) => program.to_owned(),
+            (Mode::Stock, Musl::V1_2_3) | (Mode::Installed, _) => program.to_owned(),
             (Mode::Stock, Musl::V1_2_5) => format!("{stock_loader} {program}"),
             (Mode::Direct, _) => format!("{} {program}", loader.display()),
             (Mode::Interp, _) => patched(&super::dir()?.join(program), loader)?.display().to_string(),

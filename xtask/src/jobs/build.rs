@@ -26,10 +26,19 @@ pub fn loader() -> Result<PathBuf> {
     }
 }
 
-/// Builds in release mode and returns the path of the loader, as cargo reports it.
+/// Builds the loader in release mode and returns its path, as cargo reports it.
 pub fn release() -> Result<PathBuf> {
+    executable("ld-morsel")
+}
+
+/// The same for the tool.
+pub fn tool() -> Result<PathBuf> {
+    executable("morselctl")
+}
+
+fn executable(package: &str) -> Result<PathBuf> {
     let mut cargo = proc::cargo();
-    cargo.args(["build", "--release", "--package", "ld-morsel", "--bin", "ld-morsel"]);
+    cargo.args(["build", "--release", "--package", package, "--bin", package]);
     cargo.args(["--message-format", "json-render-diagnostics"]);
     let text = proc::display(&cargo);
     // Cargo's progress and the compiler's messages go to the user, the list of artifacts to us.

@@ -28,6 +28,7 @@ const ALL: &[&str] = &[
     "gdb",
     "clang",
     "lld",
+    "mold",
     "binutils",
     "dpkg-dev",
     "patch",

@@ -175,7 +175,7 @@ fn check(command: &mut Command) -> Result<Tally> {
 }
 
 /// A `cargo test`, whose results are shown as they come, and counted.
-fn tests(command: &mut Command, filter: Option<&str>) -> Result<Tally> {
+pub fn tests(command: &mut Command, filter: Option<&str>) -> Result<Tally> {
     if let Some(filter) = filter {
         command.args(["--", filter]);
     }

@@ -1,0 +1,26 @@
+//! **morselctl**: what is done with ld-morsel besides loading programs. The loader stays small; whatever is not needed to
+//! start a program is here.
+//!
+//! `cli` says what can be asked for; each subcommand is a module.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod cli;
+mod completions;
+mod elf_file;
+mod fuse;
+mod inspect;
+mod install;
+mod write;
+
+fn main() -> ExitCode {
+    match cli::run(cli::Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("morselctl: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
