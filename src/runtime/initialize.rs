@@ -3,12 +3,10 @@
 //! are loaded later, `dlopen` runs the constructors.
 
 use alloc::vec::Vec;
-use core::ffi::{c_char, c_int};
-use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::elf::{Address, Table, Vaddr};
 use crate::program::{Object, ObjectId, Origin, Program, initialization_order};
-use crate::sys::{self, Condition, Mutex, Text, thread_pointer};
+use crate::sys::{Condition, Mutex, Text, thread_pointer};
 
 use super::Process;
 use super::debug::{DebugState, LinkMap};
@@ -124,10 +122,10 @@ impl Initialization {
         true
     }
 
-    /// Stops the calling thread: another one ends the process.
-    fn wait_for_the_end(&self) -> ! {
+    /// Stops the calling thread for ever if an exit has kept start-up constructors from running.
+    pub fn stop_if_cut_short(&self) {
         let mut progress = self.progress.lock();
-        loop {
+        while progress.cut_short {
             progress = self.changed.wait(progress);
         }
     }
@@ -243,45 +241,6 @@ pub extern "C" fn initialize() {
     let mut progress = initialization.progress.lock();
     progress.starting = None;
     progress.cut_short = progress.exiting && !(complete && own_last);
-}
-
-/// The `main` of a program.
-type Main = extern "C" fn(c_int, *mut *mut c_char, *mut *mut c_char) -> c_int;
-
-/// The program's `main`, from [`libc_start_main`] to [`main_in_its_time`].
-static MAIN: AtomicUsize = AtomicUsize::new(0);
-
-/// `__libc_start_main`, which a program's entry calls: libc's own, with a `main` that looks first whether it may begin. If
-/// another thread exits during the start-up constructors, the main thread must get no further than to the end of the one that it is in,
-/// except if that is the program's own. musl stops it between two of them; hosted, its
-/// `exit` waits for all of them, which are one to it.
-///
-/// # Safety
-/// The arguments are those of a program's entry.
-pub unsafe extern "C" fn libc_start_main(
-    main: Main,
-    argc: c_int,
-    argv: *mut *mut c_char,
-    init: usize,
-    fini: usize,
-    loader_fini: usize,
-) -> c_int {
-    MAIN.store(main as usize, Ordering::Relaxed);
-    let Some(start_main) = Process::get().libc_function(b"__libc_start_main") else { sys::abort() };
-    type StartMain = extern "C" fn(Main, c_int, *mut *mut c_char, usize, usize, usize) -> c_int;
-    // SAFETY: musl's `__libc_start_main` has this signature; the last three are what its start files have passed over the years.
-    let start_main: StartMain = unsafe { core::mem::transmute(start_main.0) };
-    start_main(main_in_its_time, argc, argv, init, fini, loader_fini)
-}
-
-extern "C" fn main_in_its_time(argc: c_int, argv: *mut *mut c_char, envp: *mut *mut c_char) -> c_int {
-    let initialization = Process::get().initialization;
-    if initialization.progress.lock().cut_short {
-        initialization.wait_for_the_end();
-    }
-    // SAFETY: `libc_start_main` has stored a function of that signature.
-    let main: Main = unsafe { core::mem::transmute(MAIN.load(Ordering::Relaxed)) };
-    main(argc, argv, envp)
 }
 
 /// Runs destructors at exit.

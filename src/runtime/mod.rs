@@ -13,6 +13,7 @@ mod initialize;
 mod load;
 mod lookup;
 mod open;
+mod start_main;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -31,7 +32,8 @@ pub use api::*;
 pub use debug::{DebugState, DebugSymbols, LinkMap, ListState};
 pub use guarded::{Change, Guarded, Refusal};
 pub use info::dlinfo;
-pub use initialize::{Initialization, Queue, finalize, initialize, libc_start_main, queue};
+pub use initialize::{Initialization, Queue, finalize, initialize, queue};
+pub use start_main::libc_start_main;
 
 /// Everything that the running program's loader knows.
 pub struct Process {

@@ -15,11 +15,12 @@ use crate::error::{RelocationProblem, StartError};
 use crate::host::{self, Boot, Synthetic};
 use crate::layout;
 use crate::map::protect;
-use crate::program::{ObjectId, Origin, Program};
+use crate::program::{Object, ObjectId, Origin, Program};
 use crate::relocate::{Counts, Deferred, LibcCopy, resolve_deferred};
 use crate::runtime::{self, DebugState, Guarded, Initialization, ListState, Loader, Process};
 use crate::statistics::{self, Phases};
 use crate::sys;
+use crate::tls::dynamic::Module;
 use crate::tls::{self, StaticTls, x86_64 as tls_code};
 
 use super::InitialStack;
@@ -69,6 +70,7 @@ impl Handover {
         let program = &loader.program;
         let initialised = tls::merge_images(program, tls, image);
         tls_code::publish(tls);
+        tls::dynamic::add_modules(&waiting_modules(program));
         let boot = program.libc().map(|libc| {
             let interposed = host::exports(&program[libc], &scope);
             let stack_sizes = program.objects().map(|object| object.segments.stack_size);
@@ -144,6 +146,16 @@ fn finish() -> ! {
     unsafe { sys::seal(data.0) };
     // SAFETY: the program is complete, and its stack is the initial one.
     unsafe { host::enter(process.entry, process.stack.pointer()) }
+}
+
+/// Thread-local storage that has no place in static storage, in the order of module ids.
+fn waiting_modules(program: &Program) -> Vec<Module> {
+    let waiting = program.objects().filter(|object| object.tls.is_some_and(|tls| tls.offset.is_none()));
+    let module = |object: &Object| {
+        let segment = object.segments.tls?;
+        Some(Module { image: object.address(segment.vaddr), segment, offset: None })
+    };
+    waiting.filter_map(module).collect()
 }
 
 /// What the start-up objects leave of their writable pages.

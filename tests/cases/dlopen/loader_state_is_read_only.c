@@ -5,7 +5,8 @@
 //#Lib: liblate.so = late.c
 //#Lib: libbroken.so = broken.c
 //#Prog: -rdynamic -Wl,--no-as-needed -lstart
-//#Unchecked[musl]: writable, or gone before it is looked at
+//#Run[musl]: true
+//#Unchecked[musl]: its forks would wait for its loads for ever
 //#Expect[morsel]: constructor: read-only
 //#Expect[morsel]: main: read-only
 //#Expect[morsel]: late constructor: read-only
