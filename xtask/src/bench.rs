@@ -1,6 +1,13 @@
-//! The start-up benchmark: synthetic programs (`synthetic`), a harness that starts several programs in turn and takes
-//! times (`harness`), and the arithmetic of what it took (`stats`).
+//! The startup laboratory: what is started (`workload`, made by `spec`, `source` and `compile`), by whom (`peers`, in
+//! the `stage`), and what it costs (`measure`, by the `harness` and `stats`; `results` is what comes out).
 
+pub mod compile;
 pub mod harness;
+pub mod measure;
+pub mod peers;
+pub mod results;
+pub mod source;
+pub mod spec;
+pub mod stage;
 pub mod stats;
-pub mod synthetic;
+pub mod workload;
