@@ -1,6 +1,7 @@
 //! Measures workloads: gets every peer ready, leaves out with a reason those that cannot start it, and takes times in
 //! interleaved rounds.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
@@ -9,6 +10,7 @@ use super::harness::{self, Target};
 use super::peers::{Lab, Peer};
 use super::results::{Column, Measured, Size, Time};
 use super::workload::{Kind, Start, Workload};
+use super::{callgrind, phases, trace};
 use crate::ui;
 
 /// How long the rounds of one workload shall take together, in microseconds, unless their number is given.
@@ -66,8 +68,56 @@ fn ready(lab: &mut Lab, workload: &Workload, peer: Peer) -> Result<(Ready, i32)>
     Ok((Ready { peer, start, target, trial: ending.exit }, ending.status))
 }
 
+/// What is measured beside times, system calls, faults and memory.
+pub struct Depth<'a> {
+    /// How many rounds; else as many as fit into the usual time.
+    pub rounds: Option<usize>,
+    /// Whether instructions are counted, which takes a hundred times as long as a start.
+    pub instructions: bool,
+    /// Who counts the instructions of a whole machine, if anybody does.
+    pub guest: Option<&'a dyn GuestCounter>,
+}
+
+/// Something that knows how many instructions a guest of an emulator executes from exec to main, the kernel's included.
+pub trait GuestCounter {
+    /// For one workload and one peer; None if it has not counted that.
+    fn instructions(&self, workload: &str, peer: Peer) -> Option<u64>;
+}
+
+/// Counts that were made before, as a JSON object of workloads, each an object of peers: `{"hello": {"ours": 1234}}`.
+#[derive(serde::Deserialize)]
+pub struct Recorded(HashMap<String, HashMap<String, u64>>);
+
+impl GuestCounter for Recorded {
+    fn instructions(&self, workload: &str, peer: Peer) -> Option<u64> {
+        self.0.get(workload)?.get(peer.name()).copied()
+    }
+}
+
+/// Measures a workload with all peers that can start it.
+pub fn workload(lab: &mut Lab, workload: &Workload, peers: &[Peer], depth: &Depth) -> Result<Measured> {
+    let field = field(lab, workload, peers)?;
+    let starts: Vec<_> = field.ready.iter().map(|ready| (ready.peer, ready.start.clone())).collect();
+    let mut measured = times(workload, field, depth.rounds)?;
+    let spinner = ui::spinner(format!("counting {}", workload.name));
+    // Those that are ready are the first columns.
+    for (column, (peer, start)) in measured.peers.iter_mut().zip(&starts) {
+        spinner.set_message(format!("counting {} with {}", workload.name, peer.name()));
+        column.counts = Some(trace::counts(start)?);
+        if depth.instructions && peer.is_loader_of_musl() {
+            column.instructions = Some(callgrind::instructions(start)?);
+        }
+        if *peer == Peer::Ours {
+            column.phases = phases::of(start)?;
+        }
+        column.guest_instructions = depth.guest.and_then(|guest| guest.instructions(&workload.name, *peer));
+    }
+    spinner.finish_and_clear();
+    Ok(measured)
+}
+
 /// Takes the times of all that are ready, in interleaved rounds.
-pub fn times(workload: &Workload, field: Field, rounds: Option<usize>) -> Result<Measured> {
+fn times(workload: &Workload, field: Field, rounds: Option<usize>) -> Result<Measured> {
     let Field { ready, absent } = field;
     let round: f64 = ready.iter().map(|ready| ready.trial).sum();
     let rounds = rounds.unwrap_or_else(|| (BUDGET / round).clamp(20.0, 500.0) as usize);
@@ -84,16 +134,15 @@ pub fn times(workload: &Workload, field: Field, rounds: Option<usize>) -> Result
         .zip(&times)
         .map(|(peer, times)| Column {
             peer: peer.name().to_owned(),
-            absent: None,
             main: Time::of(&times.marks, &first.marks),
             exit: Time::of(&times.exits, &first.exits),
+            ..Column::default()
         })
         .collect();
     columns.extend(absent.into_iter().map(|(peer, why)| Column {
         peer: peer.name().to_owned(),
         absent: Some(why),
-        main: None,
-        exit: None,
+        ..Column::default()
     }));
     let size = match &workload.kind {
         Kind::Synthetic(spec) => Some(Size { libraries: spec.libraries, symbolic: spec.symbolic() }),

@@ -52,6 +52,11 @@ impl Peer {
         }
     }
 
+    /// Whether it loads dynamic musl programs: those whose instructions are counted.
+    pub fn is_loader_of_musl(self) -> bool {
+        matches!(self, Self::Stock | Self::Ours)
+    }
+
     /// How it starts a workload. The error says why it cannot.
     pub fn start(self, lab: &mut Lab, workload: &Workload) -> Result<Start> {
         match &workload.kind {

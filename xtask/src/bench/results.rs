@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::callgrind::Instructions;
 use super::stats::{Ratio, Summary};
+use super::trace::Counts;
 
 /// All of a run.
 #[derive(Debug, Serialize, Deserialize)]
@@ -41,7 +43,7 @@ pub struct Size {
 }
 
 /// What one peer did with one workload.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Column {
     /// The peer's name.
     pub peer: String,
@@ -54,6 +56,21 @@ pub struct Column {
     /// From exec to the exit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit: Option<Time>,
+    /// System calls, page faults and memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counts: Option<Counts>,
+    /// Instructions in user mode, by callgrind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instructions: Option<Instructions>,
+    /// Instructions of the whole machine, kernel and all, until main: counted in an emulator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guest_instructions: Option<u64>,
+    /// What the loader says that its phases take, in microseconds, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub phases: Vec<(String, f64)>,
+    /// Instructions until main by stack, as the tools for flame graphs read them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stacks: Vec<String>,
 }
 
 /// A time, and how it compares to that of the first peer that took part.

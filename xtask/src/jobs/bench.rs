@@ -3,15 +3,16 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::bench::measure;
+use crate::bench::figures::{self, Verdict};
+use crate::bench::measure::{self, Depth, GuestCounter, Recorded};
 use crate::bench::peers::{Lab, Peer};
 use crate::bench::results::{Measured, Results, machine};
 use crate::bench::workload::{self, Workload};
-use crate::{jobs, ui};
+use crate::{apt, jobs, ui};
 
 /// Options of the job.
 #[derive(clap::Args)]
@@ -22,6 +23,23 @@ pub struct Args {
     /// Who takes part; the first one is what the others are compared to [default: all but again and rustld]
     #[arg(long, value_delimiter = ',')]
     peers: Vec<Peer>,
+    /// Count instructions as well, by callgrind
+    #[arg(long)]
+    instructions: bool,
+    /// Instructions of a whole machine until main, which were counted in an emulator: a JSON object of workloads, each
+    /// an object of peers
+    #[arg(long, value_name = "FILE")]
+    guest: Option<PathBuf>,
+    /// Compare the loader's instructions, system calls, faults and dirtied memory with the figures that are kept; no
+    /// times
+    #[arg(long, conflicts_with_all = ["update", "json", "peers", "rounds"])]
+    check: bool,
+    /// Count them anew and keep them
+    #[arg(long, conflicts_with_all = ["json", "peers", "rounds"])]
+    update: bool,
+    /// Where the figures are kept [default: benches/figures.json]
+    #[arg(long, value_name = "FILE")]
+    figures: Option<PathBuf>,
     /// Write all results to this file
     #[arg(long)]
     json: Option<PathBuf>,
@@ -40,6 +58,7 @@ pub struct Args {
 
 /// The job.
 pub fn run(args: &Args) -> Result<bool> {
+    let gate = args.check || args.update;
     let workloads = chosen(args)?;
     if args.list {
         let mut table = ui::Table::new(&["workload", ""]);
@@ -51,14 +70,25 @@ pub fn run(args: &Args) -> Result<bool> {
     }
     jobs::setup::everything()?;
     let loader = jobs::build::loader()?;
-    let peers = if args.peers.is_empty() { &Peer::USUAL[..] } else { &args.peers };
     let mut lab = Lab::new(&loader)?;
+    if gate {
+        return keep(args, &mut lab, &workloads);
+    }
+    let peers = if args.peers.is_empty() { &Peer::USUAL[..] } else { &args.peers };
+    let guest = args.guest.as_deref().map(recorded).transpose()?;
+    let depth = Depth {
+        rounds: args.rounds,
+        instructions: args.instructions,
+        guest: guest.as_ref().map(|recorded| recorded as &dyn GuestCounter),
+    };
+    if depth.instructions {
+        apt::install(&["valgrind"])?;
+    }
     let mut results =
         Results { machine: machine(), loader: loader.display().to_string(), workloads: Vec::new() };
     ui::remark(&results.machine);
     for workload in &workloads {
-        let field = measure::field(&mut lab, workload, peers)?;
-        let measured = measure::times(workload, field, args.rounds)?;
+        let measured = measure::workload(&mut lab, workload, peers, &depth)?;
         print(&measured);
         results.workloads.push(measured);
     }
@@ -78,7 +108,7 @@ fn chosen(args: &Args) -> Result<Vec<Workload>> {
     }
     let mut standard = workload::standard();
     if args.workloads.is_empty() {
-        return Ok(standard);
+        return Ok(if args.check || args.update { figures::kept() } else { standard });
     }
     let take = |name: &String| {
         let at = standard.iter().position(|workload| workload.name == *name);
@@ -87,9 +117,43 @@ fn chosen(args: &Args) -> Result<Vec<Workload>> {
     args.workloads.iter().map(take).collect()
 }
 
+/// Checks or updates the figures.
+fn keep(args: &Args, lab: &mut Lab, workloads: &[Workload]) -> Result<bool> {
+    let file = args.figures.clone().unwrap_or_else(figures::file);
+    if args.update {
+        figures::update(lab, workloads, &file)?;
+        println!("{} holds the figures of today", file.display());
+        return Ok(true);
+    }
+    let Verdict { same, better, worse } = figures::check(lab, workloads, &file)?;
+    println!("{same} as they were, {better} better, {worse} worse");
+    Ok(worse == 0)
+}
+
+/// Compares the loader's figures with those that are kept in the repository: for `cargo xtask test`.
+pub fn check(loader: &Path) -> Result<Verdict> {
+    figures::check(&mut Lab::new(loader)?, &figures::kept(), &figures::file())
+}
+
+fn recorded(file: &Path) -> Result<Recorded> {
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("in {}", file.display()))
+}
+
 fn print(measured: &Measured) {
     ui::heading(&format!("{}: {} ({} rounds)", measured.name, measured.what, measured.rounds));
-    let mut table = ui::Table::new(&["", "exec to main", "ratio", "exec to exit", "ratio"]);
+    let mut table = ui::Table::new(&[
+        "",
+        "exec to main",
+        "ratio",
+        "exec to exit",
+        "ratio",
+        "calls",
+        "faults",
+        "dirtied",
+        "tables",
+        "instructions",
+    ]);
     for column in &measured.peers {
         if let Some(why) = &column.absent {
             ui::remark(format!("  no {}: {}", column.peer, why.lines().next().unwrap_or_default()));
@@ -102,7 +166,22 @@ fn print(measured: &Measured) {
                 None => row.extend(["-".to_owned(), "-".to_owned()]),
             }
         }
+        let main = column.counts.and_then(|counts| counts.main);
+        let memory = column.counts.and_then(|counts| counts.memory);
+        let instructions = column.instructions.map(|counted| counted.main.unwrap_or(counted.exit));
+        let cell =
+            |value: Option<u64>, unit: &str| value.map_or("-".to_owned(), |value| format!("{value}{unit}"));
+        row.push(cell(main.map(|main| main.system_calls), ""));
+        row.push(cell(main.map(|main| main.page_faults), ""));
+        row.push(cell(memory.map(|memory| memory.dirtied), " KiB"));
+        row.push(cell(memory.map(|memory| memory.page_tables), " KiB"));
+        row.push(cell(instructions, ""));
         table.row(row);
     }
     table.print();
+    ui::remark("  ratios to the first row; calls, faults, memory and instructions: until main");
+    if let Some(column) = measured.peers.iter().find(|column| !column.phases.is_empty()) {
+        let phases = column.phases.iter().map(|(phase, us)| format!("{phase} {}", ui::micros(*us)));
+        ui::remark(format!("  phases of {}: {}", column.peer, phases.collect::<Vec<_>>().join(", ")));
+    }
 }
