@@ -2,12 +2,15 @@
 //! the `stage`), and what it costs (`measure`, by the `harness` and `stats`; `results` is what comes out).
 
 pub mod callgrind;
+pub mod chart;
 pub mod compile;
 pub mod figures;
 pub mod harness;
 pub mod measure;
 pub mod peers;
 pub mod phases;
+pub mod profile;
+pub mod report;
 pub mod results;
 pub mod source;
 pub mod spec;

@@ -107,9 +107,12 @@ fn folded(profile: &str) -> Result<Vec<String>> {
     Ok(lines)
 }
 
-/// A name without what would disturb: the hash and the parameters of generic functions.
+/// A name as it is shown. The first instructions of a loader often belong to no symbol.
 fn readable(name: &str) -> String {
-    name.replace(';', ":").replace("ld_morsel::", "")
+    match name.strip_prefix("0x") {
+        Some(_) => "entry".to_owned(),
+        None => name.replace(';', ":").replace("ld_morsel::", ""),
+    }
 }
 
 #[cfg(test)]

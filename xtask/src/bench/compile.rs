@@ -83,7 +83,9 @@ impl Source for Synthetic {
 /// Makes sure that a program is compiled, and returns the folder that holds it and its libraries.
 pub fn program(source: &dyn Source, flavour: Flavour) -> Result<PathBuf> {
     let (name, key) = source.key();
-    let dir = paths::cache()?.join("bench").join(format!("{name}-{}", paths::content_key(&[&key, OPTIONS])));
+    let dir = paths::cache()?
+        .join("bench")
+        .join(format!("{name}-{}", paths::content_key(&[&key, include_str!("compile.rs")])));
     let linked = dir.join(flavour.name());
     if linked.join(PROGRAM).exists() {
         return Ok(linked);
@@ -95,8 +97,8 @@ pub fn program(source: &dyn Source, flavour: Flavour) -> Result<PathBuf> {
     Ok(linked)
 }
 
-/// All options of the tools that what is cached depends on. The build identifier is a hash over much text and of no
-/// use; the tables that musl reads must be there, and the style of hash table is the one of today's distributions.
+/// The build identifier is a hash over much text and of no use; the style of hash table is that of today's
+/// distributions; calls may be bound late, by loaders that can.
 const OPTIONS: &str = "-Wl,--build-id=none,--hash-style=gnu,-z,lazy";
 
 /// Assembles each library once, for all flavours.

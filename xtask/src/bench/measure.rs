@@ -10,7 +10,7 @@ use super::harness::{self, Target};
 use super::peers::{Lab, Peer};
 use super::results::{Column, Measured, Size, Time};
 use super::workload::{Kind, Start, Workload};
-use super::{callgrind, phases, trace};
+use super::{callgrind, phases, profile, trace};
 use crate::ui;
 
 /// How long the rounds of one workload shall take together, in microseconds, unless their number is given.
@@ -69,6 +69,7 @@ fn ready(lab: &mut Lab, workload: &Workload, peer: Peer) -> Result<(Ready, i32)>
 }
 
 /// What is measured beside times, system calls, faults and memory.
+#[derive(Clone, Copy)]
 pub struct Depth<'a> {
     /// How many rounds; else as many as fit into the usual time.
     pub rounds: Option<usize>,
@@ -116,6 +117,17 @@ pub fn workload(lab: &mut Lab, workload: &Workload, peers: &[Peer], depth: &Dept
     Ok(measured)
 }
 
+/// Adds the stacks of both loaders of musl programs.
+pub fn profile(lab: &mut Lab, workload: &Workload, measured: &mut Measured) -> Result<()> {
+    for peer in [Peer::Stock, Peer::Ours] {
+        let column = measured.peers.iter_mut().find(|column| column.peer == peer.name());
+        if let Some(column) = column.filter(|column| column.absent.is_none()) {
+            column.stacks = profile::stacks(lab, workload, peer)?;
+        }
+    }
+    Ok(())
+}
+
 /// Takes the times of all that are ready, in interleaved rounds.
 fn times(workload: &Workload, field: Field, rounds: Option<usize>) -> Result<Measured> {
     let Field { ready, absent } = field;
@@ -149,5 +161,5 @@ fn times(workload: &Workload, field: Field, rounds: Option<usize>) -> Result<Mea
         Kind::Real(_) | Kind::Given(..) => None,
     };
     let (name, what) = (workload.name.clone(), workload.what.clone());
-    Ok(Measured { name, what, size, rounds, peers: columns })
+    Ok(Measured { name, what, size, series: workload.series, rounds, peers: columns })
 }

@@ -108,14 +108,15 @@ impl Peer {
 
     /// Has a musl program loaded by this peer.
     fn interpret(self, lab: &mut Lab, start: Start) -> Result<Start> {
-        let loader = match self {
-            Self::Ours | Self::Again => lab.stage.loader(*b"our", &lab.loader)?,
-            Self::Floor => lab.stage.loader(*b"nop", &floor()?)?,
-            Self::Rustld => return under_rustld(start),
-            _ => return Ok(start),
-        };
-        let program = lab.stage.with_interpreter(&start.program, &loader)?;
-        Ok(Start { program, ..start })
+        match self {
+            Self::Ours | Self::Again => {
+                let loader = lab.loader.clone();
+                lab.interpreted(start, *b"our", &loader)
+            }
+            Self::Floor => lab.interpreted(start, *b"nop", &floor()?),
+            Self::Rustld => under_rustld(start),
+            Self::Stock | Self::GlibcLazy | Self::GlibcNow | Self::Static => Ok(start),
+        }
     }
 }
 
@@ -129,6 +130,13 @@ impl Lab {
     /// With the loader that is to be measured.
     pub fn new(loader: &Path) -> Result<Self> {
         Ok(Self { stage: Stage::new()?, loader: loader.to_owned() })
+    }
+
+    /// The start with the program loaded by this file, which gets a name of three letters.
+    pub fn interpreted(&mut self, start: Start, name: [u8; 3], loader: &Path) -> Result<Start> {
+        let loader = self.stage.loader(name, loader)?;
+        let program = self.stage.with_interpreter(&start.program, &loader)?;
+        Ok(Start { program, ..start })
     }
 
     /// A library that sends the mark when main is entered, for programs that do not do so themselves.

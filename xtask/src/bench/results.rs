@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::callgrind::Instructions;
 use super::stats::{Ratio, Summary};
 use super::trace::Counts;
+use super::workload::Series;
 
 /// All of a run.
 #[derive(Debug, Serialize, Deserialize)]
@@ -27,6 +28,9 @@ pub struct Measured {
     /// How many libraries and relocations against symbols it has, if it was generated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<Size>,
+    /// The series that it is a point of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub series: Option<Series>,
     /// How often each peer was started.
     pub rounds: usize,
     /// All peers, also those that could not start it.

@@ -48,11 +48,12 @@ impl Stage {
         fs::create_dir_all(&staged)?;
         for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
             let file = entry?.path();
-            let link = staged.join(file.file_name().unwrap_or_default());
-            // A second name where that is possible, else a copy.
-            if fs::hard_link(&file, &link).is_err() {
-                fs::copy(&file, &link).with_context(|| format!("cannot copy {}", file.display()))?;
-            }
+            let copy = staged.join(file.file_name().unwrap_or_default());
+            // Written anew, in one piece: how many pages a fault maps depends on how the page cache came to hold the
+            // file. A linker writes in many pieces, and what has been read from the disk lies there otherwise.
+            let bytes = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            fs::write(&copy, bytes).with_context(|| format!("cannot write {}", copy.display()))?;
+            fs::set_permissions(&copy, fs::metadata(&file)?.permissions())?;
         }
         Ok(staged)
     }

@@ -35,7 +35,8 @@ pub struct Usage {
 /// What a process holds, in KiB.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
-    /// Pages that only it has, and has written to.
+    /// Pages that it has written to: of files, of the stack, or its own from the beginning. Counted as anonymous: what
+    /// `smaps_rollup` calls dirty includes pages of files that the disk has not seen yet.
     pub dirtied: u64,
     /// Its page tables.
     pub page_tables: u64,
@@ -189,7 +190,7 @@ fn memory(pid: libc::pid_t) -> Result<Memory> {
             .and_then(|text| text.trim().parse().ok())
             .with_context(|| format!("no {name} in /proc/pid/{file}"))
     };
-    Ok(Memory { dirtied: field("smaps_rollup", "Private_Dirty:")?, page_tables: field("status", "VmPTE:")? })
+    Ok(Memory { dirtied: field("smaps_rollup", "Anonymous:")?, page_tables: field("status", "VmPTE:")? })
 }
 
 #[cfg(test)]

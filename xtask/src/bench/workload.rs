@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
 
 use super::spec::{Spec, Via};
 use crate::corpus::manifest::Manifest;
@@ -21,6 +22,17 @@ pub struct Workload {
     pub what: String,
     /// What it is made of.
     pub kind: Kind,
+    /// The series that it is a point of, if the point is how costs grow.
+    pub series: Option<Series>,
+}
+
+/// Workloads that differ in one number only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Series {
+    /// More and more libraries, each with the same few imports.
+    Libraries,
+    /// More and more imports in the same libraries.
+    Relocations,
 }
 
 /// What a workload is made of.
@@ -88,18 +100,19 @@ impl Start {
 
 impl Workload {
     fn synthetic(name: &str, what: &str, spec: Spec) -> Self {
-        Self { name: name.to_owned(), what: what.to_owned(), kind: Kind::Synthetic(spec) }
+        Self { name: name.to_owned(), what: what.to_owned(), kind: Kind::Synthetic(spec), series: None }
     }
 
     fn real(name: &str, what: &str, real: Real) -> Self {
-        Self { name: name.to_owned(), what: what.to_owned(), kind: Kind::Real(real) }
+        Self { name: name.to_owned(), what: what.to_owned(), kind: Kind::Real(real), series: None }
     }
 
     /// A program of the user's.
     pub fn given(program: &Path, args: &[OsString]) -> Result<Self> {
         let path = fs::canonicalize(program).with_context(|| format!("cannot find {}", program.display()))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Self { what: path.display().to_string(), name, kind: Kind::Given(path, args.to_vec()) })
+        let what = path.display().to_string();
+        Ok(Self { what, name, kind: Kind::Given(path, args.to_vec()), series: None })
     }
 
     /// How the program of a real or given workload is started by its own loader; fetches or builds it first.
@@ -156,6 +169,21 @@ pub fn standard() -> Vec<Workload> {
             Real::PreloadAll,
         ),
     ]
+}
+
+/// The workloads of both series.
+pub fn scaling() -> Vec<Workload> {
+    let point = |series: Series, count: usize, spec: Spec| {
+        let name = format!("{series:?}-{count}").to_lowercase();
+        let what = format!("{} libraries, {} relocations", spec.libraries, spec.symbolic());
+        Workload { series: Some(series), ..Workload::synthetic(&name, &what, spec) }
+    };
+    let small = Spec { functions: 150, objects: 50, imports: 20, ..Spec::HELLO };
+    let libraries = [3, 10, 30, 100, 300]
+        .map(|libraries| point(Series::Libraries, libraries, Spec { libraries, ..small }));
+    let relocations = [10, 30, 100, 300, 1000, 3000]
+        .map(|imports| point(Series::Relocations, 30 * imports, Spec { imports, ..Spec::grid(30) }));
+    libraries.into_iter().chain(relocations).collect()
 }
 
 impl Real {

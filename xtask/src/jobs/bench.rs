@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::bench::figures::{self, Verdict};
 use crate::bench::measure::{self, Depth, GuestCounter, Recorded};
 use crate::bench::peers::{Lab, Peer};
+use crate::bench::report;
 use crate::bench::results::{Measured, Results, machine};
 use crate::bench::workload::{self, Workload};
 use crate::{apt, jobs, ui};
@@ -32,16 +33,20 @@ pub struct Args {
     guest: Option<PathBuf>,
     /// Compare the loader's instructions, system calls, faults and dirtied memory with the figures that are kept; no
     /// times
-    #[arg(long, conflicts_with_all = ["update", "json", "peers", "rounds"])]
+    #[arg(long, conflicts_with_all = ["update", "json", "report", "peers", "rounds"])]
     check: bool,
     /// Count them anew and keep them
-    #[arg(long, conflicts_with_all = ["json", "peers", "rounds"])]
+    #[arg(long, conflicts_with_all = ["json", "report", "peers", "rounds"])]
     update: bool,
     /// Where the figures are kept [default: benches/figures.json]
     #[arg(long, value_name = "FILE")]
     figures: Option<PathBuf>,
+    /// Write a report with charts and flame graphs to this HTML file; counts instructions and, unless workloads are
+    /// named, measures how times grow
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
     /// Write all results to this file
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// List the workloads and do nothing
     #[arg(long)]
@@ -78,7 +83,7 @@ pub fn run(args: &Args) -> Result<bool> {
     let guest = args.guest.as_deref().map(recorded).transpose()?;
     let depth = Depth {
         rounds: args.rounds,
-        instructions: args.instructions,
+        instructions: args.instructions || args.report.is_some(),
         guest: guest.as_ref().map(|recorded| recorded as &dyn GuestCounter),
     };
     if depth.instructions {
@@ -88,7 +93,14 @@ pub fn run(args: &Args) -> Result<bool> {
         Results { machine: machine(), loader: loader.display().to_string(), workloads: Vec::new() };
     ui::remark(&results.machine);
     for workload in &workloads {
-        let measured = measure::workload(&mut lab, workload, peers, &depth)?;
+        // Of a series, only the times are shown.
+        let instructions = depth.instructions && workload.series.is_none();
+        let depth = Depth { instructions, ..depth };
+        let mut measured = measure::workload(&mut lab, workload, peers, &depth)?;
+        if args.report.is_some() && (PROFILED.contains(&workload.name.as_str()) || !args.workloads.is_empty())
+        {
+            measure::profile(&mut lab, workload, &mut measured)?;
+        }
         print(&measured);
         results.workloads.push(measured);
     }
@@ -96,8 +108,16 @@ pub fn run(args: &Args) -> Result<bool> {
         fs::write(file, serde_json::to_string_pretty(&results)?)
             .with_context(|| format!("cannot write {}", file.display()))?;
     }
+    if let Some(file) = &args.report {
+        fs::write(file, report::html(&results)?)
+            .with_context(|| format!("cannot write {}", file.display()))?;
+        println!("\nThe report is {}", file.display());
+    }
     Ok(true)
 }
+
+/// The workloads that a report of all shows flame graphs of.
+const PROFILED: [&str; 2] = ["hello", "grid-100"];
 
 fn chosen(args: &Args) -> Result<Vec<Workload>> {
     if let Some(program) = &args.program {
@@ -108,7 +128,13 @@ fn chosen(args: &Args) -> Result<Vec<Workload>> {
     }
     let mut standard = workload::standard();
     if args.workloads.is_empty() {
-        return Ok(if args.check || args.update { figures::kept() } else { standard });
+        if args.check || args.update {
+            return Ok(figures::kept());
+        }
+        if args.report.is_some() {
+            standard.extend(workload::scaling());
+        }
+        return Ok(standard);
     }
     let take = |name: &String| {
         let at = standard.iter().position(|workload| workload.name == *name);
