@@ -8,3 +8,4 @@ pub mod demo;
 pub mod fuzz;
 pub mod setup;
 pub mod test;
+pub mod vm;

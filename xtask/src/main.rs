@@ -12,6 +12,7 @@ mod jobs;
 mod paths;
 mod proc;
 mod ui;
+mod vm;
 
 /// The recurring jobs of ld-morsel.
 #[derive(Parser)]
@@ -35,6 +36,8 @@ enum Job {
     Corpus(jobs::corpus::Args),
     /// Measure the start of synthetic programs beside stock musl
     Bench(jobs::bench::Args),
+    /// Boot kernels: the module's tests, programs under the loader, counts of instructions
+    Vm(jobs::vm::Args),
     /// Fuzz the ELF reader
     Fuzz(jobs::fuzz::Args),
 }
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Job::Test(args) => jobs::test::run(&args),
         Job::Corpus(args) => jobs::corpus::run(&args),
         Job::Bench(args) => jobs::bench::run(&args),
+        Job::Vm(args) => jobs::vm::run(&args),
         Job::Fuzz(args) => jobs::fuzz::run(&args),
     };
     match result {

@@ -24,6 +24,9 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// All of them; the first is what the others are compared with.
+    pub const ALL: [Self; 3] = [Self::Stock, Self::Direct, Self::Interp];
+
     /// The name to show.
     pub fn name(self) -> &'static str {
         match self {
@@ -48,7 +51,7 @@ pub struct Report {
 pub fn run(case: &Case, loader: &Path, musl: Musl, limit: Duration) -> Result<Vec<Report>> {
     let mut reports = Vec::new();
     let mut stock: Option<Outcome> = None;
-    for mode in [Mode::Stock, Mode::Direct, Mode::Interp] {
+    for mode in Mode::ALL {
         let (outcome, time) = run_in(case, mode, loader, musl, limit)?;
         let failure = judge(case, stock.as_ref(), &outcome);
         reports.push(Report { mode, failure, time });
@@ -57,7 +60,8 @@ pub fn run(case: &Case, loader: &Path, musl: Musl, limit: Duration) -> Result<Ve
     Ok(reports)
 }
 
-fn judge(case: &Case, stock: Option<&Outcome>, outcome: &Outcome) -> Option<String> {
+/// Why an outcome is not right, by the case and by stock musl's outcome; None if it is.
+pub fn judge(case: &Case, stock: Option<&Outcome>, outcome: &Outcome) -> Option<String> {
     let with_stderr = |text: String| match outcome.stderr.trim() {
         "" => Some(text),
         stderr => Some(format!("{text}; standard error ends:\n{}", proc::tail(stderr, 4))),
@@ -119,7 +123,7 @@ fn clean_bash(scratch: &Path) -> Command {
 }
 
 /// The command of a case for one mode: replaces `{run PROGRAM}`, `{stock}` and `{here}`.
-fn expand(command: &str, mode: Mode, loader: &Path, musl: Musl) -> Result<String> {
+pub fn expand(command: &str, mode: Mode, loader: &Path, musl: Musl) -> Result<String> {
     let stock_loader = match musl {
         Musl::V1_2_3 => paths::STOCK.to_owned(),
         Musl::V1_2_5 => paths::musl_1_2_5()?.display().to_string(),
