@@ -100,19 +100,8 @@ fn insert_module(sources: &[PathBuf], tree: &Path) -> Result<()> {
         true => String::from_utf8_lossy(&content).replace("obj-m", "obj-y").into_bytes(),
         false => content,
     })?;
-    write_changed(&dir.join("Kconfig"), KCONFIG)?;
-    match sources.is_empty() {
-        true => write_changed(&dir.join("Kbuild"), ""),
-        false => Ok(()),
-    }
-}
-
-/// Leaves a file with that content as it is: its time says what is to be built again.
-fn write_changed(path: &Path, content: &str) -> Result<()> {
-    if fs::read_to_string(path).is_ok_and(|present| present == content) {
-        return Ok(());
-    }
-    fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))
+    let kconfig = dir.join("Kconfig");
+    fs::write(&kconfig, KCONFIG).with_context(|| format!("cannot write {}", kconfig.display()))
 }
 
 fn build(root: &BuildRoot, tree: &Path, log: &Path) -> Result<()> {

@@ -100,8 +100,10 @@ impl<'a> Guest<'a> {
         // Unlike anything that a script prints.
         let end_mark = format!("guest-ended-{:x}", since.as_nanos());
         let (initrd, image) = (scratch.join("initrd"), scratch.join("disk"));
-        let logs = target("logs")?.join(format!("{}-{}", self.name, self.kernel.flavour.name()));
-        let (console, log) = (logs.with_extension("console.log"), logs.with_extension("output.log"));
+        let log = |what: &str| -> Result<PathBuf> {
+            Ok(target("logs")?.join(format!("{}-{}.{what}.log", self.name, self.kernel.flavour.name())))
+        };
+        let (console, log) = (log("console")?, log("output")?);
         std::mem::take(&mut self.files).complete(&self, &end_mark)?.write(&initrd)?;
         disk::image(&image, self.disk, 1024)?;
         let _ = fs::remove_file(&console);
