@@ -91,9 +91,9 @@ struct IcountArgs {
     /// A loader [default: stock musl and a fresh build of ld-morsel]
     #[arg(long)]
     loader: Vec<PathBuf>,
-    /// Rounds for each program
-    #[arg(long, default_value_t = 15)]
-    rounds: usize,
+    /// Rounds for each program [default: 300 for hello, 60 for others, 15 for grid-100]
+    #[arg(long)]
+    rounds: Option<usize>,
     /// Print JSON only
     #[arg(long)]
     json: bool,
@@ -175,7 +175,8 @@ fn icount(args: &IcountArgs) -> Result<bool> {
 fn print(counts: &[Counts], loaders: usize) {
     ui::heading("Instructions from the start, the kernel's included");
     ui::remark("k = 1000 instructions; ratio: to the first loader");
-    let mut table = ui::Table::new(&["program", "rounds", "main: median", "ratio", "exit: min", "median", "ratio"]);
+    let mut table =
+        ui::Table::new(&["program", "rounds", "main: median", "ratio", "exit: min", "median", "ratio"]);
     for group in counts.chunks(loaders) {
         for line in group {
             let main = |of: &Counts| of.to_main.map(|count| count.median);

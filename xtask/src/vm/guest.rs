@@ -132,23 +132,23 @@ impl<'a> Guest<'a> {
         });
         let mut output = String::new();
         let mut status = None;
-        let mut file =
-            fs::File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
+        let mut file = fs::File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
         for line in BufReader::new(stdout).split(b'\n') {
             let line = line?;
             file.write_all(&line)?;
             file.write_all(b"\n")?;
             let line = String::from_utf8_lossy(&line);
             // What a script prints last need not end its line.
-            if let Some((before, code)) = line.split_once(&end_mark) {
-                output += before;
-                status = code.trim().parse().ok();
-                continue;
-            }
+            let line = match line.split_once(&end_mark) {
+                Some((before, code)) => {
+                    status = code.trim().parse().ok();
+                    before.to_owned()
+                }
+                None => format!("{line}\n"),
+            };
             output += &line;
-            output.push('\n');
             if self.echo {
-                spinner.suspend(|| println!("{line}"));
+                spinner.suspend(|| print!("{line}"));
             }
         }
         drop(ended);
@@ -177,7 +177,10 @@ impl<'a> Guest<'a> {
         // 7.2's five-level page tables are what few machines have.
         qemu.args(["-nodefaults", "-no-reboot", "-display", "none", "-cpu", "max,la57=off"]);
         match self.icount {
-            true => qemu.args(["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"]),
+            // The guest's calendar, too, is the same in each run.
+            true => qemu
+                .args(["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"])
+                .args(["-rtc", "base=2026-01-01,clock=vm"]),
             false => qemu.args(["-accel", "tcg"]),
         };
         let processors = if self.icount { 1 } else { self.processors };
@@ -186,8 +189,7 @@ impl<'a> Guest<'a> {
         qemu.arg("-chardev").arg(format!("file,id=console,path={}", console.display()));
         qemu.args(["-serial", "chardev:console", "-chardev", "stdio,id=output,signal=off"]);
         qemu.args(["-serial", "chardev:output"]);
-        qemu.arg("-drive")
-            .arg(format!("file={},if=virtio,format=raw,cache=unsafe", image.display()));
+        qemu.arg("-drive").arg(format!("file={},if=virtio,format=raw,cache=unsafe", image.display()));
         qemu.arg("-kernel").arg(&self.kernel.image).arg("-initrd").arg(initrd);
         qemu.arg("-append")
             .arg(format!("console=ttyS0 rdinit=/init panic=-1 oops=panic {}", self.parameters));

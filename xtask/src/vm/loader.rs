@@ -61,12 +61,8 @@ fn run_in(
     let suite = Suite::prepare(&mut root, loader, filter)?;
     let manifest = Manifest::read()?;
     let named = |case: &&Case| filter.is_none_or(|filter| case.name.contains(filter));
-    let chosen: Vec<_> = manifest
-        .cases
-        .iter()
-        .filter(|case| PROGRAMS.contains(&case.name.as_str()))
-        .filter(named)
-        .collect();
+    let chosen: Vec<_> =
+        manifest.cases.iter().filter(|case| PROGRAMS.contains(&case.name.as_str())).filter(named).collect();
     let mut script = String::from(include_str!("loader.sh"));
     if module.is_some_and(|module| module.file().is_some()) {
         script += "insmod /morsel.ko || exit\n";

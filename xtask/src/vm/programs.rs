@@ -12,13 +12,23 @@ use super::target;
 use crate::bench::synthetic::Program;
 use crate::{paths, proc};
 
+/// How often a program is started unless the caller says: often enough that two runs agree to a thousandth, and a
+/// ten thousandth for large ones.
+fn default_rounds(program: Option<Program>) -> usize {
+    match program {
+        Some(Program::Hello) => 300,
+        Some(Program::Grid10) | None => 60,
+        Some(Program::Grid100) => 15,
+    }
+}
+
 /// Counts, for every program in turn, the instructions of its start under each of the loaders.
 pub fn count(
     kernel: &Kernel,
     programs: &[PathBuf],
     synthetic: &[Program],
     loaders: &[PathBuf],
-    rounds: usize,
+    rounds: Option<usize>,
 ) -> Result<Vec<Counts>> {
     let dir = target(&format!("icount-root-{}", std::process::id()))?;
     let counted = fill(&dir, programs, synthetic, loaders, rounds)
@@ -33,7 +43,7 @@ fn fill(
     programs: &[PathBuf],
     synthetic: &[Program],
     loaders: &[PathBuf],
-    rounds: usize,
+    rounds: Option<usize>,
 ) -> Result<Vec<Target>> {
     let mut root = Root::create(dir)?;
     let mut targets = Vec::new();
@@ -54,10 +64,11 @@ fn fill(
             fs::copy(&program, &place).with_context(|| format!("cannot copy {}", program.display()))?;
             let mut patchelf = proc::command("patchelf");
             proc::output(patchelf.arg("--set-interpreter").arg(loader).arg(place))?;
-            targets.push(target_of(&name, loader, &copy, rounds));
+            targets.push(target_of(&name, loader, &copy, rounds.unwrap_or_else(|| default_rounds(None))));
         }
     }
     for program in synthetic {
+        let rounds = rounds.unwrap_or_else(|| default_rounds(Some(*program)));
         let linked = program.build(&loaders.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
         for (loader, linked) in loaders.iter().zip(linked) {
             root.musl_program(&linked, Path::new(paths::STOCK))?;
