@@ -24,13 +24,13 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use crate::{apt, paths};
+use crate::{apt, paths, ui};
 
 /// What the laboratory needs on the machine itself.
 const NEEDS: &[&str] = &["qemu-system-x86", "bubblewrap", "busybox-static", "e2fsprogs"];
 
 /// Installs what is missing on the machine.
-pub fn setup() -> Result<()> {
+fn setup() -> Result<()> {
     apt::install(NEEDS)
 }
 
@@ -45,7 +45,10 @@ fn cache() -> Result<PathBuf> {
 fn lock() -> Result<File> {
     let path = cache()?.join("lock");
     let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
-    file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+    if file.try_lock().is_err() {
+        ui::note(format!("Waiting for another job to finish with {}", cache()?.display()));
+        file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+    }
     Ok(file)
 }
 

@@ -12,7 +12,7 @@ use crate::vm::guest::Guest;
 use crate::vm::icount::Counts;
 use crate::vm::kernel::{Flavour, Kernel};
 use crate::vm::module::Build;
-use crate::vm::{self, loader, programs, selftest};
+use crate::vm::{icount, loader, programs, selftest};
 use crate::{jobs, paths, ui};
 
 /// Options of the job.
@@ -41,7 +41,7 @@ enum Job {
     DebugKernel,
 }
 
-/// A command in a guest. Without one: a list of what there is.
+/// A command in a guest.
 #[derive(clap::Args)]
 struct GuestArgs {
     /// The kernel
@@ -59,7 +59,7 @@ struct GuestArgs {
     /// Time limit in seconds
     #[arg(long, default_value_t = 300)]
     limit: u64,
-    /// The command, for busybox's shell
+    /// A command and its arguments, or a script for busybox's shell
     #[arg(last = true, required = true)]
     command: Vec<String>,
 }
@@ -102,7 +102,6 @@ struct IcountArgs {
 /// The job.
 pub fn run(args: &Args) -> Result<bool> {
     jobs::setup::everything()?;
-    vm::setup()?;
     match &args.job {
         None => command(&args.guest),
         Some(Job::Test { kernel }) => {
@@ -126,7 +125,11 @@ pub fn run(args: &Args) -> Result<bool> {
 
 fn command(args: &GuestArgs) -> Result<bool> {
     let kernel = Kernel::provide(args.kernel)?;
-    let mut script = args.command.join(" ");
+    // One word is a script; several are a command and its arguments.
+    let mut script = match &args.command[..] {
+        [script] => script.clone(),
+        words => words.iter().map(|word| icount::quote(word)).collect::<Vec<_>>().join(" "),
+    };
     let build = args.module.then(|| Build::module(&kernel)).transpose()?;
     let module = build.and_then(|build| build.file());
     if module.is_some() {

@@ -96,9 +96,11 @@ fn unpack(root: &BuildRoot, tree: &Path) -> Result<()> {
 /// Puts the module's sources into the tree.
 fn insert_module(sources: &[PathBuf], tree: &Path) -> Result<()> {
     let dir = tree.join(BUILT_IN);
-    module::mirror(sources, &dir, |file, content| match file == Path::new("Kbuild") {
-        true => String::from_utf8_lossy(&content).replace("obj-m", "obj-y").into_bytes(),
-        false => content,
+    module::mirror(sources, &dir, |file, content| {
+        match file.ends_with("Kbuild") || file.ends_with("Makefile") {
+            true => String::from_utf8_lossy(&content).replace("obj-m", "obj-y").into_bytes(),
+            false => content,
+        }
     })?;
     let kconfig = dir.join("Kconfig");
     fs::write(&kconfig, KCONFIG).with_context(|| format!("cannot write {}", kconfig.display()))

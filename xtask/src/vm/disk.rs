@@ -38,10 +38,10 @@ pub struct Root {
 }
 
 impl Root {
-    /// An empty one with busybox as its shell and tools; what was there is removed.
+    /// One with nothing but the folders that every system has; what was there is removed.
     pub fn create(dir: &Path) -> Result<Self> {
         let _ = fs::remove_dir_all(dir);
-        for folder in ["dev", "proc", "sys", "tmp"] {
+        for folder in ["dev", "etc", "proc", "sys", "tmp", "usr/local/lib"] {
             fs::create_dir_all(dir.join(folder))
                 .with_context(|| format!("cannot create {}", dir.display()))?;
         }

@@ -47,8 +47,9 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Fetches it, or builds it, unless it is in the cache.
+    /// Fetches it, or builds it, unless it is in the cache; and installs what it takes to boot it.
     pub fn provide(flavour: Flavour) -> Result<Self> {
+        super::setup()?;
         let suite = match flavour {
             Flavour::V6_1 => "bookworm",
             Flavour::V6_12 => "trixie",
