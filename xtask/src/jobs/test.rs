@@ -200,7 +200,7 @@ pub fn tests(command: &mut Command, filter: Option<&str>) -> Result<Tally> {
 }
 
 /// The counts in `test result: ok. 12 passed; 0 failed; ...`.
-fn result_line(line: &str) -> Option<(usize, usize)> {
+pub fn result_line(line: &str) -> Option<(usize, usize)> {
     let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
     let count = |what| counts.split(';').find_map(|part| part.trim().strip_suffix(what)?.trim().parse().ok());
     Some((count("passed")?, count("failed")?))
