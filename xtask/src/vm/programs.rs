@@ -65,7 +65,7 @@ fn fill(
     let given = programs.iter().map(|program| {
         let program = std::path::absolute(program)?;
         let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok((program, name, default_rounds(None)))
+        anyhow::Ok((program, name, default_rounds(None)))
     });
     let generated =
         synthetic.iter().map(|name| Ok((generated(name)?, name.clone(), default_rounds(Some(name)))));
