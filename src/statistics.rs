@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::fmt::{self, Write};
 
+use crate::map::Piecewise;
 use crate::program::{Origin, Program};
 use crate::relocate::Counts;
 use crate::sys::{self, Text};
@@ -36,10 +37,10 @@ impl Phases {
 
 /// Writes the object to `target`, a path, or `-` for standard error. A path that cannot be written is worth a warning,
 /// not a failure.
-pub fn write(target: &CStr, program: &Program, counts: &Counts, phases: &Phases) {
+pub fn write(target: &CStr, program: &Program, pieces: &[Piecewise], counts: &Counts, phases: &Phases) {
     let mut json = String::new();
     // Writing to a string cannot fail.
-    let _ = render(&mut json, program, counts, phases);
+    let _ = render(&mut json, program, pieces, counts, phases);
     let result = if target == c"-" {
         sys::write_all(sys::stderr(), json.as_bytes())
     } else {
@@ -52,7 +53,13 @@ pub fn write(target: &CStr, program: &Program, counts: &Counts, phases: &Phases)
     }
 }
 
-fn render(json: &mut String, program: &Program, counts: &Counts, phases: &Phases) -> fmt::Result {
+fn render(
+    json: &mut String,
+    program: &Program,
+    pieces: &[Piecewise],
+    counts: &Counts,
+    phases: &Phases,
+) -> fmt::Result {
     write!(json, "{{\"loader\":\"ld-morsel {}\",\"objects\":[", env!("CARGO_PKG_VERSION"))?;
     for (id, object) in program.iter() {
         let separator = if id.0 > 0 { "," } else { "" };
@@ -67,6 +74,17 @@ fn render(json: &mut String, program: &Program, counts: &Counts, phases: &Phases
             }
             None => json.push_str("\"tls\":null}"),
         }
+    }
+    json.push_str("],\"pieces\":[");
+    for (index, region) in pieces.iter().enumerate() {
+        let separator = if index > 0 { "," } else { "" };
+        let (start, end) = (region.pages.start.0, region.pages.end.0);
+        write!(
+            json,
+            "{separator}{{\"address\":{start},\"bytes\":{},\"state\":\"{}\"}}",
+            end - start,
+            region.state
+        )?;
     }
     json.push_str("],\"relocations\":{");
     for (index, (kind, count)) in counts.named().enumerate() {

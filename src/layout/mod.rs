@@ -1,11 +1,15 @@
 //! Where each region of an object goes, its page class and its alignment: everything that can be decided before the
 //! first byte is mapped. Pure arithmetic over checked [`Segments`]; the mapper only carries it out.
 
+mod big;
+
 use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::elf::{LoadSegment, ObjectType, PAGE_SIZE, SegmentFlags, Segments, Vaddr, page_down, page_up};
 use crate::sys::MemoryFlags;
+
+pub use big::{Begins, BigRegion, PIECE};
 
 /// The largest `p_align` that is honoured; larger ones (old linkers' 2 MiB "maximum page size") say nothing about
 /// what the data needs, and musl honours none.
@@ -44,12 +48,34 @@ pub struct Region {
 /// Where an object wants to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placement {
-    /// Anywhere, at a multiple of this many bytes plus the span's own remainder.
-    Aligned(u64),
+    /// Anywhere where the byte `at` of the span has an address that is a multiple of `to`, a power of two.
+    Aligned {
+        /// See above.
+        to: u64,
+        /// See above, less than the length of the span.
+        at: u64,
+    },
     /// At its link-time address if that is free, else anywhere.
     Preferred,
     /// At its link-time address or not at all (`ET_EXEC`).
     Exact,
+}
+
+impl Placement {
+    /// The highest start not above `limit` that is aligned as wanted.
+    pub fn align_down(&self, limit: u64) -> Option<u64> {
+        match self {
+            Self::Aligned { to, at } => (limit.checked_add(*at)? & !(to - 1)).checked_sub(*at),
+            Self::Preferred | Self::Exact => Some(limit),
+        }
+    }
+
+    fn at(&self) -> u64 {
+        match self {
+            Self::Aligned { at, .. } => *at,
+            Self::Preferred | Self::Exact => 0,
+        }
+    }
 }
 
 /// How an object is to be mapped.
@@ -169,7 +195,8 @@ fn placement(object_type: ObjectType, span: &Range<Vaddr>, segments: &Segments) 
         return Placement::Preferred;
     }
     let aligns = segments.loads.iter().map(|load| load.align);
-    Placement::Aligned(aligns.filter(|&align| align <= MAX_HONOURED_ALIGNMENT).max().unwrap_or(PAGE_SIZE))
+    let to = aligns.filter(|&align| align <= MAX_HONOURED_ALIGNMENT).max().unwrap_or(PAGE_SIZE);
+    Placement::Aligned { to, at: 0 }
 }
 
 /// The protection that `p_flags` ask for.
@@ -240,8 +267,8 @@ mod tests {
     fn moderate_alignments_are_honoured() {
         let placement_for =
             |align| plan(ObjectType::Relocatable, vec![load(0, 0x10, 0x10, align, R)]).placement;
-        assert_eq!(placement_for(0x10000), Placement::Aligned(0x10000));
-        assert_eq!(placement_for(0x200000), Placement::Aligned(PAGE_SIZE));
+        assert_eq!(placement_for(0x10000), Placement::Aligned { to: 0x10000, at: 0 });
+        assert_eq!(placement_for(0x200000), Placement::Aligned { to: PAGE_SIZE, at: 0 });
     }
 
     #[test]

@@ -40,11 +40,10 @@ impl FileMapper {
     /// Maps the regions side by side below everything else, where nothing is in the way: half the kernel's work of cutting
     /// them out of a reservation. `None` if something is, or the object needs a reservation.
     fn map_below(&self, plan: &Plan, file: &File) -> Option<Address> {
-        let Placement::Aligned(align) = plan.placement else { return None };
-        if !plan.is_seamless() {
+        if !matches!(plan.placement, Placement::Aligned { .. }) || !plan.is_seamless() {
             return None;
         }
-        let start = self.lowest?.checked_sub(plan.length())? & !(align - 1);
+        let start = plan.placement.align_down(self.lowest?.checked_sub(plan.length())?)?;
         let bias = LoadBias::between(Address(start), plan.span.start);
         let mut end = start;
         for region in &plan.regions {
@@ -82,12 +81,11 @@ impl FileMapper {
     /// Takes address space for the whole span, with the first region already in place at its start.
     fn reserve(&self, plan: &Plan, file: &File) -> Result<Address, Errno> {
         let first = plan.regions.first().ok_or(Errno::NOEXEC)?;
+        let below = || plan.placement.align_down(self.lowest?.checked_sub(plan.length())?);
         let hint = match plan.placement {
             Placement::Exact | Placement::Preferred => plan.span.start.0,
-            Placement::Aligned(PAGE_SIZE) => 0,
-            Placement::Aligned(align) => {
-                self.lowest.map_or(0, |lowest| lowest.saturating_sub(plan.length()) & !(align - 1))
-            }
+            Placement::Aligned { to: PAGE_SIZE, .. } => 0,
+            Placement::Aligned { .. } => below().unwrap_or(0),
         };
         // More than the file may have, but what lies beyond the region is replaced or made inaccessible before anybody looks.
         let span = Memory { length: plan.length(), populate: false, ..memory(first, file) };
@@ -98,10 +96,10 @@ impl FileMapper {
                 unsafe { sys::unmap(start, plan.length()) };
                 Err(Errno::BUSY)
             }
-            Placement::Aligned(align) if !start.is_multiple_of(align) => {
+            Placement::Aligned { to, .. } if plan.placement.align_down(start) != Some(start) => {
                 // SAFETY: mapped just now and known to nobody.
                 unsafe { sys::unmap(start, plan.length()) };
-                reserve_aligned(plan, first, align, file)
+                reserve_aligned(plan, first, to, file)
             }
             _ => Ok(Address(start)),
         }
@@ -114,7 +112,7 @@ fn reserve_aligned(plan: &Plan, first: &Region, align: u64, file: &File) -> Resu
     let reserved = length.checked_add(align).ok_or(Errno::NOMEM)?;
     let inaccessible = Memory { access: MemoryFlags::empty(), ..Memory::zeroed(reserved) };
     let low = inaccessible.map(0)?;
-    let start = low.next_multiple_of(align);
+    let start = plan.placement.align_down(low + align - 1).ok_or(Errno::NOMEM)?;
     // SAFETY: both ends belong to the reservation just made.
     unsafe {
         if start > low {

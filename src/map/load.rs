@@ -27,7 +27,7 @@ const ROOM_FOR_AN_OBJECT: usize = 64 << 10;
 /// Why the file cannot be an object of this process. Nothing of it stays mapped.
 #[inline(never)]
 pub fn load(
-    file: &File,
+    file: File,
     identity: FileIdentity,
     size: u64,
     name: CString,
@@ -57,8 +57,9 @@ pub fn load(
         }
     };
     segments.check_file_size(size)?;
-    let plan = Plan::new(header.object_type, &segments);
-    let start = mapper.map(&plan, file)?;
+    let mut plan = Plan::new(header.object_type, &segments);
+    mapper.prepare(&mut plan);
+    let start = mapper.map(&plan, &file)?;
     let bias = LoadBias::between(start, plan.span.start);
     let pages = bias.apply_range(&plan.span);
     let program_headers =
@@ -72,6 +73,9 @@ pub fn load(
         unsafe { unmap(&mapping) };
         return Err(described.map(|_| ()).unwrap_err().into());
     };
+    if !dynamic.text_relocations {
+        mapper.share(&plan, start, file);
+    }
     log::debug!("mapped {} at {:?}-{:?}", Text::from(&name), mapping.pages.start, mapping.pages.end);
     Ok(Box::new(Object {
         name,

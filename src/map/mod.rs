@@ -6,10 +6,13 @@
 pub mod adopt;
 mod file;
 pub mod load;
+mod morsel;
+mod pieces;
 pub mod protect;
 mod system;
 
 use alloc::boxed::Box;
+use core::ops::Range;
 
 use crate::config::MapChoice;
 use crate::elf::Address;
@@ -17,6 +20,7 @@ use crate::layout::Plan;
 use crate::sys::{Errno, File};
 
 pub use file::FileMapper;
+pub use pieces::PieceMapper;
 pub use system::System;
 
 /// A way to put a planned object into memory.
@@ -30,12 +34,41 @@ pub trait Mapper {
     /// What the kernel says; `EBUSY` if an object must have its link-time address and cannot (as in musl). Nothing
     /// stays mapped then.
     fn map(&mut self, plan: &Plan, file: &File) -> Result<Address, Errno>;
+
+    /// Adapts a plan before it is carried out.
+    fn prepare(&mut self, _plan: &mut Plan) {}
+
+    /// The object that has been mapped at `start` is sound, and its code and read-only data will not be written to.
+    fn share(&mut self, _plan: &Plan, _start: Address, _file: File) {}
+
+    /// What is mapped at `pages` is about to be unmapped.
+    fn forget(&mut self, _pages: &Range<Address>) {}
+
+    /// All objects of a load are mapped, and none of them is in use yet.
+    fn settle(&mut self) {}
+
+    /// What became of regions that are mapped in pieces of 2 MiB.
+    fn pieces(&self) -> &[Piecewise] {
+        &[]
+    }
+}
+
+/// A region in pieces of 2 MiB.
+#[derive(Debug)]
+pub struct Piecewise {
+    /// Where it is.
+    pub pages: Range<Address>,
+    /// `shared`, or why its page tables are not.
+    pub state: &'static str,
 }
 
 /// The backend that the user chose, or the best that there is. Below the address `below` there is probably free space.
 pub fn backend(choice: MapChoice, below: Option<Address>) -> Box<dyn Mapper> {
-    if matches!(choice, MapChoice::Morsel | MapChoice::Huge) {
-        log::warn!("LD_MORSEL_MAP={}: not available, mapping files as usual", choice.name());
+    let files = FileMapper::new(below);
+    match choice {
+        MapChoice::Auto => Box::new(PieceMapper::with_morsels(files, false)),
+        MapChoice::Morsel => Box::new(PieceMapper::with_morsels(files, true)),
+        MapChoice::Huge => Box::new(PieceMapper::with_huge_pages(files)),
+        MapChoice::File => Box::new(files),
     }
-    Box::new(FileMapper::new(below))
 }

@@ -40,10 +40,11 @@ impl World for System {
         size: u64,
         name: CString,
     ) -> Result<Box<Object>, LoadError> {
-        load::load(&file, identity, size, name, &mut *self.mapper)
+        load::load(file, identity, size, name, &mut *self.mapper)
     }
 
     fn unload(&mut self, object: Box<Object>) {
+        self.mapper.forget(&object.mapping.pages);
         // SAFETY: the object has just been mapped and is consumed here, with everything that refers to it.
         unsafe { load::unmap(&object.mapping) };
     }

@@ -134,6 +134,7 @@ impl Loader {
         first_new: ObjectId,
         flags: OpenFlags,
     ) -> Result<(), OpenError> {
+        self.system.mapper.settle();
         self.place_thread_locals(first_new);
         let hidden = self.hidden(process, root);
         let lookup = Lookup {
@@ -257,6 +258,7 @@ impl Loader {
     /// Takes back what has not become part of the program.
     fn forget(&mut self, first_new: ObjectId) {
         for object in self.program.truncate(first_new) {
+            self.system.mapper.forget(&object.mapping.pages);
             // SAFETY: nobody has seen the object, and it is consumed here.
             unsafe { load::unmap(&object.mapping) };
         }

@@ -137,7 +137,8 @@ fn finish() -> ! {
     }
     if let Some(target) = handover.statistics {
         handover.phases.end("seal");
-        statistics::write(target, &loader.program, &handover.counts, &handover.phases);
+        let pieces = loader.system.mapper.pieces();
+        statistics::write(target, &loader.program, pieces, &handover.counts, &handover.phases);
     }
     let data = handover.data;
     drop((handover, loader));

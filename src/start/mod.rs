@@ -83,6 +83,7 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
     objects.add(program);
     let mut program = objects;
     let mut errors = Discovery::new(&mut system, &mut program, &mut search).start(config.preload);
+    system.mapper.settle();
     let scope = Scope::new(&program);
     add_unsearched(&mut program, search.take_host(), &stack);
     phases.end("discover");

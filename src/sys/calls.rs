@@ -1,9 +1,10 @@
 //! The system calls, each counted for `LD_MORSEL_STATS`: through rustix, but for a few that it keeps to itself.
 
 use core::ffi::{CStr, c_void};
+use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
 
@@ -70,6 +71,11 @@ pub struct FileIdentity {
 }
 
 impl File {
+    /// The descriptor's number, for requests to the kernel that name it.
+    pub fn descriptor(&self) -> i32 {
+        self.0.as_raw_fd()
+    }
+
     /// Identity and size in bytes.
     ///
     /// # Errors
@@ -174,6 +180,32 @@ pub fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
         }
     }
     Ok(())
+}
+
+/// Asks a device for something.
+///
+/// # Errors
+/// What `ioctl` says.
+///
+/// # Safety
+/// Whatever the request demands of its argument, and what it does to memory.
+pub unsafe fn control(device: &File, request: u32, argument: *mut c_void) -> Result<(), Errno> {
+    count();
+    let (fd, request) = (device.descriptor() as usize, request as usize);
+    // SAFETY: passed on to the caller.
+    let result = unsafe { system_call(linux_raw_sys::general::__NR_ioctl, fd, request, argument as usize) };
+    if result < 0 { Err(Errno::from_raw_os_error(-result as i32)) } else { Ok(()) }
+}
+
+/// Asks for huge pages in a range of whole pages.
+///
+/// # Errors
+/// What `madvise` says.
+pub fn advise_huge_pages(pages: Range<u64>) -> Result<(), Errno> {
+    count();
+    let length = (pages.end - pages.start) as usize;
+    // SAFETY: the advice changes nothing that can be read.
+    unsafe { rustix::mm::madvise(pages.start as *mut c_void, length, rustix::mm::Advice::LinuxHugepage) }
 }
 
 /// Memory to be mapped: private, and zeroed unless a file backs it.

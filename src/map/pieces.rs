@@ -1,0 +1,175 @@
+//! The backends for large regions: files are mapped as usual, but where a region fills pieces of 2 MiB, its page tables are
+//! shared (morsels) or its pages may be huge.
+
+use alloc::vec::Vec;
+use core::ffi::CStr;
+use core::ops::Range;
+
+use crate::elf::Address;
+use crate::layout::{Begins, BigRegion, PIECE, Placement, Plan};
+use crate::sys::{self, Errno, File, Memory, Text};
+
+use super::morsel::{self, Answer};
+use super::{FileMapper, Mapper, Piecewise};
+
+/// The kernel module's device.
+const DEVICE: &CStr = c"/dev/morsel";
+
+/// Fewer bytes are not worth a morsel: attaching costs as much as mapping them by a few page faults.
+const LEAST_SHARED: u64 = 512 << 10;
+
+/// What is done with the pieces.
+#[derive(Debug)]
+enum Way {
+    /// They are attached as morsels. The device is opened when the first object is worth it.
+    Morsels(Option<File>),
+    /// The kernel is asked for huge pages.
+    Huge,
+    /// Nothing: there is no such device.
+    Plain,
+}
+
+/// Maps files, and makes the best of large regions.
+#[derive(Debug)]
+pub struct PieceMapper {
+    files: FileMapper,
+    way: Way,
+    /// The user has asked for it: he hears if it is not to be had.
+    wanted: bool,
+    /// Mapped, but not attached yet.
+    pending: Vec<(File, Vec<BigRegion>)>,
+    done: Vec<Piecewise>,
+}
+
+impl PieceMapper {
+    /// Shares page tables by `morsel.ko`.
+    pub fn with_morsels(files: FileMapper, wanted: bool) -> Self {
+        Self { files, way: Way::Morsels(None), wanted, pending: Vec::new(), done: Vec::new() }
+    }
+
+    /// Asks for huge pages.
+    pub fn with_huge_pages(files: FileMapper) -> Self {
+        Self { files, way: Way::Huge, wanted: true, pending: Vec::new(), done: Vec::new() }
+    }
+
+    /// Whether pieces are of any use. Opens the device.
+    fn is_possible(&mut self) -> bool {
+        if let Way::Morsels(device @ None) = &mut self.way {
+            match sys::open(DEVICE) {
+                Ok(file) => *device = Some(file),
+                Err(errno) => {
+                    let level = if self.wanted { log::Level::Warn } else { log::Level::Debug };
+                    log::log!(level, "no morsels: {}: {}", Text::from(DEVICE), sys::errno_text(errno));
+                    self.way = Way::Plain;
+                }
+            }
+        }
+        !matches!(self.way, Way::Plain)
+    }
+
+    /// Attaches what is pending.
+    fn attach(&mut self, device: &File) {
+        let pending = core::mem::take(&mut self.pending);
+        let all: Vec<(&BigRegion, &File)> = pending
+            .iter()
+            .flat_map(|(file, regions)| regions.iter().map(move |region| (region, file)))
+            .collect();
+        for some in all.chunks(morsel::MOST_REGIONS) {
+            let mut regions: Vec<_> =
+                some.iter().map(|(region, file)| morsel::Region::new(region, file)).collect();
+            // SAFETY: `share` has been told that they are mapped so, and relocations write to other regions.
+            if let Err(errno) = unsafe { morsel::attach(device, &mut regions) } {
+                log::warn!("no morsels: {}", sys::errno_text(errno));
+            }
+            for ((region, file), answered) in some.iter().zip(&regions) {
+                let state = match answered.answer() {
+                    Answer::Shared => "shared",
+                    Answer::Plain(reason) => reason,
+                    Answer::Failed => {
+                        restore(region, file);
+                        "out of memory"
+                    }
+                };
+                self.note(region, state);
+            }
+        }
+    }
+
+    fn note(&mut self, region: &BigRegion, state: &'static str) {
+        log::debug!("{:?}-{:?}: {state}", region.pages.start, region.pages.end);
+        self.done.push(Piecewise { pages: region.pages.clone(), state });
+    }
+}
+
+impl Mapper for PieceMapper {
+    fn name(&self) -> &'static str {
+        self.files.name()
+    }
+
+    fn prepare(&mut self, plan: &mut Plan) {
+        let (begins, least) = match self.way {
+            Way::Morsels(_) => (Begins::WithRegion, LEAST_SHARED),
+            Way::Huge => (Begins::WithFile, PIECE),
+            Way::Plain => return,
+        };
+        let mut aligned = plan.clone();
+        if aligned.prefer_pieces(begins, least) && self.is_possible() {
+            *plan = aligned;
+        }
+    }
+
+    fn map(&mut self, plan: &Plan, file: &File) -> Result<Address, Errno> {
+        self.files.map(plan, file)
+    }
+
+    fn share(&mut self, plan: &Plan, start: Address, file: File) {
+        if !matches!(plan.placement, Placement::Aligned { to: PIECE, .. }) {
+            return;
+        }
+        let regions = plan.big_regions(start);
+        if let Way::Huge = self.way {
+            for region in &regions {
+                let whole = region.pages.start.0..region.pages.end.0;
+                let state = match sys::advise_huge_pages(whole) {
+                    Ok(()) => "huge pages allowed",
+                    Err(errno) => sys::errno_text(errno),
+                };
+                self.note(region, state);
+            }
+        } else {
+            self.pending.push((file, regions));
+        }
+    }
+
+    fn forget(&mut self, pages: &Range<Address>) {
+        let within = |region: &Range<Address>| pages.start <= region.start && region.start < pages.end;
+        self.pending.retain(|(_, regions)| !regions.iter().any(|region| within(&region.pages)));
+        self.done.retain(|piecewise| !within(&piecewise.pages));
+    }
+
+    fn settle(&mut self) {
+        if let Way::Morsels(device) = &mut self.way
+            && let Some(device) = device.take()
+        {
+            self.attach(&device);
+        }
+    }
+
+    fn pieces(&self) -> &[Piecewise] {
+        &self.done
+    }
+}
+
+/// Maps a region again that has been lost. If that is not possible either, the process cannot go on.
+fn restore(region: &BigRegion, file: &File) {
+    let length = region.pages.end.0 - region.pages.start.0;
+    let file = Some((file, region.file_offset));
+    let memory = Memory { length, access: region.flags, file, populate: false };
+    // SAFETY: nothing else is there, and it reads the same as before.
+    if let Err(errno) = unsafe { memory.map_over(region.pages.start.0) } {
+        let (start, cause) = (region.pages.start, sys::errno_text(errno));
+        let line = format_args!("{}memory at {start:?} is lost: {cause}\n", sys::MESSAGE_PREFIX);
+        sys::print(sys::stderr(), line);
+        sys::abort();
+    }
+}
