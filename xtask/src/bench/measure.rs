@@ -158,7 +158,7 @@ fn times(workload: &Workload, field: Field, rounds: Option<usize>) -> Result<Mea
     }));
     let size = match &workload.kind {
         Kind::Synthetic(spec) => Some(Size { libraries: spec.libraries, symbolic: spec.symbolic() }),
-        Kind::Real(_) | Kind::Given(..) => None,
+        Kind::Real(_) | Kind::Replica(_) | Kind::Given(..) => None,
     };
     let (name, what) = (workload.name.clone(), workload.what.clone());
     Ok(Measured { name, what, size, series: workload.series, rounds, peers: columns })

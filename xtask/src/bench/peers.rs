@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use super::compile::{self, Flavour, PROGRAM, Synthetic};
+use super::compile::{self, Flavour, PROGRAM, Source, Synthetic};
+use super::replica::Replica;
 use super::source;
 use super::stage::{self, Stage};
 use super::workload::{Kind, Start, Workload};
@@ -62,21 +63,26 @@ impl Peer {
         match &workload.kind {
             Kind::Synthetic(spec) => {
                 let synthetic = Synthetic { name: workload.name.clone(), spec: *spec };
-                self.start_synthetic(lab, &synthetic)
+                self.start_compiled(lab, &synthetic)
+            }
+            Kind::Replica(_) if self == Self::Static => bail!("a replica's libraries define names twice"),
+            Kind::Replica(_) => {
+                let replica = Replica::of(&workload.name, &workload.start()?)?;
+                self.start_compiled(lab, &replica)
             }
             Kind::Real(_) | Kind::Given(..) => self.start_existing(lab, workload),
         }
     }
 
-    fn start_synthetic(self, lab: &mut Lab, synthetic: &Synthetic) -> Result<Start> {
+    fn start_compiled(self, lab: &mut Lab, source: &dyn Source) -> Result<Start> {
         let flavour = match self {
             Self::Stock | Self::Ours | Self::Again | Self::Rustld | Self::Floor => Flavour::Musl,
             Self::GlibcLazy | Self::GlibcNow => Flavour::Glibc,
             Self::Static => Flavour::Static,
         };
-        let folder = compile::program(synthetic, flavour)?;
+        let folder = compile::program(source, flavour)?;
         // The key in the folder's name differs from one version of the generator to the next: not in the stage.
-        let program = lab.stage.folder(&format!("{}-{flavour:?}", synthetic.name), &folder)?.join(PROGRAM);
+        let program = lab.stage.folder(&format!("{}-{flavour:?}", source.key().0), &folder)?.join(PROGRAM);
         let start = Start::new(&program);
         match self {
             Self::GlibcNow => Ok(start.with("LD_BIND_NOW", "1")),

@@ -42,6 +42,8 @@ pub enum Kind {
     Synthetic(Spec),
     /// A program of the corpus, which is there for musl only.
     Real(Real),
+    /// Stubs that have the names and numbers of a program of the corpus, for any libc.
+    Replica(Real),
     /// A program that the user named, with its arguments.
     Given(PathBuf, Vec<OsString>),
 }
@@ -115,11 +117,12 @@ impl Workload {
         Ok(Self { what, name, kind: Kind::Given(path, args.to_vec()), series: None })
     }
 
-    /// How the program of a real or given workload is started by its own loader; fetches or builds it first.
+    /// How the program of a real or given workload, or the original of a replica, is started by its own loader; fetches
+    /// or builds it first.
     pub fn start(&self) -> Result<Start> {
         match &self.kind {
             Kind::Synthetic(_) => bail!("{} is generated", self.name),
-            Kind::Real(real) => real.start(),
+            Kind::Real(real) | Kind::Replica(real) => real.start(),
             Kind::Given(program, args) => {
                 let mut start = Start::new(program);
                 start.argv.extend(args.iter().cloned());
@@ -168,6 +171,12 @@ pub fn standard() -> Vec<Workload> {
             "Python with more than 200 libraries of scientific packages preloaded",
             Real::PreloadAll,
         ),
+        Workload {
+            name: "replica".to_owned(),
+            what: "stubs with the names and numbers of preload-all's libraries".to_owned(),
+            kind: Kind::Replica(Real::PreloadAll),
+            series: None,
+        },
     ]
 }
 

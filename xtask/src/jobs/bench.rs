@@ -136,6 +136,7 @@ fn chosen(args: &Args) -> Result<Vec<Workload>> {
         }
         return Ok(standard);
     }
+    standard.extend(workload::scaling());
     let take = |name: &String| {
         let at = standard.iter().position(|workload| workload.name == *name);
         at.map(|at| standard.remove(at)).with_context(|| format!("there is no workload {name}; see --list"))
@@ -154,11 +155,6 @@ fn keep(args: &Args, lab: &mut Lab, workloads: &[Workload]) -> Result<bool> {
     let Verdict { same, better, worse } = figures::check(lab, workloads, &file)?;
     println!("{same} as they were, {better} better, {worse} worse");
     Ok(worse == 0)
-}
-
-/// Compares the loader's figures with those that are kept in the repository: for `cargo xtask test`.
-pub fn check(loader: &Path) -> Result<Verdict> {
-    figures::check(&mut Lab::new(loader)?, &figures::kept(), &figures::file())
 }
 
 fn recorded(file: &Path) -> Result<Recorded> {
