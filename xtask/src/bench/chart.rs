@@ -186,7 +186,7 @@ pub fn curves(title: &str, x_title: &str, curves: &[Curve], y_unit: impl Fn(f64)
             );
         }
         free = at.max(free + 15.0);
-        text(&mut svg, (WIDTH - NAMES + 4.0, free + 4.0), "label start", name);
+        text(&mut svg, (WIDTH - NAMES + 4.0, free + 4.0), &format!("label start name {class}"), name);
     }
     svg + "</svg>\n"
 }

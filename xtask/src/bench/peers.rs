@@ -1,5 +1,6 @@
 //! Who takes part in a measurement: our loader, stock musl's, and others that show how good one could be. A new
-//! column of the tables is a new `Peer`: a name and a way to start a workload.
+//! column of the tables is a new `Peer`, a name and a way to start a workload: the loader with a prelinked image, say,
+//! is `Ours` with one more variable in its environment, a fused program one more flavour of `compile`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -70,7 +71,7 @@ impl Peer {
                 let replica = Replica::of(&workload.name, &workload.start()?)?;
                 self.start_compiled(lab, &replica)
             }
-            Kind::Real(_) | Kind::Given(..) => self.start_existing(lab, workload),
+            Kind::Real(_) | Kind::Given(_) => self.start_existing(lab, workload),
         }
     }
 

@@ -44,8 +44,8 @@ pub enum Kind {
     Real(Real),
     /// Stubs that have the names and numbers of a program of the corpus, for any libc.
     Replica(Real),
-    /// A program that the user named, with its arguments.
-    Given(PathBuf, Vec<OsString>),
+    /// A program that the user named.
+    Given(Start),
 }
 
 /// The programs of the corpus.
@@ -109,12 +109,19 @@ impl Workload {
         Self { name: name.to_owned(), what: what.to_owned(), kind: Kind::Real(real), series: None }
     }
 
-    /// A program of the user's.
-    pub fn given(program: &Path, args: &[OsString]) -> Result<Self> {
+    /// A program of the user's, with its arguments and with variables `NAME=VALUE` beside the usual environment.
+    pub fn given(program: &Path, args: &[OsString], variables: &[String]) -> Result<Self> {
         let path = fs::canonicalize(program).with_context(|| format!("cannot find {}", program.display()))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let what = path.display().to_string();
-        Ok(Self { what, name, kind: Kind::Given(path, args.to_vec()), series: None })
+        let mut start = Start::new(&path);
+        start.argv.extend(args.iter().cloned());
+        for variable in variables {
+            let (name, value) =
+                variable.split_once('=').with_context(|| format!("--env {variable}: it is NAME=VALUE"))?;
+            start = start.with(name, value);
+        }
+        Ok(Self { what, name, kind: Kind::Given(start), series: None })
     }
 
     /// How the program of a real or given workload, or the original of a replica, is started by its own loader; fetches
@@ -123,13 +130,7 @@ impl Workload {
         match &self.kind {
             Kind::Synthetic(_) => bail!("{} is generated", self.name),
             Kind::Real(real) | Kind::Replica(real) => real.start(),
-            Kind::Given(program, args) => {
-                let mut start = Start::new(program);
-                start.argv.extend(args.iter().cloned());
-                // It is theirs, and may need anything of their environment.
-                start.env = std::env::vars_os().collect();
-                Ok(start)
-            }
+            Kind::Given(start) => Ok(start.clone()),
         }
     }
 }

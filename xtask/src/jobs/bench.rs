@@ -54,6 +54,9 @@ pub struct Args {
     /// A program linked against musl instead of the workloads; its arguments follow after `--`
     #[arg(long)]
     program: Option<PathBuf>,
+    /// A variable for the program, which else gets PATH and LC_ALL only
+    #[arg(long, value_name = "NAME=VALUE", requires = "program")]
+    env: Vec<String>,
     /// Workloads [default: all]
     workloads: Vec<String>,
     /// Arguments of the program
@@ -124,7 +127,7 @@ fn chosen(args: &Args) -> Result<Vec<Workload>> {
         if !args.workloads.is_empty() {
             bail!("either --program or workloads; the program's arguments follow after --");
         }
-        return Ok(vec![Workload::given(program, &args.args)?]);
+        return Ok(vec![Workload::given(program, &args.args, &args.env)?]);
     }
     let mut standard = workload::standard();
     if args.workloads.is_empty() {
