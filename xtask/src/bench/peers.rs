@@ -110,7 +110,11 @@ impl Peer {
                 interpreter.display()
             );
         }
-        self.interpret(lab, start.preloading(&mark))
+        match self {
+            // It is a glibc program itself, which musl's libraries must not be preloaded to: it goes without a mark.
+            Self::Rustld => self.interpret(lab, start),
+            _ => self.interpret(lab, start.preloading(&mark)),
+        }
     }
 
     /// Has a musl program loaded by this peer.

@@ -171,8 +171,10 @@ fn print(measured: &Measured) {
         "",
         "exec to main",
         "ratio",
+        "of least",
         "exec to exit",
         "ratio",
+        "of least",
         "calls",
         "faults",
         "dirtied",
@@ -187,8 +189,10 @@ fn print(measured: &Measured) {
         let mut row = vec![column.peer.clone()];
         for time in [&column.main, &column.exit] {
             match time {
-                Some(time) => row.extend([time.time.text(), time.ratio.text()]),
-                None => row.extend(["-".to_owned(), "-".to_owned()]),
+                Some(time) => {
+                    row.extend([time.time.text(), time.ratio.text(), format!("{:.3}", time.least)]);
+                }
+                None => row.extend(["-"; 3].map(str::to_owned)),
             }
         }
         let main = column.counts.and_then(|counts| counts.main);
