@@ -91,10 +91,11 @@ pub struct Depth<'a> {
     pub guest: Option<&'a dyn GuestCounter>,
 }
 
-/// Something that knows how many instructions a guest of an emulator executes from exec to main, the kernel's included.
+/// Something that counts the instructions of a guest in an emulator from exec to main, the kernel's included.
 pub trait GuestCounter {
-    /// For one workload and one peer; None if it has not counted that.
-    fn instructions(&self, workload: &str, peer: Peer) -> Option<u64>;
+    /// For one workload and all that can start it, who may share one boot of the guest. `None` where nothing was
+    /// counted. The programs set their mark on descriptor 3, as everywhere here.
+    fn instructions(&self, workload: &str, starts: &[(Peer, Start)]) -> Result<Vec<Option<u64>>>;
 }
 
 /// Counts that were made before, as a JSON object of workloads, each an object of peers: `{"hello": {"ours": 1234}}`.
@@ -102,8 +103,9 @@ pub trait GuestCounter {
 pub struct Recorded(HashMap<String, HashMap<String, u64>>);
 
 impl GuestCounter for Recorded {
-    fn instructions(&self, workload: &str, peer: Peer) -> Option<u64> {
-        self.0.get(workload)?.get(peer.name()).copied()
+    fn instructions(&self, workload: &str, starts: &[(Peer, Start)]) -> Result<Vec<Option<u64>>> {
+        let peers = self.0.get(workload);
+        Ok(starts.iter().map(|(peer, _)| peers?.get(peer.name()).copied()).collect())
     }
 }
 
@@ -123,9 +125,14 @@ pub fn workload(lab: &mut Lab, workload: &Workload, peers: &[Peer], depth: &Dept
         if *peer == Peer::Ours {
             column.phases = phases::of(start)?;
         }
-        column.guest_instructions = depth.guest.and_then(|guest| guest.instructions(&workload.name, *peer));
     }
     spinner.finish_and_clear();
+    if let Some(guest) = depth.guest {
+        let counted = guest.instructions(&workload.name, &starts)?;
+        for (column, counted) in measured.peers.iter_mut().zip(counted) {
+            column.guest_instructions = counted;
+        }
+    }
     Ok(measured)
 }
 

@@ -173,7 +173,7 @@ fn table(workload: &Measured) -> String {
         let _ = match &column.absent {
             Some(why) => writeln!(
                 rows,
-                "<tr{class}><td>{name}</td><td class=\"absent\" colspan=\"11\">{}</td></tr>",
+                "<tr{class}><td>{name}</td><td class=\"absent\" colspan=\"12\">{}</td></tr>",
                 escape(why.lines().next().unwrap_or_default())
             ),
             None => writeln!(rows, "<tr{class}><td>{name}</td>{}</tr>", cells(column)),
@@ -182,7 +182,7 @@ fn table(workload: &Measured) -> String {
     format!(
         "<div class=\"card\"><h3>{}</h3><p class=\"soft\">{}; {} rounds</p><div class=\"scroll\"><table>\n\
          <tr><th></th><th>to main</th><th>ratio</th><th>of least</th><th>to exit</th><th>ratio</th><th>of least</th><th>calls</th><th>faults</th>\
-         <th>dirtied</th><th>page tables</th><th>instructions</th></tr>\n{rows}</table></div></div>\n",
+         <th>dirtied</th><th>page tables</th><th>instructions</th><th>in guest</th></tr>\n{rows}</table></div></div>\n",
         escape(&workload.name),
         escape(&workload.what),
         workload.rounds
@@ -215,6 +215,7 @@ fn cells(column: &Column) -> String {
         (memory.map(|memory| memory.dirtied), " KiB"),
         (memory.map(|memory| memory.page_tables), " KiB"),
         (instructions, ""),
+        (column.guest_instructions, ""),
     ];
     for (figure, unit) in figures {
         let _ = match figure {

@@ -180,6 +180,7 @@ fn print(measured: &Measured) {
         "dirtied",
         "tables",
         "instructions",
+        "in guest",
     ]);
     for column in &measured.peers {
         if let Some(why) = &column.absent {
@@ -205,6 +206,7 @@ fn print(measured: &Measured) {
         row.push(cell(memory.map(|memory| memory.dirtied), " KiB"));
         row.push(cell(memory.map(|memory| memory.page_tables), " KiB"));
         row.push(cell(instructions, ""));
+        row.push(cell(column.guest_instructions, ""));
         table.row(row);
     }
     table.print();
