@@ -10,6 +10,7 @@ pub mod measure;
 pub mod peers;
 pub mod phases;
 pub mod profile;
+pub mod replica;
 pub mod report;
 pub mod results;
 pub mod source;

@@ -21,6 +21,9 @@ pub struct Instructions {
     pub exit: u64,
 }
 
+/// Debian's valgrind for this tool, a static program.
+const TOOL: &str = "/usr/libexec/valgrind/callgrind-amd64-linux";
+
 /// Counts the instructions of a program.
 pub fn instructions(start: &Start) -> Result<Instructions> {
     let [main, rest] = run(start, &[])?;
@@ -46,7 +49,9 @@ fn run(start: &Start, options: &[&str]) -> Result<[Option<String>; 2]> {
     fs::create_dir_all(&dir)?;
     let file = dir.join("out");
     let mut valgrind = start.clone();
-    valgrind.program = "/usr/bin/valgrind".into();
+    // What `valgrind` comes down to. That one is a script, whose shell would preload what the program shall preload.
+    valgrind.program = TOOL.into();
+    valgrind.env.push(("VALGRIND_LAUNCHER".into(), "/usr/bin/valgrind".into()));
     valgrind.argv = ["valgrind", "-q", "--tool=callgrind", "--compress-strings=no"].map(Into::into).into();
     // Our programs' main, and the one that the mark's library calls in its place in others.
     let dumps = ["--dump-before=main", "--dump-before=with_mark"];
@@ -60,7 +65,7 @@ fn run(start: &Start, options: &[&str]) -> Result<[Option<String>; 2]> {
     let read = |name: &str| fs::read_to_string(dir.join(name)).ok();
     let (parts, said) = ([read("out.1"), read("out")], read("log").unwrap_or_default());
     fs::remove_dir_all(&dir)?;
-    let status = status.context("cannot run valgrind")?;
+    let status = status.with_context(|| format!("cannot run {TOOL}"))?;
     if parts[1].is_none() && parts[0].is_none() {
         bail!("valgrind on {}: {status}\n{}", start.program.display(), crate::proc::tail(&said, 5));
     }
@@ -88,12 +93,11 @@ fn folded(profile: &str) -> Result<Vec<String>> {
         } else if line.starts_with("calls=") {
             // The next line is what the callee took, with all that it called.
             call = true;
-        } else if line.starts_with(|first: char| first.is_ascii_digit() || "+-*".contains(first)) {
-            if !std::mem::take(&mut call) {
-                let cost = line.split(' ').nth(1).and_then(|text| text.parse::<u64>().ok());
-                *costs.entry(function).or_default() +=
-                    cost.with_context(|| format!("strange cost {line:?}"))?;
-            }
+        } else if line.starts_with(|first: char| first.is_ascii_digit() || "+-*".contains(first))
+            && !std::mem::take(&mut call)
+        {
+            let cost = line.split(' ').nth(1).and_then(|text| text.parse::<u64>().ok());
+            *costs.entry(function).or_default() += cost.with_context(|| format!("strange cost {line:?}"))?;
         }
     }
     let mut lines: Vec<_> = costs

@@ -71,7 +71,8 @@ pub fn ratios(title: &str, groups: &[(&str, Vec<Ratio>)]) -> String {
     const BAR: f64 = 13.0;
     const GAP: f64 = 12.0;
     let all = groups.iter().flat_map(|(_, bars)| bars.iter().map(|bar| bar.ratio));
-    let low = all.clone().fold(0.1, f64::min) / 1.3;
+    // What takes next to nothing would squeeze all others: its bar ends at the edge.
+    let low = all.clone().fold(0.1, f64::min).max(0.05) / 1.3;
     let high = all.fold(2.0, f64::max) * 1.3;
     let x = |ratio: f64| {
         LEFT + (ratio.clamp(low, high) / low).log10() / (high / low).log10() * (WIDTH - LEFT - RIGHT)
@@ -93,8 +94,12 @@ pub fn ratios(title: &str, groups: &[(&str, Vec<Ratio>)]) -> String {
             let middle = y + BAR / 2.0 - 0.5;
             line(&mut svg, (x(interval.0), middle), (x(interval.1), middle), "interval");
             let value = if *ratio < 0.1 { format!("{ratio:.3}") } else { format!("{ratio:.2}") };
-            let (at, anchor) = if *ratio < 1.0 { (from - 5.0, "end") } else { (to + 5.0, "start") };
-            text(&mut svg, (at, y + BAR - 3.0), &format!("value {anchor}"), &value);
+            let (at, class) = match *ratio {
+                ratio if ratio < low => (from + 5.0, "inside start"),
+                ratio if ratio < 1.0 => (x(interval.0) - 5.0, "value end"),
+                _ => (x(interval.1) + 5.0, "value start"),
+            };
+            text(&mut svg, (at, y + BAR - 3.0), class, &value);
             y += BAR;
         }
         y += GAP;
@@ -181,7 +186,7 @@ pub fn curves(title: &str, x_title: &str, curves: &[Curve], y_unit: impl Fn(f64)
             );
         }
         free = at.max(free + 15.0);
-        text(&mut svg, (WIDTH - NAMES + 4.0, free + 4.0), "label start", name);
+        text(&mut svg, (WIDTH - NAMES + 4.0, free + 4.0), &format!("label start name {class}"), name);
     }
     svg + "</svg>\n"
 }

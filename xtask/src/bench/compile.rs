@@ -144,6 +144,8 @@ fn link(source: &dyn Source, flavour: Flavour, dir: &Path, linked: &Path) -> Res
                 let output = new.join(library);
                 let mut gcc = gcc(output.clone());
                 gcc.arg("-shared").arg(format!("-Wl,-soname,{library}")).arg(object(library));
+                // Not the compiler's own library, which defines some of the names in replicas.
+                gcc.args(["-nodefaultlibs", "-lc"]);
                 if let Some(next) = next.replace(output) {
                     // In glibc, the program's run path does not hold for what its libraries need.
                     gcc.arg("-Wl,-rpath,$ORIGIN").arg(next);

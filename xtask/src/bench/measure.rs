@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 
@@ -11,7 +12,7 @@ use super::peers::{Lab, Peer};
 use super::results::{Column, Measured, Size, Time};
 use super::workload::{Kind, Start, Workload};
 use super::{callgrind, phases, profile, trace};
-use crate::ui;
+use crate::{proc, ui};
 
 /// How long the rounds of one workload shall take together, in microseconds, unless their number is given.
 const BUDGET: f64 = 5e6;
@@ -44,11 +45,7 @@ pub fn field(lab: &mut Lab, workload: &Workload, peers: &[Peer]) -> Result<Field
             Ok((ready, status)) if peer == Peer::Floor || *ending.get_or_insert(status) == status => {
                 field.ready.push(ready);
             }
-            Ok((_, status)) => {
-                let why =
-                    format!("ended with wait status {status:#x}, not {:#x}", ending.unwrap_or_default());
-                field.absent.push((peer, why));
-            }
+            Ok((ready, _)) => field.absent.push((peer, failure(&ready.start)?)),
             Err(error) => field.absent.push((peer, format!("{error:#}"))),
         }
     }
@@ -61,11 +58,26 @@ pub fn field(lab: &mut Lab, workload: &Workload, peers: &[Peer]) -> Result<Field
 
 fn ready(lab: &mut Lab, workload: &Workload, peer: Peer) -> Result<(Ready, i32)> {
     let start = peer.start(lab, workload)?;
+    if matches!(workload.kind, Kind::Synthetic(_)) && peer != Peer::Floor {
+        // The program then uses all that was bound, and compares the results.
+        let mut checked = start.clone();
+        checked.argv.push("check".into());
+        if Target::of(&checked)?.try_out(None)?.status != 0 {
+            bail!("what it has bound is not right: {}", failure(&checked)?);
+        }
+    }
     let mut target = Target::of(&start)?;
     // The first run reads files from the disk: the second one's time counts.
     target.try_out(start.input.as_deref())?;
     let ending = target.try_out(start.input.as_deref())?;
     Ok((Ready { peer, start, target, trial: ending.exit }, ending.status))
+}
+
+/// Runs what ended badly once more, and returns how it did and the last that it said.
+fn failure(start: &Start) -> Result<String> {
+    let output = trace::command(start)?.stderr(Stdio::piped()).output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    Ok(format!("{}: {}", proc::describe(output.status), said.lines().last().unwrap_or("without a word")))
 }
 
 /// What is measured beside times, system calls, faults and memory.
@@ -79,10 +91,11 @@ pub struct Depth<'a> {
     pub guest: Option<&'a dyn GuestCounter>,
 }
 
-/// Something that knows how many instructions a guest of an emulator executes from exec to main, the kernel's included.
+/// Something that counts the instructions of a guest in an emulator from exec to main, the kernel's included.
 pub trait GuestCounter {
-    /// For one workload and one peer; None if it has not counted that.
-    fn instructions(&self, workload: &str, peer: Peer) -> Option<u64>;
+    /// For one workload and all that can start it, who may share one boot of the guest. `None` where nothing was
+    /// counted. The programs set their mark on descriptor 3, as everywhere here.
+    fn instructions(&self, workload: &str, starts: &[(Peer, Start)]) -> Result<Vec<Option<u64>>>;
 }
 
 /// Counts that were made before, as a JSON object of workloads, each an object of peers: `{"hello": {"ours": 1234}}`.
@@ -90,8 +103,9 @@ pub trait GuestCounter {
 pub struct Recorded(HashMap<String, HashMap<String, u64>>);
 
 impl GuestCounter for Recorded {
-    fn instructions(&self, workload: &str, peer: Peer) -> Option<u64> {
-        self.0.get(workload)?.get(peer.name()).copied()
+    fn instructions(&self, workload: &str, starts: &[(Peer, Start)]) -> Result<Vec<Option<u64>>> {
+        let peers = self.0.get(workload);
+        Ok(starts.iter().map(|(peer, _)| peers?.get(peer.name()).copied()).collect())
     }
 }
 
@@ -111,9 +125,14 @@ pub fn workload(lab: &mut Lab, workload: &Workload, peers: &[Peer], depth: &Dept
         if *peer == Peer::Ours {
             column.phases = phases::of(start)?;
         }
-        column.guest_instructions = depth.guest.and_then(|guest| guest.instructions(&workload.name, *peer));
     }
     spinner.finish_and_clear();
+    if let Some(guest) = depth.guest {
+        let counted = guest.instructions(&workload.name, &starts)?;
+        for (column, counted) in measured.peers.iter_mut().zip(counted) {
+            column.guest_instructions = counted;
+        }
+    }
     Ok(measured)
 }
 
@@ -158,7 +177,7 @@ fn times(workload: &Workload, field: Field, rounds: Option<usize>) -> Result<Mea
     }));
     let size = match &workload.kind {
         Kind::Synthetic(spec) => Some(Size { libraries: spec.libraries, symbolic: spec.symbolic() }),
-        Kind::Real(_) | Kind::Given(..) => None,
+        Kind::Real(_) | Kind::Replica(_) | Kind::Given(_) => None,
     };
     let (name, what) = (workload.name.clone(), workload.what.clone());
     Ok(Measured { name, what, size, series: workload.series, rounds, peers: columns })

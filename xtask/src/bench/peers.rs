@@ -1,12 +1,14 @@
 //! Who takes part in a measurement: our loader, stock musl's, and others that show how good one could be. A new
-//! column of the tables is a new `Peer`: a name and a way to start a workload.
+//! column of the tables is a new `Peer`, a name and a way to start a workload: the loader with a prelinked image, say,
+//! is `Ours` with one more variable in its environment, a fused program one more flavour of `compile`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use super::compile::{self, Flavour, PROGRAM, Synthetic};
+use super::compile::{self, Flavour, PROGRAM, Source, Synthetic};
+use super::replica::Replica;
 use super::source;
 use super::stage::{self, Stage};
 use super::workload::{Kind, Start, Workload};
@@ -62,21 +64,26 @@ impl Peer {
         match &workload.kind {
             Kind::Synthetic(spec) => {
                 let synthetic = Synthetic { name: workload.name.clone(), spec: *spec };
-                self.start_synthetic(lab, &synthetic)
+                self.start_compiled(lab, &synthetic)
             }
-            Kind::Real(_) | Kind::Given(..) => self.start_existing(lab, workload),
+            Kind::Replica(_) if self == Self::Static => bail!("a replica's libraries define names twice"),
+            Kind::Replica(_) => {
+                let replica = Replica::of(&workload.name, &workload.start()?)?;
+                self.start_compiled(lab, &replica)
+            }
+            Kind::Real(_) | Kind::Given(_) => self.start_existing(lab, workload),
         }
     }
 
-    fn start_synthetic(self, lab: &mut Lab, synthetic: &Synthetic) -> Result<Start> {
+    fn start_compiled(self, lab: &mut Lab, source: &dyn Source) -> Result<Start> {
         let flavour = match self {
             Self::Stock | Self::Ours | Self::Again | Self::Rustld | Self::Floor => Flavour::Musl,
             Self::GlibcLazy | Self::GlibcNow => Flavour::Glibc,
             Self::Static => Flavour::Static,
         };
-        let folder = compile::program(synthetic, flavour)?;
+        let folder = compile::program(source, flavour)?;
         // The key in the folder's name differs from one version of the generator to the next: not in the stage.
-        let program = lab.stage.folder(&format!("{}-{flavour:?}", synthetic.name), &folder)?.join(PROGRAM);
+        let program = lab.stage.folder(&format!("{}-{flavour:?}", source.key().0), &folder)?.join(PROGRAM);
         let start = Start::new(&program);
         match self {
             Self::GlibcNow => Ok(start.with("LD_BIND_NOW", "1")),
@@ -103,7 +110,11 @@ impl Peer {
                 interpreter.display()
             );
         }
-        self.interpret(lab, start.preloading(&mark))
+        match self {
+            // It is a glibc program itself, which musl's libraries must not be preloaded to: it goes without a mark.
+            Self::Rustld => self.interpret(lab, start),
+            _ => self.interpret(lab, start.preloading(&mark)),
+        }
     }
 
     /// Has a musl program loaded by this peer.

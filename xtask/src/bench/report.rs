@@ -173,7 +173,7 @@ fn table(workload: &Measured) -> String {
         let _ = match &column.absent {
             Some(why) => writeln!(
                 rows,
-                "<tr{class}><td>{name}</td><td class=\"absent\" colspan=\"9\">{}</td></tr>",
+                "<tr{class}><td>{name}</td><td class=\"absent\" colspan=\"12\">{}</td></tr>",
                 escape(why.lines().next().unwrap_or_default())
             ),
             None => writeln!(rows, "<tr{class}><td>{name}</td>{}</tr>", cells(column)),
@@ -181,8 +181,8 @@ fn table(workload: &Measured) -> String {
     }
     format!(
         "<div class=\"card\"><h3>{}</h3><p class=\"soft\">{}; {} rounds</p><div class=\"scroll\"><table>\n\
-         <tr><th></th><th>to main</th><th>ratio</th><th>to exit</th><th>ratio</th><th>calls</th><th>faults</th>\
-         <th>dirtied</th><th>page tables</th><th>instructions</th></tr>\n{rows}</table></div></div>\n",
+         <tr><th></th><th>to main</th><th>ratio</th><th>of least</th><th>to exit</th><th>ratio</th><th>of least</th><th>calls</th><th>faults</th>\
+         <th>dirtied</th><th>page tables</th><th>instructions</th><th>in guest</th></tr>\n{rows}</table></div></div>\n",
         escape(&workload.name),
         escape(&workload.what),
         workload.rounds
@@ -193,16 +193,17 @@ fn cells(column: &Column) -> String {
     let mut cells = String::new();
     for time in [&column.main, &column.exit] {
         let _ = match time {
-            Some(Time { time, ratio }) => {
+            Some(Time { time, ratio, least }) => {
                 // Only what is surely less or more is coloured.
                 let class = match ratio {
                     _ if ratio.high < 1.0 => "less",
                     _ if ratio.low > 1.0 => "more",
                     _ => "",
                 };
-                write!(cells, "<td>{}</td><td class=\"{class}\">{}</td>", time.text(), ratio.text())
+                let (time, ratio) = (time.text(), ratio.text());
+                write!(cells, "<td>{time}</td><td class=\"{class}\">{ratio}</td><td>{least:.3}</td>")
             }
-            None => write!(cells, "<td>–</td><td>–</td>"),
+            None => write!(cells, "<td>–</td><td>–</td><td>–</td>"),
         };
     }
     let main = column.counts.and_then(|counts| counts.main);
@@ -214,6 +215,7 @@ fn cells(column: &Column) -> String {
         (memory.map(|memory| memory.dirtied), " KiB"),
         (memory.map(|memory| memory.page_tables), " KiB"),
         (instructions, ""),
+        (column.guest_instructions, ""),
     ];
     for (figure, unit) in figures {
         let _ = match figure {

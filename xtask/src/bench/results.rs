@@ -84,6 +84,8 @@ pub struct Time {
     pub time: Summary,
     /// Compared to the first peer.
     pub ratio: Ratio,
+    /// The quotient of the least times, which a busy machine disturbs less than the medians.
+    pub least: f64,
 }
 
 impl Measured {
@@ -96,7 +98,8 @@ impl Measured {
 impl Time {
     /// Of a series of microseconds, and that of the first peer; None if one is empty.
     pub fn of(times: &[f64], reference: &[f64]) -> Option<Self> {
-        Some(Self { time: Summary::of(times)?, ratio: Ratio::of(times, reference)? })
+        let (time, first) = (Summary::of(times)?, Summary::of(reference)?);
+        Some(Self { time, ratio: Ratio::of(times, reference)?, least: time.min_us / first.min_us })
     }
 }
 

@@ -26,6 +26,8 @@ impl Stage {
         // With the three letters of a loader's name, these are the 24 bytes of musl's `/lib/ld-musl-x86_64.so.1`.
         let name = format!("{}-{}", paths::repo().display(), std::process::id());
         let dir = PathBuf::from(format!("/tmp/ldm-{}", &paths::content_key(&[&name])[..11]));
+        // Of a process that had our number and was killed.
+        let _ = fs::remove_dir_all(&dir);
         fs::create_dir(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
         Ok(Self { dir, guests: Vec::new() })
     }
@@ -126,4 +128,34 @@ fn set_interpreter(bytes: &mut [u8], interpreter: &Path) -> Result<()> {
     place.fill(0);
     place[..path.len()].copy_from_slice(path);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A header, one program header, and the path of the interpreter.
+    fn program(path: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0; 120];
+        bytes[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+        let mut field = |at: usize, value: u16| bytes[at..at + 2].copy_from_slice(&value.to_le_bytes());
+        // e_phoff, e_phentsize, e_phnum; p_type, p_offset, p_filesz.
+        for (at, value) in [(32, 64), (54, 56), (56, 1), (64, 3), (72, 120), (96, path.len() as u16)] {
+            field(at, value);
+        }
+        bytes.extend(path);
+        bytes
+    }
+
+    #[test]
+    fn an_interpreter_is_replaced_in_its_place() {
+        let mut bytes = program(b"/lib/ld-musl-x86_64.so.1\0");
+        set_interpreter(&mut bytes, Path::new("/tmp/ldm-0123456789a/our")).unwrap();
+        assert!(bytes.ends_with(b"/tmp/ldm-0123456789a/our\0"));
+        set_interpreter(&mut bytes, Path::new("/x")).unwrap();
+        assert!(bytes[120..].starts_with(b"/x\0") && bytes[123..].iter().all(|&byte| byte == 0));
+        let error = set_interpreter(&mut bytes, Path::new("/tmp/ldm-0123456789ab/our")).unwrap_err();
+        assert!(error.to_string().contains("does not fit"), "{error}");
+        assert!(set_interpreter(&mut bytes[..130], Path::new("/x")).is_err());
+    }
 }

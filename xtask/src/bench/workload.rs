@@ -42,8 +42,10 @@ pub enum Kind {
     Synthetic(Spec),
     /// A program of the corpus, which is there for musl only.
     Real(Real),
-    /// A program that the user named, with its arguments.
-    Given(PathBuf, Vec<OsString>),
+    /// Stubs that have the names and numbers of a program of the corpus, for any libc.
+    Replica(Real),
+    /// A program that the user named.
+    Given(Start),
 }
 
 /// The programs of the corpus.
@@ -107,26 +109,28 @@ impl Workload {
         Self { name: name.to_owned(), what: what.to_owned(), kind: Kind::Real(real), series: None }
     }
 
-    /// A program of the user's.
-    pub fn given(program: &Path, args: &[OsString]) -> Result<Self> {
+    /// A program of the user's, with its arguments and with variables `NAME=VALUE` beside the usual environment.
+    pub fn given(program: &Path, args: &[OsString], variables: &[String]) -> Result<Self> {
         let path = fs::canonicalize(program).with_context(|| format!("cannot find {}", program.display()))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let what = path.display().to_string();
-        Ok(Self { what, name, kind: Kind::Given(path, args.to_vec()), series: None })
+        let mut start = Start::new(&path);
+        start.argv.extend(args.iter().cloned());
+        for variable in variables {
+            let (name, value) =
+                variable.split_once('=').with_context(|| format!("--env {variable}: it is NAME=VALUE"))?;
+            start = start.with(name, value);
+        }
+        Ok(Self { what, name, kind: Kind::Given(start), series: None })
     }
 
-    /// How the program of a real or given workload is started by its own loader; fetches or builds it first.
+    /// How the program of a real or given workload, or the original of a replica, is started by its own loader; fetches
+    /// or builds it first.
     pub fn start(&self) -> Result<Start> {
         match &self.kind {
             Kind::Synthetic(_) => bail!("{} is generated", self.name),
-            Kind::Real(real) => real.start(),
-            Kind::Given(program, args) => {
-                let mut start = Start::new(program);
-                start.argv.extend(args.iter().cloned());
-                // It is theirs, and may need anything of their environment.
-                start.env = std::env::vars_os().collect();
-                Ok(start)
-            }
+            Kind::Real(real) | Kind::Replica(real) => real.start(),
+            Kind::Given(start) => Ok(start.clone()),
         }
     }
 }
@@ -168,6 +172,12 @@ pub fn standard() -> Vec<Workload> {
             "Python with more than 200 libraries of scientific packages preloaded",
             Real::PreloadAll,
         ),
+        Workload {
+            name: "replica".to_owned(),
+            what: "stubs with the names and numbers of preload-all's libraries".to_owned(),
+            kind: Kind::Replica(Real::PreloadAll),
+            series: None,
+        },
     ]
 }
 

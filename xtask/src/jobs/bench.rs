@@ -54,6 +54,9 @@ pub struct Args {
     /// A program linked against musl instead of the workloads; its arguments follow after `--`
     #[arg(long)]
     program: Option<PathBuf>,
+    /// A variable for the program, which else gets PATH and LC_ALL only
+    #[arg(long, value_name = "NAME=VALUE", requires = "program")]
+    env: Vec<String>,
     /// Workloads [default: all]
     workloads: Vec<String>,
     /// Arguments of the program
@@ -124,7 +127,7 @@ fn chosen(args: &Args) -> Result<Vec<Workload>> {
         if !args.workloads.is_empty() {
             bail!("either --program or workloads; the program's arguments follow after --");
         }
-        return Ok(vec![Workload::given(program, &args.args)?]);
+        return Ok(vec![Workload::given(program, &args.args, &args.env)?]);
     }
     let mut standard = workload::standard();
     if args.workloads.is_empty() {
@@ -136,6 +139,7 @@ fn chosen(args: &Args) -> Result<Vec<Workload>> {
         }
         return Ok(standard);
     }
+    standard.extend(workload::scaling());
     let take = |name: &String| {
         let at = standard.iter().position(|workload| workload.name == *name);
         at.map(|at| standard.remove(at)).with_context(|| format!("there is no workload {name}; see --list"))
@@ -156,11 +160,6 @@ fn keep(args: &Args, lab: &mut Lab, workloads: &[Workload]) -> Result<bool> {
     Ok(worse == 0)
 }
 
-/// Compares the loader's figures with those that are kept in the repository: for `cargo xtask test`.
-pub fn check(loader: &Path) -> Result<Verdict> {
-    figures::check(&mut Lab::new(loader)?, &figures::kept(), &figures::file())
-}
-
 fn recorded(file: &Path) -> Result<Recorded> {
     let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     serde_json::from_str(&text).with_context(|| format!("in {}", file.display()))
@@ -172,13 +171,16 @@ fn print(measured: &Measured) {
         "",
         "exec to main",
         "ratio",
+        "of least",
         "exec to exit",
         "ratio",
+        "of least",
         "calls",
         "faults",
         "dirtied",
         "tables",
         "instructions",
+        "in guest",
     ]);
     for column in &measured.peers {
         if let Some(why) = &column.absent {
@@ -188,8 +190,10 @@ fn print(measured: &Measured) {
         let mut row = vec![column.peer.clone()];
         for time in [&column.main, &column.exit] {
             match time {
-                Some(time) => row.extend([time.time.text(), time.ratio.text()]),
-                None => row.extend(["-".to_owned(), "-".to_owned()]),
+                Some(time) => {
+                    row.extend([time.time.text(), time.ratio.text(), format!("{:.3}", time.least)]);
+                }
+                None => row.extend(["-"; 3].map(str::to_owned)),
             }
         }
         let main = column.counts.and_then(|counts| counts.main);
@@ -202,6 +206,7 @@ fn print(measured: &Measured) {
         row.push(cell(memory.map(|memory| memory.dirtied), " KiB"));
         row.push(cell(memory.map(|memory| memory.page_tables), " KiB"));
         row.push(cell(instructions, ""));
+        row.push(cell(column.guest_instructions, ""));
         table.row(row);
     }
     table.print();
