@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Attaching and holding: what the calls promise. */
+#include "lib.h"
+
+static void version(void)
+{
+	struct morsel_version v;
+
+	check(!ioctl(device(), MORSEL_VERSION, &v));
+	check(v.abi == MORSEL_ABI_VERSION && v.flags == MORSEL_FLAGS);
+	check(v.align == MORSEL_ALIGN);
+	check(sizeof(struct morsel_region) == 48);
+	check(sizeof(struct morsel_stat) == 72);
+}
+
+static void one_region(void)
+{
+	int fd = make_file("f", 5 * MIB, 1);
+	struct morsel_region r = region(fd, 0, 5 * MIB, BASE);
+
+	attach_expecting(&r, MORSEL_SHARED);
+	check(r.error == 0 && r.reason == 0 && r.length == 6 * MIB);
+	close(fd);
+	check_pages(BASE, 0, 5 * MIB / PAGE, 1);
+	check(totals().installed > 0);
+}
+
+static void read_only(void)
+{
+	int fd = make_file("f", 4 * MIB, 1);
+	struct morsel_region r = region(fd, 0, 4 * MIB, BASE);
+
+	r.prot = PROT_READ;
+	attach_expecting(&r, MORSEL_SHARED);
+	check_pages(BASE, 0, 1024, 1);
+}
+
+static void offset_of_any_page(void)
+{
+	int fd = make_file("f", 9 * MIB, 2);
+
+	attach(fd, 7 * PAGE, 4 * MIB, BASE);
+	check_pages(BASE, 7, 1024, 2);
+}
+
+static void code_runs(void)
+{
+	static const unsigned char code[] = { 0xb8, 42, 0, 0, 0, 0xc3 };
+	int fd = make_file("f", 2 * MIB, 3), out = open("f", O_WRONLY);
+
+	check(pwrite(out, code, sizeof(code), 5 * PAGE) == sizeof(code));
+	close(out);
+	attach(fd, 0, 2 * MIB, BASE);
+	check(((int (*)(void))(BASE + 5 * PAGE))() == 42);
+}
+
+/* 300 regions in one call, as a program start has them. */
+static void many_regions(void)
+{
+	enum { COUNT = 300 };
+	static struct morsel_region r[COUNT + 1];
+	int fd = make_file("f", 32 * MIB, 4);
+	struct morsel_regions all = { (uintptr_t)r, COUNT + 1, 0, 0, 0 };
+
+	for (int i = 0; i < COUNT; i++) {
+		r[i] = region(fd, i % 16 * CHUNK, CHUNK, BASE + i * CHUNK);
+		if (i % 3 == 0)
+			r[i].prot = PROT_READ;
+	}
+	r[COUNT] = region(-1, 0, CHUNK, BASE - CHUNK);
+	check(!ioctl(device(), MORSEL_ATTACH_MANY, &all));
+	check(all.shared == COUNT && all.failed == 1);
+	check(r[COUNT].state == MORSEL_FAILED && r[COUNT].error == -EBADF);
+	for (int i = 0; i < COUNT; i++) {
+		check(r[i].state == MORSEL_SHARED);
+		check(page_is(BASE + i * CHUNK, i % 16 * 512, 4));
+	}
+	check(totals().mappings == COUNT && totals().morsels == 16 * 2);
+}
+
+static void touch_all(void *arg)
+{
+	int fd = *(int *)arg;
+	long before;
+
+	attach(fd, 0, 32 * MIB, BASE);
+	before = minor_faults();
+	for (unsigned long i = 0; i < 32 * MIB; i += PAGE)
+		(void)*(volatile char *)(BASE + i);
+	if (minor_faults() - before > 5)
+		dprintf(1, "# %ld faults\n", minor_faults() - before);
+	check(minor_faults() - before <= 5);
+}
+
+static void few_faults_and_tables(void)
+{
+	int fd = make_file("f", 32 * MIB, 5);
+	long before;
+	int go[2];
+
+	check(in_child(touch_all, &fd) == 0);
+
+	/* 20 processes that have it all mapped cost hardly any tables. */
+	attach(fd, 0, 32 * MIB, BASE);
+	check(pipe(go) == 0);
+	before = number_in("/proc/meminfo", "PageTables:");
+	for (int i = 0; i < 20; i++)
+		if (!fork()) {
+			check_pages(BASE, 0, 8192, 5);
+			close(go[1]);
+			char c;
+			(void)!read(go[0], &c, 1);
+			_exit(0);
+		}
+	sleep_ms(1500);
+	/* Plainly each would have 64 kB more. */
+	check(number_in("/proc/meminfo", "PageTables:") - before < 20 * 80);
+	close(go[1]);
+	while (wait(NULL) > 0)
+		;
+}
+
+static void killed_by_sigbus(unsigned long addr)
+{
+	pid_t child = fork();
+	int status;
+
+	if (!child)
+		_exit(*(volatile char *)addr);
+	check(waitpid(child, &status, 0) == child);
+	check(WIFSIGNALED(status) && WTERMSIG(status) == 7);
+}
+
+static void behind_the_end_is_sigbus(void)
+{
+	int fd = make_file("f", 3 * MIB + 100, 6);
+	struct morsel_region r = region(fd, 0, 6 * MIB, BASE);
+
+	attach_expecting(&r, MORSEL_SHARED);
+	check_pages(BASE, 0, 769, 6);
+	killed_by_sigbus(BASE + 3 * MIB + PAGE);
+	killed_by_sigbus(BASE + 4 * MIB);
+	munmap((void *)BASE, 6 * MIB);
+
+	r = region(fd, 0, 4 * MIB, BASE);
+	r.flags = MORSEL_HUGE;
+	attach_expecting(&r, MORSEL_SHARED);
+	check_pages(BASE, 0, 769, 6);
+	killed_by_sigbus(BASE + 3 * MIB + PAGE);
+}
+
+static void replaces_a_reservation(void)
+{
+	int fd = make_file("f", 4 * MIB, 7);
+	struct morsel_region r = region(fd, 0, 4 * MIB, BASE + CHUNK);
+
+	check(mmap((void *)BASE, 8 * MIB, PROT_NONE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
+	      (void *)BASE);
+	attach_expecting(&r, MORSEL_FAILED);
+	check(r.error == -EEXIST);
+	r.flags = MORSEL_REPLACE;
+	attach_expecting(&r, MORSEL_SHARED);
+	check_pages(BASE + CHUNK, 0, 1024, 7);
+	/* Around it the reservation is still there. */
+	check(mprotect((void *)BASE, CHUNK, PROT_READ | PROT_WRITE) == 0);
+	check(*(volatile char *)BASE == 0);
+}
+
+static void replaces_nothing_of_value(void)
+{
+	int fd = make_file("f", 4 * MIB, 8);
+	struct morsel_region r = region(fd, 0, 4 * MIB, BASE);
+	void *at = (void *)BASE;
+
+	r.flags = MORSEL_REPLACE;
+	check(mmap(at, 4 * MIB, PROT_READ, MAP_PRIVATE | MAP_FIXED, fd, 0) == at);
+	attach_expecting(&r, MORSEL_FAILED);
+	check(r.error == -EEXIST);
+
+	munmap(at, 4 * MIB);
+	check(mmap(at, 4 * MIB, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == at);
+	*(char *)(BASE + 3 * MIB) = 9;
+	attach_expecting(&r, MORSEL_FAILED);
+	check(r.error == -EEXIST);
+	check(*(char *)(BASE + 3 * MIB) == 9);
+}
+
+static void populate(void)
+{
+	int fd = make_file("f", 8 * MIB, 9);
+	struct morsel_region r = region(fd, 0, 8 * MIB, BASE);
+	long before;
+
+	r.flags = MORSEL_POPULATE;
+	attach_expecting(&r, MORSEL_SHARED);
+	before = minor_faults();
+	check_pages(BASE, 0, 2048, 9);
+	check(minor_faults() - before <= 2);
+}
+
+static void huge(void)
+{
+	int fd = make_file("f", 9 * MIB, 10);
+	struct morsel_region r = region(fd, 0, 9 * MIB, BASE);
+
+	r.flags = MORSEL_HUGE;
+	attach_expecting(&r, MORSEL_SHARED);
+	check_pages(BASE, 0, 9 * 256, 10);
+	check(totals().huge + totals().tables == 5);
+	check(totals().huge > 0);
+	/* The kernel's other readers of a huge entry. */
+	check(number_in("/proc/self/smaps_rollup", "Rss:") > 0);
+	check(munmap((void *)(BASE + MIB), PAGE) == 0);
+	check(page_is(BASE + MIB + PAGE, 257, 10) && page_is(BASE, 0, 10));
+	check(mprotect((void *)(BASE + 5 * MIB), PAGE, PROT_READ) == 0);
+	check_pages(BASE + 4 * MIB, 1024, 5 * 256, 10);
+	check(madvise((void *)(BASE + 2 * MIB), PAGE, MADV_DONTNEED) == 0);
+	check_pages(BASE + 2 * MIB, 512, 512, 10);
+	if (!fork()) {
+		check_pages(BASE + 2 * MIB, 512, 7 * 256, 10);
+		_exit(0);
+	}
+	int status;
+
+	check(wait(&status) > 0 && status == 0);
+}
+
+static void hold(void)
+{
+	int fd = make_file("f", 6 * MIB, 11);
+	struct morsel_region r = region(fd, 0, 5 * MIB, 0);
+	struct morsel_stat s;
+	struct stat st;
+	int held = ioctl(device(), MORSEL_HOLD, &r);
+	unsigned long built = totals().built;
+
+	check(held >= 0 && r.length == 6 * MIB);
+	check(fcntl(held, F_GETFD) == FD_CLOEXEC);
+	for (int i = 0; i < 3; i++) {
+		attach(fd, 0, 5 * MIB, BASE);
+		check_pages(BASE, 0, 1536, 11);
+		munmap((void *)BASE, 6 * MIB);
+	}
+	check(totals().built == built && totals().morsels == 1);
+	check(open("f", O_WRONLY) < 0 && errno == ETXTBSY);
+
+	attach(fd, 0, 5 * MIB, BASE);
+	check(!ioctl(held, MORSEL_STAT, &s));
+	fstat(fd, &st);
+	check(s.inode == st.st_ino && s.device == st.st_dev);
+	check(s.mappings == 1 && s.tables == 3 && s.huge == 0);
+	check(s.resident == 6 * MIB && s.length == 6 * MIB && s.prot == RX);
+	close(held);
+	check(totals().morsels == 1);
+}
+
+static void walks_all_morsels(void)
+{
+	struct morsel_stat s = { .id = 0 };
+	unsigned int seen = 0;
+	int fd = make_file("f", 6 * MIB, 12);
+
+	for (int i = 0; i < 3; i++)
+		attach(fd, i * CHUNK, CHUNK, BASE + i * CHUNK);
+	while (!ioctl(device(), MORSEL_STAT_NEXT, &s)) {
+		check(s.offset == seen * CHUNK && s.mappings == 1);
+		seen++;
+	}
+	check(errno == ENOENT && seen == 3);
+	check(setuid(1000) == 0);
+	s.id = 0;
+	check(ioctl(device(), MORSEL_STAT_NEXT, &s) < 0 && errno == EPERM);
+}
+
+const struct test attach_tests[] = {
+	{ "version and sizes", version, 0 },
+	{ "one region", one_region, 0 },
+	{ "read only", read_only, 0 },
+	{ "an offset of any page", offset_of_any_page, 0 },
+	{ "code runs", code_runs, 0 },
+	{ "300 regions in a call", many_regions, 0 },
+	{ "few faults, few tables", few_faults_and_tables, 0 },
+	{ "behind the end is SIGBUS", behind_the_end_is_sigbus, 0 },
+	{ "a reservation is replaced", replaces_a_reservation, 0 },
+	{ "nothing of value is replaced", replaces_nothing_of_value, 0 },
+	{ "populate", populate, 0 },
+	{ "huge", huge, 0 },
+	{ "hold", hold, 0 },
+	{ "all morsels are listed", walks_all_morsels, 0 },
+	{ 0 },
+};

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Many processes, many times, all at once. */
+#include <signal.h>
+#include <sys/syscall.h>
+
+#include "lib.h"
+
+#define SIZE (8 * MIB)
+#define PAGES (SIZE / PAGE)
+
+static void processes_500(void)
+{
+	enum { COUNT = 500 };
+	static pid_t child[COUNT];
+	int fd = make_file("f", SIZE, 60), ready[2], go[2];
+	struct morsel_region r = region(fd, 0, SIZE, 0);
+	int held = ioctl(device(), MORSEL_HOLD, &r), status;
+	char c;
+
+	check(held >= 0 && pipe(ready) == 0 && pipe(go) == 0);
+	for (int i = 0; i < COUNT; i++) {
+		child[i] = fork();
+		check(child[i] >= 0);
+		if (child[i])
+			continue;
+		close(go[1]);
+		attach(fd, 0, SIZE, BASE);
+		for (int k = i % 8; k < (int)PAGES; k += 64)
+			check(page_is(BASE + k * PAGE, k, 60));
+		check(write(ready[1], "x", 1) == 1);
+		(void)!read(go[0], &c, 1);
+		_exit(0);
+	}
+	for (int i = 0; i < COUNT; i++)
+		check(read(ready[0], &c, 1) == 1);
+	struct morsel_totals t = totals();
+
+	check(t.mappings == COUNT && t.processes == COUNT && t.morsels == 1);
+	check(t.tables == 4);
+	for (int i = 0; i < COUNT; i += 5)
+		kill(child[i], SIGKILL);
+	close(go[1]);
+	for (int i = 0; i < COUNT; i++) {
+		check(waitpid(child[i], &status, 0) == child[i]);
+		check(i % 5 ? status == 0 : true);
+	}
+}
+
+/* In kB: what the kernel cannot get rid of. */
+static long kernel_memory(void)
+{
+	return number_in("/proc/meminfo", "SUnreclaim:") +
+	       number_in("/proc/meminfo", "PageTables:") +
+	       number_in("/proc/meminfo", "VmallocUsed:") +
+	       number_in("/proc/meminfo", "KernelStack:");
+}
+
+static void cycle(int fd, int i)
+{
+	pid_t child = vfork();
+
+	check(child >= 0);
+	if (!child)
+		_exit(0);
+	wait_for(child);
+	child = fork();
+	if (!child) {
+		attach(fd, i % 3 * CHUNK, SIZE - i % 3 * CHUNK, BASE);
+		check(page_is(BASE + 5 * PAGE, i % 3 * 512 + 5, 61));
+		_exit(0);
+	}
+	wait_for(child);
+}
+
+static void cycles_2000(void)
+{
+	int fd = make_file("f", SIZE, 61);
+	long before, after;
+
+	for (int i = 0; i < 300; i++)
+		cycle(fd, i);
+	sleep_ms(500);
+	before = kernel_memory();
+	for (int i = 0; i < 2000; i++)
+		cycle(fd, i);
+	for (int i = 0; i < 20; i++) {
+		sleep_ms(200);
+		after = kernel_memory();
+		if (after - before < 2000)
+			break;
+	}
+	/* One leaked table a cycle would be 8000. */
+	dprintf(1, "# 2000 cycles: %ld kB\n", after - before);
+	check(after - before < 2000);
+	check(totals().morsels == 0);
+}
+
+static void concurrent_first_attach(void)
+{
+	enum { COUNT = 64 };
+
+	for (int round = 0; round < 4; round++) {
+		int fd = make_file("f", SIZE, 62 + round), go[2], status;
+		unsigned long built = totals().built;
+
+		/* Cold, so that the first has to wait for the disk. */
+		fsync(fd);
+		posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+		check(pipe(go) == 0);
+		for (int i = 0; i < COUNT; i++)
+			if (!fork()) {
+				char c;
+
+				close(go[1]);
+				(void)!read(go[0], &c, 1);
+				attach(fd, 0, SIZE, BASE);
+				check_pages(BASE, 0, PAGES, 62 + round);
+				sleep_ms(300);
+				_exit(0);
+			}
+		close(go[1]);
+		if (round == 3)
+			/* And some die while they wait or fill. */
+			for (int i = 0; i < 20; i++) {
+				sleep_ms(1);
+				kill(getpid() + 1 + i + round * COUNT, 9);
+			}
+		for (int i = 0; i < COUNT; i++) {
+			check(wait(&status) > 0);
+			check(status == 0 || (round == 3 && WIFSIGNALED(status)));
+		}
+		if (round < 3)
+			check(totals().built - built < COUNT / 4);
+		close(fd);
+		close(go[0]);
+	}
+}
+
+/* The kernel's own caretakers at work beside running processes. */
+static void caretakers(void)
+{
+	int fd = make_file("f", SIZE, 70), status;
+	pid_t child[8];
+
+	for (int i = 0; i < 8; i++) {
+		child[i] = fork();
+		if (!child[i]) {
+			void *plain = mmap(NULL, SIZE, PROT_READ, MAP_SHARED,
+					   fd, 0);
+
+			attach(fd, 0, SIZE, BASE);
+			for (;;) {
+				check_pages(BASE, 0, PAGES, 70);
+				check_pages((unsigned long)plain, 0, PAGES, 70);
+				if (i % 2)
+					madvise(plain, SIZE, MADV_PAGEOUT);
+			}
+		}
+	}
+	for (int i = 0; i < 20; i++) {
+		write_file("/proc/sys/vm/drop_caches", "1");
+		if (access("/proc/sys/vm/compact_memory", W_OK) == 0)
+			write_file("/proc/sys/vm/compact_memory", "1");
+		posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+		sleep_ms(100);
+	}
+	for (int i = 0; i < 8; i++) {
+		kill(child[i], SIGKILL);
+		check(waitpid(child[i], &status, 0) == child[i]);
+		check(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	}
+}
+
+static void module_stays(void)
+{
+	int fd = make_file("f", SIZE, 71);
+	pid_t child;
+
+	attach(fd, 0, SIZE, BASE);
+	/* From a process without the device. */
+	child = fork();
+	if (!child) {
+		close(device());
+		long result = syscall(SYS_delete_module, "morsel", O_NONBLOCK);
+
+		/* ENOENT, ENOSYS: it is built in. */
+		check(result < 0 && (errno == EAGAIN || errno == EWOULDBLOCK ||
+				     errno == EBUSY || errno == ENOENT ||
+				     errno == ENOSYS));
+		_exit(0);
+	}
+	wait_for(child);
+	check_pages(BASE, 0, PAGES, 71);
+}
+
+const struct test load_tests[] = {
+	{ "500 processes", processes_500, 120 },
+	{ "2000 cycles", cycles_2000, 240 },
+	{ "concurrent first attach", concurrent_first_attach, 120 },
+	{ "caretakers", caretakers, 120 },
+	{ "the module stays while it is used", module_stays, 0 },
+	{ 0 },
+};
