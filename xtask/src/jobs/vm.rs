@@ -17,7 +17,11 @@ use crate::{jobs, paths, ui};
 
 /// Options of the job.
 #[derive(clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_value_name = "JOB",
+    subcommand_help_heading = "Jobs"
+)]
 pub struct Args {
     #[command(subcommand)]
     job: Option<Job>,
