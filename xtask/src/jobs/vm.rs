@@ -8,11 +8,11 @@ use anyhow::{Result, bail};
 use clap::Subcommand;
 
 use crate::bench::synthetic::Program;
-use crate::vm::guest::Guest;
+use crate::vm::guest::{Guest, quote};
 use crate::vm::icount::Counts;
 use crate::vm::kernel::{Flavour, Kernel};
 use crate::vm::module::Build;
-use crate::vm::{icount, loader, programs, selftest};
+use crate::vm::{loader, programs, selftest};
 use crate::{jobs, paths, ui};
 
 /// Options of the job.
@@ -36,6 +36,9 @@ enum Job {
         /// The kernel
         #[arg(long, default_value = "6.1")]
         kernel: Flavour,
+        /// Only tests whose name contains this text
+        #[arg(long)]
+        filter: Option<String>,
     },
     /// Run cases of the differential suite and real programs under the loader
     Loader(LoaderArgs),
@@ -60,6 +63,9 @@ struct GuestArgs {
     /// One processor, whose clock counts instructions
     #[arg(long)]
     icount: bool,
+    /// Words to add to the kernel's command line
+    #[arg(long, default_value = "")]
+    append: String,
     /// Time limit in seconds
     #[arg(long, default_value_t = 300)]
     limit: u64,
@@ -108,8 +114,8 @@ pub fn run(args: &Args) -> Result<bool> {
     jobs::setup::everything()?;
     match &args.job {
         None => command(&args.guest),
-        Some(Job::Test { kernel }) => {
-            let tally = selftest::run(*kernel, true)?;
+        Some(Job::Test { kernel, filter }) => {
+            let tally = selftest::run(*kernel, filter.as_deref(), true)?;
             println!("{tally}");
             Ok(tally.failed == 0)
         }
@@ -132,7 +138,7 @@ fn command(args: &GuestArgs) -> Result<bool> {
     // One word is a script; several are a command and its arguments.
     let mut script = match &args.command[..] {
         [script] => script.clone(),
-        words => words.iter().map(|word| icount::quote(word)).collect::<Vec<_>>().join(" "),
+        words => words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" "),
     };
     let build = args.module.then(|| Build::module(&kernel)).transpose()?;
     let module = build.and_then(|build| build.file());
@@ -150,6 +156,7 @@ fn command(args: &GuestArgs) -> Result<bool> {
         guest.disk = Some(disk);
     }
     guest.icount = args.icount;
+    guest.parameters = &args.append;
     guest.limit = Duration::from_secs(args.limit);
     guest.echo = true;
     let ended = guest.run()?;

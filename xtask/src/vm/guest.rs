@@ -194,6 +194,11 @@ impl<'a> Guest<'a> {
     }
 }
 
+/// Quotes a word for the shell.
+pub fn quote(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
 impl Initrd {
     /// Adds what every guest has.
     fn complete(mut self, guest: &Guest, end_mark: &str) -> Result<Self> {

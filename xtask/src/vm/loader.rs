@@ -10,8 +10,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::Scratch;
 use super::disk::Root;
-use super::guest::{Ended, Guest};
-use super::icount::quote;
+use super::guest::{Ended, Guest, quote};
 use super::kernel::{Flavour, Kernel};
 use super::module::Build;
 use crate::corpus::cases::{self, Mode};
