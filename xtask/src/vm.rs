@@ -20,7 +20,7 @@ pub mod programs;
 pub mod selftest;
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
@@ -57,4 +57,31 @@ fn target(sub: &str) -> Result<PathBuf> {
     let dir = paths::repo().join("target/vm").join(sub);
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     Ok(dir)
+}
+
+/// A folder of this process, which is removed at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    /// An empty one. Removes what processes left that were ended by force: these folders are large.
+    fn create(name: &str) -> Result<Self> {
+        let all = target("scratch")?;
+        for entry in fs::read_dir(&all)?.filter_map(Result::ok) {
+            let left = entry.file_name().into_string().ok();
+            let process = left.as_deref().and_then(|left| left.rsplit_once('-')).map(|(_, process)| process);
+            if process.is_none_or(|process| !Path::new("/proc").join(process).exists()) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+        let dir = all.join(format!("{name}-{}", std::process::id()));
+        fs::create_dir(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        Ok(Self(dir))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed by the next.
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }

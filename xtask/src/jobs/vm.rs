@@ -7,16 +7,20 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::Subcommand;
 
-use crate::vm::guest::Guest;
+use crate::vm::guest::{Guest, quote};
 use crate::vm::icount::Counts;
 use crate::vm::kernel::{Flavour, Kernel};
 use crate::vm::module::Build;
-use crate::vm::{icount, loader, programs, selftest};
+use crate::vm::{loader, programs, selftest};
 use crate::{jobs, paths, ui};
 
 /// Options of the job.
 #[derive(clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_value_name = "JOB",
+    subcommand_help_heading = "Jobs"
+)]
 pub struct Args {
     #[command(subcommand)]
     job: Option<Job>,
@@ -31,6 +35,9 @@ enum Job {
         /// The kernel
         #[arg(long, default_value = "6.1")]
         kernel: Flavour,
+        /// Only tests whose name contains this text
+        #[arg(long)]
+        filter: Option<String>,
     },
     /// Run cases of the differential suite and real programs under the loader
     Loader(LoaderArgs),
@@ -55,6 +62,9 @@ struct GuestArgs {
     /// One processor, whose clock counts instructions
     #[arg(long)]
     icount: bool,
+    /// Words to add to the kernel's command line
+    #[arg(long, default_value = "")]
+    append: String,
     /// Time limit in seconds
     #[arg(long, default_value_t = 300)]
     limit: u64,
@@ -103,8 +113,8 @@ pub fn run(args: &Args) -> Result<bool> {
     jobs::setup::everything()?;
     match &args.job {
         None => command(&args.guest),
-        Some(Job::Test { kernel }) => {
-            let tally = selftest::run(*kernel, true)?;
+        Some(Job::Test { kernel, filter }) => {
+            let tally = selftest::run(*kernel, filter.as_deref(), true)?;
             println!("{tally}");
             Ok(tally.failed == 0)
         }
@@ -127,7 +137,7 @@ fn command(args: &GuestArgs) -> Result<bool> {
     // One word is a script; several are a command and its arguments.
     let mut script = match &args.command[..] {
         [script] => script.clone(),
-        words => words.iter().map(|word| icount::quote(word)).collect::<Vec<_>>().join(" "),
+        words => words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" "),
     };
     let build = args.module.then(|| Build::module(&kernel)).transpose()?;
     let module = build.and_then(|build| build.file());
@@ -145,6 +155,7 @@ fn command(args: &GuestArgs) -> Result<bool> {
         guest.disk = Some(disk);
     }
     guest.icount = args.icount;
+    guest.parameters = &args.append;
     guest.limit = Duration::from_secs(args.limit);
     guest.echo = true;
     let ended = guest.run()?;

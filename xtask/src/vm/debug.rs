@@ -93,15 +93,10 @@ fn unpack(root: &BuildRoot, tree: &Path) -> Result<()> {
     Ok(fs::write(done, "")?)
 }
 
-/// Puts the module's sources into the tree.
+/// Puts the module's sources into the tree. Their Kbuild builds what CONFIG_MORSEL says.
 fn insert_module(sources: &[PathBuf], tree: &Path) -> Result<()> {
     let dir = tree.join(BUILT_IN);
-    module::mirror(sources, &dir, |file, content| {
-        match file.ends_with("Kbuild") || file.ends_with("Makefile") {
-            true => String::from_utf8_lossy(&content).replace("obj-m", "obj-y").into_bytes(),
-            false => content,
-        }
-    })?;
+    module::mirror(sources, &dir)?;
     let kconfig = dir.join("Kconfig");
     fs::write(&kconfig, KCONFIG).with_context(|| format!("cannot write {}", kconfig.display()))
 }

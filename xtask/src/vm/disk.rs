@@ -38,9 +38,8 @@ pub struct Root {
 }
 
 impl Root {
-    /// One with nothing but the folders that every system has; what was there is removed.
+    /// Makes the folders that every system has in an empty folder.
     pub fn create(dir: &Path) -> Result<Self> {
-        let _ = fs::remove_dir_all(dir);
         for folder in ["dev", "etc", "proc", "sys", "tmp", "usr/local/lib"] {
             fs::create_dir_all(dir.join(folder))
                 .with_context(|| format!("cannot create {}", dir.display()))?;

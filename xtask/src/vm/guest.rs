@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 
 use super::initrd::Initrd;
 use super::kernel::Kernel;
-use super::{console, disk, target};
+use super::{Scratch, console, disk, target};
 use crate::{proc, ui};
 
 const BUSYBOX: &str = "/bin/busybox";
@@ -81,12 +81,9 @@ impl<'a> Guest<'a> {
     /// Runs it to its end.
     pub fn run(self) -> Result<Ended> {
         let name = format!("{} ({})", self.name, self.kernel.flavour.name());
-        // Two runs of one job must not share a disk.
-        let scratch = target(&format!("run-{}-{}", self.name, std::process::id()))?;
+        let scratch = Scratch::create(self.name)?;
         let begin = Instant::now();
-        let ended = self.run_in(&scratch, &name);
-        fs::remove_dir_all(&scratch)?;
-        let ended = ended.with_context(|| format!("guest {name}"))?;
+        let ended = self.run_in(&scratch.0, &name).with_context(|| format!("guest {name}"))?;
         ui::note(format!(
             "guest {name}: {}; console: {}",
             ui::duration(begin.elapsed()),
@@ -195,6 +192,11 @@ impl<'a> Guest<'a> {
             .arg(format!("console=ttyS0 rdinit=/init panic=-1 oops=panic {}", self.parameters));
         qemu
     }
+}
+
+/// Quotes a word for the shell.
+pub fn quote(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 impl Initrd {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 
-use super::guest::Guest;
+use super::guest::{Guest, quote};
 use super::kernel::Kernel;
 use super::target;
 use crate::{paths, proc};
@@ -69,11 +69,6 @@ pub fn measure(kernel: &Kernel, root: &Path, targets: &[Target]) -> Result<Vec<C
         bail!("counting failed in the guest:\n{}", proc::tail(&ended.output, 10));
     }
     targets.iter().map(|target| counts(&target.name, &ended.output)).collect()
-}
-
-/// Quotes a word for the shell.
-pub fn quote(word: &str) -> String {
-    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 /// The program that counts in the guest.

@@ -2,19 +2,17 @@
 //! of the corpus. What they need is built here and stands at the same paths in the guest.
 
 use std::fmt::Write;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use super::Scratch;
 use super::disk::Root;
-use super::guest::{Ended, Guest};
-use super::icount::quote;
+use super::guest::{Ended, Guest, quote};
 use super::kernel::{Flavour, Kernel};
 use super::module::Build;
-use super::target;
 use crate::corpus::cases::{self, Mode};
 use crate::corpus::manifest::{Case, Manifest};
 use crate::corpus::packages;
@@ -48,21 +46,10 @@ const PROGRAMS: &[&str] = &["sqlite3", "zstd-roundtrip", "bash", "lua"];
 /// mapped by it. `filter` is part of the names of what to run.
 pub fn run(flavour: Flavour, loader: &Path, module: bool, filter: Option<&str>) -> Result<Tally> {
     let kernel = Kernel::provide(flavour)?;
-    let module = if module { Some(Build::module(&kernel)?) } else { None };
-    let dir = target(&format!("loader-root-{}", std::process::id()))?;
-    let tally = run_in(&dir, &kernel, &paths::reachable_by_all(loader)?, module.as_ref(), filter);
-    fs::remove_dir_all(&dir)?;
-    tally
-}
-
-fn run_in(
-    dir: &Path,
-    kernel: &Kernel,
-    loader: &Path,
-    module: Option<&Build>,
-    filter: Option<&str>,
-) -> Result<Tally> {
-    let mut root = Root::create(dir)?;
+    let module = module.then(|| Build::module(&kernel)).transpose()?;
+    let loader = &paths::reachable_by_all(loader)?;
+    let scratch = Scratch::create("loader-root")?;
+    let mut root = Root::create(&scratch.0)?;
     root.copy(loader)?;
     root.copy(Path::new(paths::STOCK))?;
     root.copy(&paths::reachable_by_all(&paths::musl_1_2_5()?)?)?;
@@ -75,7 +62,8 @@ fn run_in(
     let chosen: Vec<_> =
         manifest.cases.iter().filter(|case| PROGRAMS.contains(&case.name.as_str())).filter(named).collect();
     let mut script = String::from(include_str!("loader.sh"));
-    if module.is_some_and(|module| module.file().is_some()) {
+    let file = module.as_ref().and_then(Build::file);
+    if file.is_some() {
         script += "insmod /morsel.ko || exit\n";
     }
     let backend = match module {
@@ -90,8 +78,8 @@ fn run_in(
     }
     ensure!(suite.is_some() || !chosen.is_empty(), "nothing has that in its name");
 
-    let mut guest = Guest::new("loader", kernel, &script);
-    if let Some(file) = module.and_then(Build::file) {
+    let mut guest = Guest::new("loader", &kernel, &script);
+    if let Some(file) = file {
         guest.files.copy("morsel.ko", &file)?;
     }
     guest.disk = Some(root.dir());

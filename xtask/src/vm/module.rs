@@ -40,8 +40,8 @@ fn product(name: &str) -> bool {
 }
 
 /// Makes `into` hold what these files hold: changed ones are written, so that only they are compiled again, and
-/// sources that are no longer there are removed. `edit` may change a file's content on the way.
-pub fn mirror(files: &[PathBuf], into: &Path, edit: impl Fn(&Path, Vec<u8>) -> Vec<u8>) -> Result<()> {
+/// sources that are no longer there are removed.
+pub fn mirror(files: &[PathBuf], into: &Path) -> Result<()> {
     fs::create_dir_all(into)?;
     for entry in WalkDir::new(into) {
         let entry = entry?;
@@ -55,7 +55,6 @@ pub fn mirror(files: &[PathBuf], into: &Path, edit: impl Fn(&Path, Vec<u8>) -> V
     for file in files {
         let (from, to) = (folder().join(file), into.join(file));
         let content = fs::read(&from).with_context(|| format!("cannot read {}", from.display()))?;
-        let content = edit(file, content);
         if fs::read(&to).ok().as_ref() == Some(&content) {
             continue;
         }
@@ -82,7 +81,7 @@ impl Build {
             bail!("there is no module in {}", folder().display());
         }
         let dir = target(&format!("module-{}", kernel.flavour.name()))?;
-        mirror(&files, &dir, |_, content| content)?;
+        mirror(&files, &dir)?;
         if kernel.has_modules() {
             let log = target("logs")?.join(format!("module-{}.log", kernel.flavour.name()));
             let mut make = kernel.root().command(&dir, "make");

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use super::Scratch;
 use super::disk::Root;
 use super::icount::{self, Counts, Target};
 use super::kernel::Kernel;
-use super::target;
 use crate::bench::compile::{self, Flavour, Synthetic};
 use crate::bench::workload::{self, Kind};
 use crate::{paths, proc};
@@ -42,11 +42,9 @@ pub fn count(
     loaders: &[PathBuf],
     rounds: Option<usize>,
 ) -> Result<Vec<Counts>> {
-    let dir = target(&format!("icount-root-{}", std::process::id()))?;
-    let counted = fill(&dir, programs, synthetic, loaders, rounds)
-        .and_then(|targets| icount::measure(kernel, &dir, &targets));
-    fs::remove_dir_all(&dir)?;
-    counted
+    let scratch = Scratch::create("icount-root")?;
+    let targets = fill(&scratch.0, programs, synthetic, loaders, rounds)?;
+    icount::measure(kernel, &scratch.0, &targets)
 }
 
 /// Makes the root that the programs run in.

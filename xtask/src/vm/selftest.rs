@@ -4,18 +4,21 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::guest::Guest;
+use super::guest::{Guest, quote};
 use super::kernel::{Flavour, Kernel};
 use super::module::Build;
 use crate::jobs::corpus::Tally;
 use crate::proc;
 
 /// Builds the module and its tests, boots the kernel and runs `run-in-guest.sh`, whose output is shown if `echo`.
-pub fn run(flavour: Flavour, echo: bool) -> Result<Tally> {
+/// `filter` is part of the names of the tests to run.
+pub fn run(flavour: Flavour, filter: Option<&str>, echo: bool) -> Result<Tally> {
     let kernel = Kernel::provide(flavour)?;
     let build = Build::module(&kernel)?;
     let tests = build.tests()?;
-    let mut guest = Guest::new("module-tests", &kernel, "cd /kernel/tests && exec sh run-in-guest.sh");
+    let filter = filter.map(quote).unwrap_or_default();
+    let script = format!("cd /kernel/tests && exec sh run-in-guest.sh {filter}");
+    let mut guest = Guest::new("module-tests", &kernel, &script);
     guest.files.copy("kernel/tests", &tests)?;
     if let Some(module) = build.file() {
         guest.files.copy("kernel/morsel.ko", &module)?;
