@@ -2,11 +2,15 @@
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=sealed.ld");
+    let script = format!("-Wl,-T,{}/sealed.ld", env!("CARGO_MANIFEST_DIR"));
     let arguments = [
         "-nostartfiles",
         "-nostdlib",
         "-static-pie",
-        "-Wl,-z,now,-z,noexecstack,--no-rosegment",
+        // `sealed.ld` does what RELRO would do, for more than that.
+        "-Wl,-z,now,-z,norelro,-z,noexecstack,-z,separate-loadable-segments,--no-rosegment",
+        &script,
         "-Wl,--hash-style=gnu",
         "-Wl,--build-id=sha1",
     ];
@@ -21,6 +25,7 @@ fn main() {
         "dladdr1",
         "dl_iterate_phdr",
         "__tls_get_addr",
+        "__libc_start_main",
         "_dl_debug_state",
         "_dl_debug_addr",
     ];

@@ -35,6 +35,7 @@ export! {
     "dladdr1" => runtime::dladdr1,
     "dl_iterate_phdr" => runtime::dl_iterate_phdr,
     "__tls_get_addr" => tls_get_addr,
+    "__libc_start_main" => runtime::libc_start_main,
 }
 
 // Where debuggers and programs find `struct r_debug` (musl exports it, too); set when the objects are known.

@@ -12,7 +12,7 @@ use ld_morsel::sys::BumpAllocator;
 use {core::panic::PanicInfo, ld_morsel::sys};
 
 #[global_allocator]
-static ALLOCATOR: BumpAllocator = BumpAllocator::new();
+static ALLOCATOR: BumpAllocator = BumpAllocator;
 
 /// A bug in the loader. There is nothing to unwind to.
 #[cfg(not(test))] // `cargo clippy --all-targets` checks the binary as a test, too

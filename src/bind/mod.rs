@@ -1,5 +1,6 @@
 //! From a symbol's name to its definition: musl's scope rules (`find_sym2`, `get_lfs64`).
 
+mod index;
 mod lfs64;
 #[cfg(test)]
 mod tests;
@@ -9,8 +10,10 @@ use alloc::vec::Vec;
 
 use once_cell::race::OnceBox;
 
-use crate::elf::{Address, LoadBias, Symbol, SymbolName, SymbolTable};
+use crate::elf::{Address, Filter, LoadBias, Symbol, SymbolName, SymbolTable};
 use crate::program::{Object, ObjectId, Origin, Program};
+
+pub use index::{Index, Outline, Query};
 
 /// Where a name is defined.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +45,7 @@ pub enum Accept {
 /// An object as lookup sees it: its tables side by side, as a walk over a scope touches them all.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
+    filter: Filter<'static>,
     table: SymbolTable<'static>,
     bias: LoadBias,
     object: ObjectId,
@@ -52,7 +56,13 @@ impl Entry {
     /// The entry of an object.
     pub fn new(id: ObjectId, object: &Object) -> Self {
         let is_libc = object.origin == Origin::Libc;
-        Self { table: object.symbols, bias: object.mapping.bias, object: id, is_libc }
+        Self {
+            filter: object.symbols.filter(),
+            table: object.symbols,
+            bias: object.mapping.bias,
+            object: id,
+            is_libc,
+        }
     }
 
     /// The definition of one version of a name.
@@ -161,6 +171,11 @@ impl Scope {
         find(&entries[..libc], name, |symbol| acceptable(symbol, Accept::DefinitionOnly))
     }
 
+    /// What every search begins with: the start-up objects.
+    pub fn first(&self) -> &Group {
+        &self.first
+    }
+
     fn groups(&self) -> impl Iterator<Item = &Group> + Clone {
         core::iter::successors(Some(&self.first), |group| group.next.get())
     }
@@ -179,44 +194,65 @@ pub struct Lookup<'a> {
     pub local: Option<&'a Group>,
     /// The group comes first (`RTLD_DEEPBIND`).
     pub local_first: bool,
+    /// A table of the global scope's first group.
+    pub index: Option<Index<'a>>,
 }
 
 impl<'a> Lookup<'a> {
     /// The global scope alone.
     pub fn in_global(global: &'a Scope) -> Self {
-        Self { global, local: None, local_first: false }
+        Self { global, local: None, local_first: false, index: None }
     }
 
-    /// The first definition of `name`. Weak and strong definitions count alike, as do all versions. A name of the
+    /// Makes ready for some searches at once.
+    pub fn prepare(&self, queries: &mut [Query<'_>]) {
+        if let Some(index) = &self.index {
+            index.prepare(queries, &self.global.first.entries);
+        }
+    }
+
+    /// The first definition of a name. Weak and strong definitions count alike, as do all versions. A name of the
     /// large-file interface that nobody defines stands for libc's plain one. `STT_GNU_IFUNC` definitions, which musl
     /// never sees, are taken only where musl finds nothing.
-    pub fn find(&self, name: &SymbolName<'_>, accept: Accept) -> Option<Definition> {
-        self.find_where(name, 0, |symbol| acceptable(symbol, accept))
-            .or_else(|| self.find_lfs64(name))
-            .or_else(|| self.find_where(name, 0, acceptable_ifunc))
+    #[inline]
+    pub fn find(&self, query: &Query<'_>, accept: Accept) -> Option<Definition> {
+        let found = self.find_where(query, 0, |symbol| acceptable(symbol, accept));
+        if found.is_some() { found } else { self.find_substitute(query) }
+    }
+
+    /// What is taken where nobody defines a name.
+    #[cold]
+    #[inline(never)]
+    fn find_substitute(&self, query: &Query<'_>) -> Option<Definition> {
+        self.find_lfs64(&query.name).or_else(|| self.find_where(query, 0, acceptable_ifunc))
     }
 
     /// The first definition behind the program itself: what a copy relocation copies.
-    pub fn find_behind_program(&self, name: &SymbolName<'_>) -> Option<Definition> {
-        self.find_where(name, 1, |symbol| acceptable(symbol, Accept::AnyWithValue))
-            .or_else(|| self.find_lfs64(name))
+    pub fn find_behind_program(&self, query: &Query<'_>) -> Option<Definition> {
+        self.find_where(query, 1, |symbol| acceptable(symbol, Accept::AnyWithValue))
+            .or_else(|| self.find_lfs64(&query.name))
     }
 
-    #[inline]
+    #[inline(always)]
     fn find_where(
         &self,
-        name: &SymbolName<'_>,
+        query: &Query<'_>,
         skip: usize,
         acceptable: impl Fn(&Symbol) -> bool,
     ) -> Option<Definition> {
+        let name = &query.name;
         if let Some(group) = self.local.filter(|_| self.local_first)
             && let Some(found) = find(&group.entries, name, &acceptable)
         {
             return Some(found);
         }
-        let first = &self.global.first;
-        if let Some(found) = find(first.entries.get(skip..)?, name, &acceptable) {
-            return Some(found);
+        let first = &self.global.first.entries;
+        let found = match &self.index {
+            Some(index) => find_among(index.candidates(query), first, name, skip, &acceptable),
+            None => find(first.get(skip..)?, name, &acceptable),
+        };
+        if found.is_some() {
+            return found;
         }
         let later = self.global.groups().skip(1).chain(self.local);
         later.into_iter().find_map(|group| find(&group.entries, name, &acceptable))
@@ -245,10 +281,42 @@ fn find<'a>(
     name: &SymbolName<'_>,
     acceptable: impl Fn(&Symbol) -> bool,
 ) -> Option<Definition> {
-    entries.into_iter().find_map(|entry| {
-        let symbol = entry.table.lookup(name).filter(&acceptable)?;
-        Some(Definition { object: entry.object, symbol, bias: entry.bias })
-    })
+    for entry in entries {
+        if entry.filter.excludes(name) {
+            continue;
+        }
+        if let Some(symbol) = entry.table.lookup(name)
+            && acceptable(&symbol)
+        {
+            return Some(Definition { object: entry.object, symbol, bias: entry.bias });
+        }
+    }
+    None
+}
+
+/// The first definition of `name` behind `skip` objects, as [`find`] would find it, among those that may be one.
+#[inline]
+fn find_among(
+    candidates: impl Iterator<Item = (usize, u32)>,
+    entries: &[Entry],
+    name: &SymbolName<'_>,
+    skip: usize,
+    acceptable: impl Fn(&Symbol) -> bool,
+) -> Option<Definition> {
+    let mut next = skip;
+    for (place, number) in candidates {
+        if place < next {
+            continue;
+        }
+        let entry = entries.get(place)?;
+        let Some(symbol) = entry.table.get_named(number, name) else { continue };
+        if acceptable(&symbol) {
+            return Some(Definition { object: entry.object, symbol, bias: entry.bias });
+        }
+        // An object has one chance: its first symbol of the name.
+        next = place + 1;
+    }
+    None
 }
 
 fn acceptable(symbol: &Symbol, accept: Accept) -> bool {

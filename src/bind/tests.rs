@@ -35,7 +35,7 @@ fn place(found: Definition) -> (usize, u64) {
 fn find(program: &Program, name: &str, accept: Accept) -> Option<(usize, u64)> {
     let global = Scope::new(program);
     let lookup = Lookup::in_global(&global);
-    lookup.find(&SymbolName::new(name.as_bytes()), accept).map(place)
+    lookup.find(&SymbolName::new(name.as_bytes()).into(), accept).map(place)
 }
 
 fn ids(places: &[u32]) -> impl Iterator<Item = ObjectId> {
@@ -72,7 +72,7 @@ fn copies_are_made_of_what_is_behind_the_program() {
     let behind = |program: &Program| {
         let global = Scope::new(program);
         let lookup = Lookup::in_global(&global);
-        lookup.find_behind_program(&SymbolName::new(b"f")).map(place)
+        lookup.find_behind_program(&SymbolName::new(b"f").into()).map(place)
     };
     assert_eq!(behind(&program(&[&[function(1)], &[], &[function(2)]])), Some((2, 2)));
     assert_eq!(behind(&program(&[&[function(1)]])), None);
@@ -84,8 +84,8 @@ fn groups_are_searched_behind_the_program_in_the_order_in_which_they_became_glob
     let scope = Scope { first: Group::new(&program, ids(&[0])) };
     let local = Group::new(&program, ids(&[1]));
     let found = |local, local_first| {
-        let lookup = Lookup { global: &scope, local, local_first };
-        lookup.find(&SymbolName::new(b"f"), DefinitionOnly).map(place)
+        let lookup = Lookup { global: &scope, local, local_first, index: None };
+        lookup.find(&SymbolName::new(b"f").into(), DefinitionOnly).map(place)
     };
     assert_eq!(found(None, false), None);
     assert_eq!(found(Some(&local), false), Some((1, 1)));

@@ -1,5 +1,7 @@
 //! Symbol names and the two hash tables that find them: `DT_GNU_HASH` and `DT_HASH`.
 
+use core::ops::Range;
+
 use super::{ElfError, Vaddr, View};
 
 /// A symbol name with its hash values, computed once however many objects are asked.
@@ -10,23 +12,38 @@ pub struct SymbolName<'a> {
 }
 
 impl<'a> SymbolName<'a> {
+    /// No name at all.
+    pub const EMPTY: Self = Self { bytes: &[], gnu: FIRST_HASH };
+
     /// A name without its terminating NUL.
+    #[inline]
     pub fn new(bytes: &'a [u8]) -> Self {
-        let gnu =
-            bytes.iter().fold(5381_u32, |hash, &byte| hash.wrapping_mul(33).wrapping_add(u32::from(byte)));
-        Self { bytes, gnu }
+        let (eights, rest) = bytes.as_chunks::<8>();
+        let hash = eights.iter().fold(FIRST_HASH, |hash, &eight| add_eight(hash, u64::from_le_bytes(eight)));
+        Self { bytes, gnu: rest.iter().fold(hash, |hash, &byte| add(hash, byte)) }
     }
 
     /// The NUL-terminated name at the start of `strings`, or `None` if no NUL follows.
+    #[inline]
     pub fn read(strings: &'a [u8]) -> Option<Self> {
-        let mut gnu = 5381_u32;
-        for (length, &byte) in strings.iter().enumerate() {
-            if byte == 0 {
-                return Some(Self { bytes: &strings[..length], gnu });
+        let (mut gnu, mut length) = (FIRST_HASH, 0);
+        while let Some(&eight) = strings[length..].first_chunk::<8>() {
+            let eight = u64::from_le_bytes(eight);
+            if let Some(end) = first_zero(eight) {
+                let last =
+                    gnu.wrapping_mul(POWERS[end]).wrapping_add(polynomial(eight << 8 << (56 - 8 * end)));
+                return Some(Self { bytes: strings.get(..length + end)?, gnu: last });
             }
-            gnu = gnu.wrapping_mul(33).wrapping_add(u32::from(byte));
+            gnu = add_eight(gnu, eight);
+            length += 8;
         }
-        None
+        let end = length + strings[length..].iter().position(|&byte| byte == 0)?;
+        Some(Self::new(&strings[..end]))
+    }
+
+    /// The hash value that `DT_GNU_HASH` uses.
+    pub fn gnu_hash(&self) -> u32 {
+        self.gnu
     }
 
     /// The name itself.
@@ -50,6 +67,49 @@ impl<'a> SymbolName<'a> {
             None => false,
         }
     }
+}
+
+/// The hash function of `DT_GNU_HASH` (Bernstein's) is a polynomial in 33 that begins with this.
+const FIRST_HASH: u32 = 5381;
+
+#[inline]
+fn add(hash: u32, byte: u8) -> u32 {
+    hash.wrapping_mul(33).wrapping_add(u32::from(byte))
+}
+
+/// The powers of 33 (modulo 2³²).
+const POWERS: [u32; 9] = {
+    let mut powers = [1_u32; 9];
+    let mut exponent = 1;
+    while exponent < powers.len() {
+        powers[exponent] = powers[exponent - 1].wrapping_mul(33);
+        exponent += 1;
+    }
+    powers
+};
+
+/// [`add`] for eight bytes, the first of which is the lowest.
+#[inline]
+fn add_eight(hash: u32, eight: u64) -> u32 {
+    hash.wrapping_mul(POWERS[8]).wrapping_add(polynomial(eight))
+}
+
+/// What eight bytes add to a hash value: neighbours are joined to pairs, pairs to fours, all at once. Zeros in front add nothing.
+#[inline]
+fn polynomial(eight: u64) -> u32 {
+    const BYTES: u64 = 0x00ff_00ff_00ff_00ff;
+    const PAIRS: u64 = 0x0000_ffff_0000_ffff;
+    let pairs = (eight & BYTES) * 33 + (eight >> 8 & BYTES);
+    let fours = (pairs & PAIRS) * 33_u64.pow(2) + (pairs >> 16 & PAIRS);
+    (fours as u32).wrapping_mul(POWERS[4]).wrapping_add((fours >> u32::BITS) as u32)
+}
+
+/// Which of eight bytes is the first that is zero.
+#[inline]
+fn first_zero(eight: u64) -> Option<usize> {
+    const ONES: u64 = u64::MAX / 0xff;
+    let zeros = eight.wrapping_sub(ONES) & !eight & (ONES << 7);
+    (zeros != 0).then(|| (zeros.trailing_zeros() / u8::BITS) as usize & 7)
 }
 
 /// An object's symbol hash table. musl prefers the GNU table and consults the SysV one only in its absence.
@@ -80,6 +140,27 @@ pub struct SysvHash<'a> {
     chains: &'a [u32],
 }
 
+/// A Bloom filter: it knows of most names that they are not in a table. That is the answer for nearly every object of a scope,
+/// hence worth a few instructions and no call.
+#[derive(Clone, Copy, Debug)]
+pub struct Filter<'a> {
+    words: &'a [u64],
+    shift: u32,
+}
+
+impl Filter<'_> {
+    /// Whether the table has no such name. A definition has set the bits of both hash functions.
+    #[inline(always)]
+    pub fn excludes(&self, name: &SymbolName<'_>) -> bool {
+        let hash = name.gnu;
+        let Some(word) = self.words.get((hash / u64::BITS) as usize & self.words.len().wrapping_sub(1))
+        else {
+            return true;
+        };
+        (word >> (hash % u64::BITS)) & (word >> ((hash >> (self.shift % u32::BITS)) % u64::BITS)) & 1 == 0
+    }
+}
+
 impl<'a> HashTable<'a> {
     /// Reads whichever table the object has.
     ///
@@ -103,15 +184,25 @@ impl<'a> HashTable<'a> {
         }
     }
 
-    /// Whether the table's filter says that it has no such name: the answer for nearly every object of a scope, hence worth a
-    /// few instructions and no call.
-    #[inline(always)]
-    pub fn excludes(&self, name: &SymbolName<'_>) -> bool {
+    /// The table's filter.
+    pub fn filter(&self) -> Filter<'a> {
+        const NOTHING: Filter<'_> = Filter { words: &[0], shift: 0 };
+        const ANYTHING: Filter<'_> = Filter { words: &[u64::MAX], shift: 0 };
         match self {
-            Self::Gnu(table) => table.excludes(name),
-            Self::Sysv(_) => false,
-            Self::None => true,
+            Self::Gnu(table) if table.bloom.is_empty() => NOTHING,
+            Self::Gnu(table) => Filter { words: table.bloom, shift: table.bloom_shift },
+            Self::Sysv(_) => ANYTHING,
+            Self::None => NOTHING,
         }
+    }
+
+    /// The symbols that can be looked up, by their numbers.
+    pub fn covered(&self) -> Range<u32> {
+        let first = match self {
+            Self::Gnu(table) => table.first_symbol,
+            Self::Sysv(_) | Self::None => 0,
+        };
+        first..self.symbol_count().max(first)
     }
 
     /// How many symbols the table covers, from index 0 (musl's `count_syms`).
@@ -137,16 +228,6 @@ impl<'a> GnuHash<'a> {
         Ok(Self { bloom, bloom_shift, first_symbol, buckets, chains })
     }
 
-    /// A definition has set the bits of both of the filter's hash functions.
-    #[inline(always)]
-    fn excludes(&self, name: &SymbolName<'_>) -> bool {
-        let hash = name.gnu;
-        let word = (hash / u64::BITS) as usize & self.bloom.len().wrapping_sub(1);
-        let Some(filter) = self.bloom.get(word) else { return true };
-        let second = hash >> (self.bloom_shift % u32::BITS);
-        (filter >> (hash % u64::BITS)) & (filter >> (second % u64::BITS)) & 1 == 0
-    }
-
     #[inline]
     fn find(&self, name: &SymbolName<'_>, mut accept: impl FnMut(u32) -> bool) -> Option<u32> {
         let hash = name.gnu;
@@ -163,6 +244,14 @@ impl<'a> GnuHash<'a> {
             index = index.wrapping_add(1);
         }
         None
+    }
+
+    /// The hash values of some symbols that the table covers, but for the lowest bit.
+    #[inline]
+    pub fn hashes(&self, symbols: &Range<u32>) -> &'a [u32] {
+        let place = |symbol: u32| Some(symbol.checked_sub(self.first_symbol)? as usize);
+        let (Some(start), Some(end)) = (place(symbols.start), place(symbols.end)) else { return &[] };
+        self.chains.get(start..end).unwrap_or_default()
     }
 
     fn symbol_count(&self) -> u32 {

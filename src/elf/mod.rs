@@ -23,7 +23,7 @@ pub(crate) mod tests;
 pub use address::{Address, LoadBias, PAGE_SIZE, Vaddr, page_down, page_up};
 pub use dynamic::{Dynamic, Table};
 pub use error::ElfError;
-pub use hash::{HashTable, SymbolName};
+pub use hash::{Filter, HashTable, SymbolName};
 pub use header::{FileHeader, ObjectType};
 pub use relocation::{Relocation, RelocationTable, RelrSlots};
 pub use segment::{LoadSegment, SegmentFlags, Segments, TlsSegment};

@@ -5,7 +5,7 @@ use goblin::elf64::reloc::{Rel, Rela};
 use super::{ElfError, Table, Vaddr, View};
 
 /// One relocation.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Relocation {
     /// `r_offset`: the first byte to be written.
     pub slot: Vaddr,
@@ -27,6 +27,9 @@ pub enum RelocationTable<'a> {
 }
 
 impl<'a> RelocationTable<'a> {
+    /// As many as have room in the nearest cache with all that belongs to them, and enough to hide how far away that is.
+    pub const BATCH: usize = 16;
+
     /// The table that an object's dynamic section describes.
     ///
     /// # Errors
@@ -44,25 +47,37 @@ impl<'a> RelocationTable<'a> {
         }
     }
 
-    /// Calls `apply` for every entry in order. A loop for each form, so that neither pays for the other.
+    /// Calls `apply` for all entries in order, some at a time: at most [`RelocationTable::BATCH`].
     #[inline]
-    pub fn for_each(&self, mut apply: impl FnMut(Relocation)) {
+    pub fn for_each_batch(&self, mut apply: impl FnMut(&[Relocation])) {
+        let mut batch = [Relocation::default(); Self::BATCH];
         let split = |info: u64| (info as u32, (info >> 32) as u32);
         match self {
             Self::Rel(entries) => {
-                for entry in *entries {
-                    let (kind, symbol) = split(entry.r_info);
-                    apply(Relocation { slot: Vaddr(entry.r_offset), kind, symbol, addend: None });
+                for chunk in entries.chunks(Self::BATCH) {
+                    for (relocation, entry) in batch.iter_mut().zip(chunk) {
+                        let (kind, symbol) = split(entry.r_info);
+                        *relocation = Relocation { slot: Vaddr(entry.r_offset), kind, symbol, addend: None };
+                    }
+                    apply(&batch[..chunk.len()]);
                 }
             }
             Self::Rela(entries) => {
-                for entry in *entries {
-                    let (kind, symbol) = split(entry.r_info);
-                    let addend = Some(entry.r_addend as u64);
-                    apply(Relocation { slot: Vaddr(entry.r_offset), kind, symbol, addend });
+                for chunk in entries.chunks(Self::BATCH) {
+                    for (relocation, entry) in batch.iter_mut().zip(chunk) {
+                        let (kind, symbol) = split(entry.r_info);
+                        let addend = Some(entry.r_addend as u64);
+                        *relocation = Relocation { slot: Vaddr(entry.r_offset), kind, symbol, addend };
+                    }
+                    apply(&batch[..chunk.len()]);
                 }
             }
         }
+    }
+
+    /// Calls `apply` for every entry in order.
+    pub fn for_each(&self, mut apply: impl FnMut(&Relocation)) {
+        self.for_each_batch(|batch| batch.iter().for_each(&mut apply));
     }
 }
 

@@ -1,14 +1,16 @@
 //! Symbol tables: an object's symbols, their names, and looking one up by name.
 
+use core::ops::Range;
+
 use goblin::elf64::sym::{
     STB_GLOBAL, STB_GNU_UNIQUE, STB_LOCAL, STB_WEAK, STT_COMMON, STT_FUNC, STT_GNU_IFUNC, STT_NOTYPE,
     STT_OBJECT, STT_TLS, Sym,
 };
 
-use super::{Dynamic, ElfError, HashTable, SymbolName, Vaddr, VersionDefinitions, View};
+use super::{Dynamic, ElfError, Filter, HashTable, SymbolName, Vaddr, VersionDefinitions, View};
 
 /// One `Elf64_Sym`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Symbol {
     /// `st_name`: offset into the string table.
     pub name: u32,
@@ -135,18 +137,15 @@ impl<'a> SymbolTable<'a> {
         core::ffi::CStr::from_bytes_until_nul(rest).ok()
     }
 
-    /// The first symbol of that name in the hash table, whatever its type or value, unless its version is hidden
-    /// (`gnu_lookup`, `sysv_lookup`).
-    #[inline(always)]
-    pub fn lookup(&self, name: &SymbolName<'_>) -> Option<Symbol> {
-        if self.hash.excludes(name) {
-            return None;
-        }
-        self.lookup_visible(name)
+    /// A filter for the names that [`SymbolTable::lookup`] finds.
+    pub fn filter(&self) -> Filter<'a> {
+        self.hash.filter()
     }
 
+    /// The first symbol of that name in the hash table, whatever its type or value, unless its version is hidden
+    /// (`gnu_lookup`, `sysv_lookup`). Does not ask the filter.
     #[inline(never)]
-    fn lookup_visible(&self, name: &SymbolName<'_>) -> Option<Symbol> {
+    pub fn lookup(&self, name: &SymbolName<'_>) -> Option<Symbol> {
         self.lookup_where(name, |version| version & VERSION_HIDDEN == 0)
     }
 
@@ -161,6 +160,48 @@ impl<'a> SymbolTable<'a> {
         self.lookup_where(name, |version| version & !VERSION_HIDDEN == wanted)
     }
 
+    /// The symbol at `index` if it has this name and its version is not hidden.
+    #[inline]
+    pub fn get_named(&self, index: u32, name: &SymbolName<'_>) -> Option<Symbol> {
+        let symbol = self.symbols.get(index as usize)?;
+        let visible = self.versions.get(index as usize).is_none_or(|&version| version & VERSION_HIDDEN == 0);
+        let named = self.strings.get(symbol.st_name as usize..).is_some_and(|rest| name.is_at(rest));
+        (visible && named).then(|| Symbol::from_raw(symbol))
+    }
+
+    /// The first byte of the name of the symbol at `index`.
+    #[inline]
+    pub fn start_of_name(&self, index: u32) -> Option<&'a u8> {
+        self.strings.get(self.symbols.get(index as usize)?.st_name as usize)
+    }
+
+    /// The symbols that can be looked up, by their numbers. What comes before them is not defined, as a rule.
+    pub fn exports(&self) -> Range<u32> {
+        self.hash.covered()
+    }
+
+    /// Calls `each` for some of the [`SymbolTable::exports`], with the hash value of its name (`DT_GNU_HASH`), but for the
+    /// lowest bit.
+    #[inline]
+    pub fn for_each_hash(&self, exports: &Range<u32>, mut each: impl FnMut(u32, u32)) {
+        match &self.hash {
+            HashTable::Gnu(table) => {
+                table
+                    .hashes(exports)
+                    .iter()
+                    .zip(exports.start..)
+                    .for_each(|(&hash, symbol)| each(symbol, hash));
+            }
+            HashTable::Sysv(_) | HashTable::None => {
+                for symbol in exports.clone() {
+                    if let Some(name) = self.get(symbol).and_then(|symbol| self.name_of(&symbol)) {
+                        each(symbol, name.gnu_hash());
+                    }
+                }
+            }
+        }
+    }
+
     #[inline]
     fn lookup_where(&self, name: &SymbolName<'_>, accepts: impl Fn(u16) -> bool) -> Option<Symbol> {
         let index = self.hash.find(name, |index| {
@@ -172,6 +213,7 @@ impl<'a> SymbolTable<'a> {
     }
 
     /// Where in memory a symbol's entry is, for those who want to see it as it is.
+    #[inline]
     pub fn raw_entry(&self, index: u32) -> Option<&'a Sym> {
         self.symbols.get(index as usize)
     }

@@ -87,6 +87,13 @@ impl Plan {
         self.span.end.0 - self.span.start.0
     }
 
+    /// Whether the regions follow each other without holes or overlaps.
+    pub fn is_seamless(&self) -> bool {
+        let begins = self.regions.first().is_some_and(|region| region.pages.start == self.span.start);
+        let ends = self.regions.last().is_some_and(|region| region.pages.end == self.span.end);
+        begins && ends && self.regions.windows(2).all(|pair| pair[0].pages.end == pair[1].pages.start)
+    }
+
     /// Adds the regions of a segment, from the page at `start` on.
     fn add_segment(&mut self, load: &LoadSegment, start: Vaddr) {
         let flags = memory_flags(load.flags);
@@ -202,6 +209,7 @@ mod tests {
         );
         assert_eq!(classes(&plan), [(PageClass::ReadOnly, 0, 0x1000), (PageClass::Text, 0x1000, 0x2000)]);
         assert!(plan.regions.iter().all(|region| region.zero_from.is_none()));
+        assert!(plan.is_seamless());
     }
 
     #[test]
@@ -225,6 +233,7 @@ mod tests {
             vec![load(0, 0x10, 0x10, 0x1000, R), load(0x200000, 0x10, 0x10, 0x1000, RW)],
         );
         assert_eq!(classes(&plan)[2], (PageClass::Hole, 0x1000, 0x200000));
+        assert!(!plan.is_seamless());
     }
 
     #[test]

@@ -2,12 +2,15 @@
 
 use crate::elf::{Address, LoadBias, PAGE_SIZE, Vaddr};
 use crate::layout::{PageClass, Placement, Plan, Region};
-use crate::sys::{self, Errno, File, MemoryFlags};
+use crate::sys::{self, Errno, File, Memory, MemoryFlags};
 
 use super::Mapper;
 
+/// A writable region of at most so many pages is provided at once: relocation will write to nearly all of them.
+const FEW_PAGES: u64 = 4;
+
 /// Maps each region with `mmap`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct FileMapper {
     /// The lowest address mapped so far: the kernel works downwards, so just below it is probably free.
     lowest: Option<u64>,
@@ -19,8 +22,48 @@ impl Mapper for FileMapper {
     }
 
     fn map(&mut self, plan: &Plan, file: &File) -> Result<Address, Errno> {
-        let start = self.reserve(plan, file)?;
+        let start = match self.map_below(plan, file) {
+            Some(start) => start,
+            None => self.map_reserved(plan, file)?,
+        };
         self.lowest = Some(start.0);
+        Ok(start)
+    }
+}
+
+impl FileMapper {
+    /// Nothing mapped yet; `below` is an address below which there is probably free space.
+    pub fn new(below: Option<Address>) -> Self {
+        Self { lowest: below.map(|address| address.0) }
+    }
+
+    /// Maps the regions side by side below everything else, where nothing is in the way: half the kernel's work of cutting
+    /// them out of a reservation. `None` if something is, or the object needs a reservation.
+    fn map_below(&self, plan: &Plan, file: &File) -> Option<Address> {
+        let Placement::Aligned(align) = plan.placement else { return None };
+        if !plan.is_seamless() {
+            return None;
+        }
+        let start = self.lowest?.checked_sub(plan.length())? & !(align - 1);
+        let bias = LoadBias::between(Address(start), plan.span.start);
+        let mut end = start;
+        for region in &plan.regions {
+            if memory(region, file).map_free(end).is_err() {
+                if end > start {
+                    // SAFETY: mapped just now and known to nobody.
+                    unsafe { sys::unmap(start, end - start) };
+                }
+                return None;
+            }
+            end = bias.apply(region.pages.end).0;
+            clear_tail(region, bias);
+        }
+        Some(Address(start))
+    }
+
+    /// Takes address space for the whole span, and lays the regions down in it.
+    fn map_reserved(&self, plan: &Plan, file: &File) -> Result<Address, Errno> {
+        let start = self.reserve(plan, file)?;
         let bias = LoadBias::between(start, plan.span.start);
         let laid = plan.regions.iter().enumerate().try_for_each(|(index, region)| {
             if index > 0 {
@@ -29,16 +72,13 @@ impl Mapper for FileMapper {
             clear_tail(region, bias);
             Ok(())
         });
-        if let Err(errno) = laid {
+        laid.inspect_err(|_| {
             // SAFETY: the span was mapped just now, by us, and nobody else knows of it.
             unsafe { sys::unmap(start.0, plan.length()) };
-            return Err(errno);
-        }
+        })?;
         Ok(start)
     }
-}
 
-impl FileMapper {
     /// Takes address space for the whole span, with the first region already in place at its start.
     fn reserve(&self, plan: &Plan, file: &File) -> Result<Address, Errno> {
         let first = plan.regions.first().ok_or(Errno::NOEXEC)?;
@@ -49,7 +89,9 @@ impl FileMapper {
                 self.lowest.map_or(0, |lowest| lowest.saturating_sub(plan.length()) & !(align - 1))
             }
         };
-        let start = map_span(first, hint, plan.length(), file)?;
+        // More than the file may have, but what lies beyond the region is replaced or made inaccessible before anybody looks.
+        let span = Memory { length: plan.length(), populate: false, ..memory(first, file) };
+        let start = span.map(hint)?;
         match plan.placement {
             Placement::Exact if start != plan.span.start.0 => {
                 // SAFETY: mapped just now and known to nobody.
@@ -66,20 +108,12 @@ impl FileMapper {
     }
 }
 
-/// Maps `length` bytes from the first region's place in the file: more than the file may have, but what lies beyond
-/// the region is replaced or made inaccessible before anybody looks.
-fn map_span(first: &Region, hint: u64, length: u64, file: &File) -> Result<u64, Errno> {
-    match first.file_offset {
-        Some(offset) => sys::map_file(hint, length, first.flags, file, offset),
-        None => sys::reserve_memory(hint, length, first.flags),
-    }
-}
-
 /// The sure way to an aligned span: reserve more than is needed and give back the ends.
 fn reserve_aligned(plan: &Plan, first: &Region, align: u64, file: &File) -> Result<Address, Errno> {
     let length = plan.length();
     let reserved = length.checked_add(align).ok_or(Errno::NOMEM)?;
-    let low = sys::reserve_memory(0, reserved, MemoryFlags::empty())?;
+    let inaccessible = Memory { access: MemoryFlags::empty(), ..Memory::zeroed(reserved) };
+    let low = inaccessible.map(0)?;
     let start = low.next_multiple_of(align);
     // SAFETY: both ends belong to the reservation just made.
     unsafe {
@@ -98,17 +132,23 @@ fn reserve_aligned(plan: &Plan, first: &Region, align: u64, file: &File) -> Resu
     Ok(Address(start))
 }
 
+/// What a region is made of.
+fn memory<'a>(region: &Region, file: &'a File) -> Memory<'a> {
+    let length = region.pages.end.0 - region.pages.start.0;
+    let populate = region.class == PageClass::Data && length <= FEW_PAGES * PAGE_SIZE;
+    Memory { length, access: region.flags, file: region.file_offset.map(|offset| (file, offset)), populate }
+}
+
 /// Puts one region in its place within the span.
 fn lay(region: &Region, bias: LoadBias, file: &File) -> Result<(), Errno> {
     let address = bias.apply(region.pages.start).0;
-    let length = region.pages.end.0 - region.pages.start.0;
     debug_assert!(Vaddr(address).0.is_multiple_of(PAGE_SIZE));
+    let memory = memory(region, file);
     // SAFETY: the pages lie in the span that was reserved just now for this object, and nobody has seen it yet.
     unsafe {
-        match (region.class, region.file_offset) {
-            (PageClass::Hole, _) => sys::change_protection(address, length, region.flags),
-            (_, Some(offset)) => sys::fixed_file_memory(address, length, region.flags, file, offset),
-            (_, None) => sys::fixed_anonymous_memory(address, length, region.flags),
+        match region.class {
+            PageClass::Hole => sys::change_protection(address, memory.length, region.flags),
+            _ => memory.map_over(address),
         }
     }
 }

@@ -32,10 +32,10 @@ pub trait Mapper {
     fn map(&mut self, plan: &Plan, file: &File) -> Result<Address, Errno>;
 }
 
-/// The backend that the user chose, or the best that there is.
-pub fn backend(choice: MapChoice) -> Box<dyn Mapper> {
+/// The backend that the user chose, or the best that there is. Below the address `below` there is probably free space.
+pub fn backend(choice: MapChoice, below: Option<Address>) -> Box<dyn Mapper> {
     if matches!(choice, MapChoice::Morsel | MapChoice::Huge) {
         log::warn!("LD_MORSEL_MAP={}: not available, mapping files as usual", choice.name());
     }
-    Box::new(FileMapper::default())
+    Box::new(FileMapper::new(below))
 }

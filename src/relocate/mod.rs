@@ -4,10 +4,11 @@
 mod slots;
 mod x86_64;
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use crate::bind::{Accept, Definition, Lookup};
-use crate::elf::{Address, ElfError, Relocation, RelocationTable, RelrSlots, SymbolName};
+use crate::bind::{Accept, Definition, Lookup, Query};
+use crate::elf::{Address, ElfError, Relocation, RelocationTable, RelrSlots, Symbol, SymbolName};
 use crate::error::{RelocationProblem, StartError};
 use crate::map::protect;
 use crate::program::{Object, ObjectId, Origin, Program};
@@ -131,7 +132,9 @@ pub unsafe fn relocate(
             };
             let slots = Slots::of(object);
             // SAFETY: passed on to the caller.
-            unsafe { Pass { program, lookup, id, object, slots, moment, done: &mut done }.run() };
+            unsafe {
+                Pass { program, lookup, id, object, slots, moment, last: NOTHING, done: &mut done }.run()
+            };
         }
     }
     done
@@ -148,15 +151,14 @@ pub unsafe fn retry(program: &Program, lookup: Lookup<'_>, postponed: Vec<Postpo
         let object = &program[id];
         let slots = Slots::of(object);
         let moment = Moment::Running { lazy: true };
-        let mut pass = Pass { program, lookup, id, object, slots, moment, done: &mut done };
+        let mut pass = Pass { program, lookup, id, object, slots, moment, last: NOTHING, done: &mut done };
         // SAFETY: passed on to the caller. Slots may be among what is sealed.
         unsafe {
             let opened = protect::open_relro(object);
             for entry in of_object {
-                if let Err(problem) =
-                    opened.map_err(RelocationProblem::Relro).and_then(|()| pass.apply(entry.relocation))
-                {
-                    pass.report(problem);
+                match opened {
+                    Ok(()) => pass.batch(core::slice::from_ref(&entry.relocation)),
+                    Err(errno) => pass.report(RelocationProblem::Relro(errno)),
                 }
             }
             resolve_deferred(&core::mem::take(&mut pass.done.deferred));
@@ -168,7 +170,11 @@ pub unsafe fn retry(program: &Program, lookup: Lookup<'_>, postponed: Vec<Postpo
     done
 }
 
+/// What is wrong with a relocation: boxed, as it hardly ever happens.
+type Outcome<T> = Result<T, Box<RelocationProblem>>;
+
 /// Where a relocation's symbol is looked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Search {
     Anywhere(Accept),
     BehindProgram,
@@ -182,10 +188,22 @@ struct Pass<'a> {
     object: &'a Object,
     slots: Slots,
     moment: Moment,
+    /// The last symbol that was looked up, by its index: link editors put all that refers to a symbol together.
+    last: ((u32, Search), Target),
     done: &'a mut Relocated,
 }
 
-/// The symbol of a relocation.
+/// No symbol has been looked up yet: number 0 is none.
+const NOTHING: ((u32, Search), Target) = ((0, Search::BehindProgram), Target::Absent);
+
+/// The symbol that a relocation names.
+struct Reference<'a> {
+    symbol: &'a Symbol,
+    query: &'a Query<'static>,
+}
+
+/// What a relocation refers to.
+#[derive(Clone, Copy)]
 enum Target {
     /// Nobody defines it yet.
     Postponed,
@@ -232,12 +250,8 @@ impl Pass<'_> {
         ];
         for (table, has_addends, what) in tables {
             let entries = RelocationTable::parse(view, table, has_addends, what)?;
-            entries.for_each(|relocation| {
-                // SAFETY: passed on to the caller.
-                if let Err(problem) = unsafe { self.apply(relocation) } {
-                    self.report(problem);
-                }
-            });
+            // SAFETY: passed on to the caller.
+            entries.for_each_batch(|batch| unsafe { self.batch(batch) });
         }
         let relr: &[u64] = view.table(dynamic.relr.vaddr, dynamic.relr.size, "DT_RELR")?;
         for slot in RelrSlots::new(relr) {
@@ -251,40 +265,106 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// Finds the definition that a relocation's symbol refers to.
-    fn target(&mut self, relocation: &Relocation) -> Result<Target, RelocationProblem> {
-        if relocation.symbol == 0 {
-            return Ok(Target::Absent);
+    /// Carries out some relocations, at most [`RelocationTable::BATCH`].
+    ///
+    /// # Safety
+    /// As for [`relocate`].
+    unsafe fn batch(&mut self, batch: &[Relocation]) {
+        if batch.iter().any(|relocation| relocation.symbol != 0) {
+            // SAFETY: passed on to the caller.
+            return unsafe { self.symbolic_batch(batch) };
         }
-        let bad = || RelocationProblem::BadSymbol(relocation.symbol);
+        for relocation in batch {
+            // SAFETY: passed on to the caller.
+            if let Err(problem) = unsafe { self.apply(relocation, None) } {
+                self.report(*problem);
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`relocate`].
+    #[inline(never)]
+    unsafe fn symbolic_batch(&mut self, batch: &[Relocation]) {
         let table = &self.object.symbols;
-        let symbol = table.get(relocation.symbol).ok_or_else(bad)?;
+        let mut symbols = [Symbol::default(); RelocationTable::BATCH];
+        let mut queries = [Query::from(SymbolName::EMPTY); RelocationTable::BATCH];
+        // Which of them belongs to a relocation.
+        let mut places = [usize::MAX; RelocationTable::BATCH];
+        let (mut count, mut last) = (0, 0);
+        for (place, relocation) in places.iter_mut().zip(batch) {
+            if relocation.symbol == 0 {
+                continue;
+            }
+            if relocation.symbol != last {
+                let Some(symbol) = table.get(relocation.symbol) else { continue };
+                let Some(name) = table.name_of(&symbol) else { continue };
+                (symbols[count], queries[count]) = (symbol, name.into());
+                (count, last) = (count + 1, relocation.symbol);
+            }
+            *place = count - 1;
+        }
+        self.lookup.prepare(&mut queries[..count]);
+        for (relocation, place) in batch.iter().zip(places) {
+            let named = symbols.get(place).zip(queries.get(place));
+            let reference = named.map(|(symbol, query)| Reference { symbol, query });
+            // SAFETY: passed on to the caller.
+            if let Err(problem) = unsafe { self.apply(relocation, reference.as_ref()) } {
+                self.report(*problem);
+            }
+        }
+    }
+
+    /// Finds what a relocation refers to.
+    #[inline]
+    fn target(&mut self, relocation: &Relocation, reference: Option<&Reference<'_>>) -> Outcome<&Target> {
+        let Some(reference) = reference else {
+            return match relocation.symbol {
+                0 => Ok(&Target::Absent),
+                index => Err(RelocationProblem::BadSymbol(index).into()),
+            };
+        };
+        let search = x86_64::search_for(relocation.kind);
+        if self.last.0 != (relocation.symbol, search) {
+            let target = self.look_up(relocation.kind, reference, search)?;
+            self.last = ((relocation.symbol, search), target);
+        }
+        Ok(&self.last.1)
+    }
+
+    /// Finds the definition that a symbol refers to.
+    #[inline]
+    fn look_up(&mut self, kind: u32, reference: &Reference<'_>, search: Search) -> Outcome<Target> {
+        let Reference { symbol, query } = reference;
         if symbol.is_local() {
             let bias = self.object.mapping.bias;
-            return Ok(Target::Found(Definition { object: self.id, symbol, bias }));
+            return Ok(Target::Found(Definition { object: self.id, symbol: **symbol, bias }));
         }
-        let name = table.name_of(&symbol).ok_or_else(bad)?;
         self.done.counts.lookups += 1;
-        let found = match x86_64::search_for(relocation.kind) {
-            Search::Anywhere(accept) => self.lookup.find(&name, accept),
-            Search::BehindProgram => self.lookup.find_behind_program(&name),
+        let found = match search {
+            Search::Anywhere(accept) => self.lookup.find(query, accept),
+            Search::BehindProgram => self.lookup.find_behind_program(query),
         };
-        match found {
-            Some(definition) => {
-                log::trace!(
-                    "{}: {} -> {}",
-                    Text::from(&self.object.name),
-                    Text(name.bytes()),
-                    Text::from(&self.program[definition.object].name)
-                );
-                Ok(Target::Found(definition))
-            }
-            None if symbol.is_weak() && !symbol.is_defined() => Ok(Target::Null),
-            None if self.moment.is_lazy() && x86_64::may_be_postponed(relocation.kind) => {
-                Ok(Target::Postponed)
-            }
-            None if self.object.wants_glibc() => Err(RelocationProblem::Glibc),
-            None => Err(RelocationProblem::SymbolNotFound(name.bytes().to_vec())),
+        let Some(definition) = found else { return self.not_found(kind, reference) };
+        if log::log_enabled!(log::Level::Trace) {
+            let (object, name) = (Text::from(&self.object.name), Text(query.name.bytes()));
+            log::trace!("{object}: {name} -> {}", Text::from(&self.program[definition.object].name));
+        }
+        Ok(Target::Found(definition))
+    }
+
+    /// What a relocation refers to whose symbol nobody defines.
+    #[cold]
+    fn not_found(&self, kind: u32, reference: &Reference<'_>) -> Outcome<Target> {
+        let Reference { symbol, query } = reference;
+        if symbol.is_weak() && !symbol.is_defined() {
+            Ok(Target::Null)
+        } else if self.moment.is_lazy() && x86_64::may_be_postponed(kind) {
+            Ok(Target::Postponed)
+        } else if self.object.wants_glibc() {
+            Err(RelocationProblem::Glibc.into())
+        } else {
+            Err(RelocationProblem::SymbolNotFound(query.name.bytes().to_vec()).into())
         }
     }
 

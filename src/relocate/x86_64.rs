@@ -15,7 +15,7 @@ use crate::program::{Origin, TlsPlacement};
 use crate::tls::dynamic::TlsIndex;
 use crate::tls::x86_64::{tlsdesc_dynamic, tlsdesc_static};
 
-use super::{Deferred, LibcCopy, Moment, Pass, Postponed, Search, Target};
+use super::{Deferred, LibcCopy, Moment, Outcome, Pass, Postponed, Reference, Search, Target};
 
 /// One more than the highest number in [`NAMES`].
 pub(super) const KINDS: usize = R_X86_64_IRELATIVE as usize + 1;
@@ -39,7 +39,7 @@ pub(super) const NAMES: &[(u32, &str)] = &[
 ];
 
 impl Pass<'_> {
-    /// Carries out one relocation.
+    /// Carries out one relocation; `reference` is the symbol that it names.
     ///
     /// # Errors
     /// What is wrong with it; nothing is written then.
@@ -47,8 +47,11 @@ impl Pass<'_> {
     /// # Safety
     /// As for [`super::relocate`].
     #[inline]
-    pub(super) unsafe fn apply(&mut self, relocation: Relocation) -> Result<(), RelocationProblem> {
-        let corrupt = RelocationProblem::SlotOutOfBounds { kind: relocation.kind, slot: relocation.slot.0 };
+    pub(super) unsafe fn apply(
+        &mut self,
+        relocation: &Relocation,
+        reference: Option<&Reference<'_>>,
+    ) -> Outcome<()> {
         self.done.counts.add(relocation.kind);
         if relocation.kind == R_X86_64_RELATIVE && relocation.symbol == 0 {
             let bias = self.object.mapping.bias.0;
@@ -59,29 +62,29 @@ impl Pass<'_> {
                     None => self.slots.add(relocation.slot, bias),
                 }
             };
-            return written.ok_or(corrupt);
+            return written.ok_or_else(|| corrupt(relocation));
         }
         // SAFETY: passed on to the caller.
-        unsafe { self.apply_symbolic(relocation, corrupt) }
+        unsafe { self.apply_symbolic(relocation, reference) }
     }
 
     /// # Safety
     /// As for [`super::relocate`].
     unsafe fn apply_symbolic(
         &mut self,
-        relocation: Relocation,
-        corrupt: RelocationProblem,
-    ) -> Result<(), RelocationProblem> {
+        relocation: &Relocation,
+        reference: Option<&Reference<'_>>,
+    ) -> Outcome<()> {
         let slot = relocation.slot;
         match relocation.kind {
             R_X86_64_NONE => return Ok(()),
             // SAFETY: passed on to the caller.
-            R_X86_64_COPY => return unsafe { self.copy(&relocation, corrupt) },
+            R_X86_64_COPY => return unsafe { self.copy(relocation, reference) },
             _ => {}
         }
-        let target = self.target(&relocation)?;
+        let target = *self.target(relocation, reference)?;
         if let Target::Postponed = target {
-            self.done.postponed.push(Postponed { object: self.id, relocation });
+            self.done.postponed.push(Postponed { object: self.id, relocation: *relocation });
             return Ok(());
         }
         // SAFETY: the reads and writes below are checked by `Slots`, the caller vouches for the rest.
@@ -96,7 +99,7 @@ impl Pass<'_> {
                 R_X86_64_64 | R_X86_64_GLOB_DAT | R_X86_64_JUMP_SLOT => match &target {
                     Target::Found(definition) if definition.symbol.is_ifunc() => {
                         let resolver = definition.address();
-                        return self.defer(&relocation, resolver, addend, corrupt);
+                        return self.defer(relocation, resolver, addend);
                     }
                     _ => self.slots.write(slot, address(&target).wrapping_add(addend)),
                 },
@@ -111,7 +114,7 @@ impl Pass<'_> {
                 }
                 R_X86_64_IRELATIVE => {
                     let resolver = self.object.address(Vaddr(addend));
-                    return self.defer(&relocation, resolver, 0, corrupt);
+                    return self.defer(relocation, resolver, 0);
                 }
                 R_X86_64_DTPMOD64 => {
                     let (tls, _) = self.thread_local(&target);
@@ -124,7 +127,7 @@ impl Pass<'_> {
                 R_X86_64_TPOFF64 => {
                     let (tls, value) = self.thread_local(&target);
                     let Some(offset) = static_offset(tls) else {
-                        return Err(self.dynamic_tls(&relocation, &target));
+                        return Err(self.dynamic_tls(relocation, &target).into());
                     };
                     self.slots.write(slot, value.wrapping_sub(offset).wrapping_add(addend))
                 }
@@ -142,10 +145,10 @@ impl Pass<'_> {
                     };
                     self.slots.write(slot, [resolver, argument])
                 }
-                kind => return Err(RelocationProblem::UnsupportedType(kind)),
+                kind => return Err(RelocationProblem::UnsupportedType(kind).into()),
             }
         };
-        written.ok_or(corrupt)
+        written.ok_or_else(|| corrupt(relocation))
     }
 
     /// Module and offset within its block of what a thread-local relocation refers to.
@@ -172,16 +175,10 @@ impl Pass<'_> {
     }
 
     /// Puts off a value that a function of the program has to tell.
-    fn defer(
-        &mut self,
-        relocation: &Relocation,
-        resolver: Address,
-        addend: u64,
-        corrupt: RelocationProblem,
-    ) -> Result<(), RelocationProblem> {
+    fn defer(&mut self, relocation: &Relocation, resolver: Address, addend: u64) -> Outcome<()> {
         let slot = self.slots.address(relocation.slot, size_of::<u64>() as u64);
         let executable = self.program.objects().any(|object| object.is_code(resolver));
-        let Some(slot) = slot.filter(|_| executable) else { return Err(corrupt) };
+        let Some(slot) = slot.filter(|_| executable) else { return Err(corrupt(relocation)) };
         self.done.deferred.push(Deferred { slot, resolver, addend });
         Ok(())
     }
@@ -191,33 +188,34 @@ impl Pass<'_> {
     ///
     /// # Safety
     /// As for [`super::relocate`].
-    unsafe fn copy(
-        &mut self,
-        relocation: &Relocation,
-        corrupt: RelocationProblem,
-    ) -> Result<(), RelocationProblem> {
-        let Target::Found(definition) = self.target(relocation)? else {
+    unsafe fn copy(&mut self, relocation: &Relocation, reference: Option<&Reference<'_>>) -> Outcome<()> {
+        let (Some(Reference { symbol, query }), Target::Found(definition)) =
+            (reference, *self.target(relocation, reference)?)
+        else {
             return Ok(());
         };
-        let bad = || RelocationProblem::BadSymbol(relocation.symbol);
-        let symbol = self.object.symbols.get(relocation.symbol).ok_or_else(bad)?;
-        let name = self.object.symbols.name_of(&symbol).ok_or_else(bad)?;
         let definer = &self.program[definition.object];
         if definer.origin == Origin::Libc && self.moment == Moment::Start {
-            let slot = self.slots.address(relocation.slot, symbol.size).ok_or(corrupt)?;
-            self.done.libc_copies.push(LibcCopy { name, slot, size: symbol.size });
+            let slot = self.slots.address(relocation.slot, symbol.size).ok_or_else(|| corrupt(relocation))?;
+            self.done.libc_copies.push(LibcCopy { name: query.name, slot, size: symbol.size });
             return Ok(());
         }
         let source = self.source(&definition, symbol.size);
-        let source = source.ok_or_else(|| RelocationProblem::CopyOutOfBounds(name.bytes().to_vec()))?;
+        let source = source.ok_or_else(|| RelocationProblem::CopyOutOfBounds(query.name.bytes().to_vec()))?;
         // SAFETY: `Slots` checks the slot, the caller vouches for the rest.
-        unsafe { self.slots.copy(relocation.slot, source) }.ok_or(corrupt)
+        unsafe { self.slots.copy(relocation.slot, source) }.ok_or_else(|| corrupt(relocation))
     }
 
     /// The initial value of a library's variable.
     fn source(&self, definition: &Definition, size: u64) -> Option<&'static [u8]> {
         self.program[definition.object].view.bytes(definition.symbol.vaddr(), size)
     }
+}
+
+/// The slot is none that may be written.
+#[cold]
+fn corrupt(relocation: &Relocation) -> Box<RelocationProblem> {
+    Box::new(RelocationProblem::SlotOutOfBounds { kind: relocation.kind, slot: relocation.slot.0 })
 }
 
 /// Where the symbol of a relocation is looked for: a procedure linkage table entry needs a definition, a copy is not

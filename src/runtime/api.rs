@@ -60,14 +60,7 @@ pub unsafe extern "C" fn dlopen(name: *const c_char, flags: c_int) -> *mut c_voi
     }
     // SAFETY: the caller's promise.
     let name = unsafe { CStr::from_ptr(name) };
-    match process.open(name, OpenFlags::from_bits_truncate(flags)) {
-        Ok(map) => handle(map),
-        Err(error) => {
-            fail(format_args!("{error}"));
-            process.set_errno(&error);
-            null_mut()
-        }
-    }
+    process.open(name, OpenFlags::from_bits_truncate(flags)).map_or(null_mut(), handle)
 }
 
 /// `dlclose` (POSIX): nothing is ever unloaded.
@@ -118,7 +111,13 @@ unsafe extern "C" fn find_symbol(
             Some(map) => {
                 // A handle need not come from `dlopen`: the link map of a start-up object is one, too.
                 if map.group().is_none() {
-                    process.loader.lock().know_group(map);
+                    match process.loader.change() {
+                        Ok(loader) => loader.know_group(map),
+                        Err(refusal) => {
+                            fail(format_args!("{}: {refusal}", Text::from(name)));
+                            return null_mut();
+                        }
+                    }
                 }
                 map.group().map(Searched::Group)
             }

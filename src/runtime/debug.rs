@@ -4,7 +4,7 @@
 use alloc::boxed::Box;
 use core::ffi::{c_char, c_int};
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 
 use once_cell::race::OnceBox;
 
@@ -24,7 +24,6 @@ pub struct LinkMap {
     id: ObjectId,
     object: &'static Object,
     group: OnceBox<Group>,
-    settled: AtomicBool,
 }
 
 // SAFETY: only atomics change after an entry is published.
@@ -44,16 +43,6 @@ impl LinkMap {
     /// The object with its dependencies, breadth first: where `dlsym` looks. Known once it has been opened.
     pub fn group(&self) -> Option<&Group> {
         self.group.get()
-    }
-
-    /// Whether all constructors of the group have run.
-    pub fn is_settled(&self) -> bool {
-        self.settled.load(Ordering::Acquire)
-    }
-
-    /// All constructors of the group have run.
-    pub fn settle(&self) {
-        self.settled.store(true, Ordering::Release);
     }
 
     /// Makes the group known; the first one stays.
@@ -141,7 +130,6 @@ impl DebugState {
                 // SAFETY: the caller's promise makes the reference valid for ever.
                 object: unsafe { &*core::ptr::from_ref(object) },
                 group: OnceBox::new(),
-                settled: AtomicBool::new(false),
             }));
             // SAFETY: list entries are never freed.
             let link = unsafe { previous.as_ref() }.map_or(&self.head, |previous| &previous.next);

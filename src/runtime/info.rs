@@ -8,7 +8,7 @@ use crate::discover::{Discovery, search};
 use crate::program::{ObjectId, Origin};
 
 use super::api::{fail, map_of};
-use super::{LinkMap, Process, lookup};
+use super::{LinkMap, Loader, Process, lookup};
 
 const RTLD_DI_LINKMAP: c_int = 2;
 const RTLD_DI_SERINFO: c_int = 4;
@@ -50,9 +50,16 @@ pub unsafe extern "C" fn dlinfo(handle: *mut c_void, request: c_int, result: *mu
                 let block = lookup::thread_block(map.object()).unwrap_or_default();
                 result.cast::<*mut c_void>().write(block.0 as *mut c_void);
             }
-            RTLD_DI_ORIGIN => write_string(result.cast(), &process.origin_of(map)),
+            RTLD_DI_ORIGIN => write_origin(result.cast(), map),
             RTLD_DI_SERINFOSIZE | RTLD_DI_SERINFO => {
-                let directories = process.search_directories(map.id());
+                let mut loader = match process.loader.change() {
+                    Ok(loader) => loader,
+                    Err(refusal) => {
+                        fail(format_args!("{refusal}"));
+                        return -1;
+                    }
+                };
+                let directories = loader.search_directories(map.id());
                 write_search_info(result.cast(), &directories, request == RTLD_DI_SERINFO);
             }
             _ => {
@@ -64,23 +71,26 @@ pub unsafe extern "C" fn dlinfo(handle: *mut c_void, request: c_int, result: *mu
     0
 }
 
-impl Process {
-    /// The directory that an object was loaded from.
-    fn origin_of(&self, map: &LinkMap) -> Vec<u8> {
-        let mut buffer = [0; search::CANDIDATE_BUFFER];
-        let path = match map.object().origin {
-            Origin::Kernel => crate::sys::read_link(c"/proc/self/exe", &mut buffer).ok(),
-            _ => None,
-        };
-        search::directory_of(path.unwrap_or(map.object().name.to_bytes())).to_vec()
-    }
-
+impl Loader {
     /// Where libraries are searched for that an object needs.
-    fn search_directories(&self, id: ObjectId) -> Vec<Vec<u8>> {
-        let mut loader = self.loader.lock();
-        let loader = &mut *loader;
-        Discovery::new(&mut loader.system, &mut loader.program, &mut loader.search).directories(id)
+    fn search_directories(&mut self, id: ObjectId) -> Vec<Vec<u8>> {
+        Discovery::new(&mut self.system, &mut self.program, &mut self.search).directories(id)
     }
+}
+
+/// Writes the directory that an object was loaded from.
+///
+/// # Safety
+/// There is room.
+unsafe fn write_origin(to: *mut u8, map: &LinkMap) {
+    let mut buffer = [0; search::CANDIDATE_BUFFER];
+    let path = match map.object().origin {
+        Origin::Kernel => crate::sys::read_link(c"/proc/self/exe", &mut buffer).ok(),
+        _ => None,
+    };
+    let directory = search::directory_of(path.unwrap_or(map.object().name.to_bytes()));
+    // SAFETY: passed on to the caller.
+    unsafe { write_string(to, directory) };
 }
 
 /// # Safety

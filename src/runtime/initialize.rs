@@ -6,8 +6,7 @@ use alloc::vec::Vec;
 
 use crate::elf::{Address, Table, Vaddr};
 use crate::program::{Object, ObjectId, Origin, Program, initialization_order};
-use crate::sys::{Condition, Mutex, Text};
-use crate::tls::x86_64::thread_pointer;
+use crate::sys::{Condition, Mutex, Text, thread_pointer};
 
 use super::Process;
 use super::debug::{DebugState, LinkMap};
@@ -15,30 +14,38 @@ use super::debug::{DebugState, LinkMap};
 /// Objects whose constructors are to run, dependencies first.
 pub type Queue = Vec<&'static LinkMap>;
 
-/// How far constructors and destructors have come.
+/// How far constructors and destructors have come. It is not sealed, so that it names objects by their ids rather than by
+/// pointers.
 pub struct Initialization {
-    start: Queue,
     progress: Mutex<Progress>,
     changed: Condition,
 }
 
 struct Progress {
     /// In the order in which their constructors began: destructors run in reverse.
-    begun: Vec<(&'static LinkMap, State)>,
+    begun: Vec<ObjectId>,
+    /// By object; those that are missing have not begun.
+    states: Vec<State>,
     /// The thread that runs the start-up objects' constructors.
     starting: Option<u64>,
     /// The process is exiting: no more constructors begin.
     exiting: bool,
+    /// That kept start-up constructors from running.
+    cut_short: bool,
     finalized: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum State {
+    #[default]
+    NotBegun,
     /// A thread, known by its thread pointer, runs the constructors.
     Running(u64),
     /// A thread that ran them does not exist in this process, which has been forked.
     Lost,
     Done,
+    /// So are those of everything that it depends on.
+    Settled,
 }
 
 /// What to do with constructors that have not begun when the process exits.
@@ -67,62 +74,83 @@ fn has_code(object: &Object) -> bool {
     ours && (tables || dynamic.init.is_some() || dynamic.fini.is_some())
 }
 
+#[expect(clippy::new_without_default, reason = "made once")]
 impl Initialization {
-    /// Nothing is initialised; `start` is what [`initialize`] will run.
-    pub fn new(start: Queue) -> Self {
-        let progress = Progress { begun: Vec::new(), starting: None, exiting: false, finalized: false };
-        Self { start, progress: Mutex::new(progress), changed: Condition::default() }
+    /// Nothing has begun.
+    pub fn new() -> Self {
+        let progress = Progress {
+            begun: Vec::new(),
+            states: Vec::new(),
+            starting: None,
+            exiting: false,
+            cut_short: false,
+            finalized: false,
+        };
+        Self { progress: Mutex::new(progress), changed: Condition::default() }
     }
 
     /// Runs the constructors of a queue, each object's once. Waits for those that another thread is running; those that
-    /// this thread is running (it got here from a constructor) are passed over.
-    pub fn run(&self, queue: &[&'static LinkMap], when_exiting: WhenExiting) {
+    /// this thread is running (it got here from a constructor) are passed over. Whether all have run.
+    pub fn run(&self, queue: &[&'static LinkMap], when_exiting: WhenExiting) -> bool {
         let this = thread_pointer();
         for &map in queue {
             let mut progress = self.progress.lock();
             let state = loop {
                 if progress.exiting && when_exiting == WhenExiting::Skip {
-                    return;
+                    return false;
                 }
                 let state = progress.state_of(map);
                 match state {
-                    Some(State::Running(thread)) if thread != this => {}
+                    State::Running(thread) if thread != this => {}
                     _ if !progress.exiting => break state,
                     _ => {}
                 }
                 progress = self.changed.wait(progress);
             };
-            if state.is_some() {
+            if state != State::NotBegun {
                 continue;
             }
-            progress.begun.push((map, State::Running(this)));
+            progress.begun.push(map.id());
+            progress.set_state(map, State::Running(this));
             drop(progress);
             log::debug!("constructors of {}", Text::from(&map.object().name));
             // SAFETY: the object is relocated and libc is up; the order is that of dependencies.
             unsafe { construct(map.object()) };
-            self.progress.lock().finish(map);
+            self.progress.lock().set_state(map, State::Done);
             self.changed.notify_all();
+        }
+        true
+    }
+
+    /// Stops the calling thread for ever if an exit has kept start-up constructors from running.
+    pub fn stop_if_cut_short(&self) {
+        let mut progress = self.progress.lock();
+        while progress.cut_short {
+            progress = self.changed.wait(progress);
         }
     }
 
     /// Runs the destructors of what has been constructed, in reverse order, once. Waits for constructors that another
     /// thread is running.
-    fn finalize(&self) {
+    fn finalize(&self, debug: &DebugState) {
         let this = thread_pointer();
         let mut progress = self.progress.lock();
         progress.exiting = true;
         if core::mem::replace(&mut progress.finalized, true) {
             return;
         }
+        let maps: Vec<&LinkMap> = debug.maps().collect();
         let mut next = progress.begun.len();
         while let Some(index) = next.checked_sub(1) {
             next = index;
-            let (map, mut state) = progress.begun[index];
-            while matches!(state, State::Running(thread) if thread != this) {
+            let id = progress.begun[index];
+            // Ids are in the order of the list.
+            let Ok(place) = maps.binary_search_by_key(&id, |map| map.id()) else { continue };
+            let map = maps[place];
+            while matches!(progress.state_of(map), State::Running(thread) if thread != this) {
                 progress = self.changed.wait(progress);
-                state = progress.begun[index].1;
             }
-            if state == State::Done {
+            if matches!(progress.state_of(map), State::Done | State::Settled) {
                 drop(progress);
                 log::debug!("destructors of {}", Text::from(&map.object().name));
                 // SAFETY: its constructors have returned, and this happens once.
@@ -135,7 +163,20 @@ impl Initialization {
     /// An object of the queue whose constructors will never be finished.
     pub fn find_lost(&self, queue: &[&'static LinkMap]) -> Option<&'static LinkMap> {
         let progress = self.progress.lock();
-        queue.iter().copied().find(|map| progress.state_of(map) == Some(State::Lost))
+        queue.iter().copied().find(|map| progress.state_of(map) == State::Lost)
+    }
+
+    /// Whether the constructors of an object's whole group have run.
+    pub fn is_settled(&self, map: &LinkMap) -> bool {
+        self.progress.lock().state_of(map) == State::Settled
+    }
+
+    /// If the constructors of a queue have all run, there will be nothing to do for the object any more that it was made for.
+    pub fn settle(&self, map: &LinkMap, queue: &[&'static LinkMap]) {
+        let mut progress = self.progress.lock();
+        if queue.iter().all(|map| matches!(progress.state_of(map), State::Done | State::Settled)) {
+            progress.set_state(map, State::Settled);
+        }
     }
 
     /// In the child of a `fork`, with the lock taken: only this thread exists.
@@ -143,7 +184,7 @@ impl Initialization {
         let this = thread_pointer();
         // SAFETY: the thread that forked has taken the lock by `acquire`.
         let progress = unsafe { self.progress.locked() };
-        for (_, state) in &mut progress.begun {
+        for state in &mut progress.states {
             if matches!(state, State::Running(thread) if *thread != this) {
                 *state = State::Lost;
             }
@@ -167,14 +208,16 @@ impl Initialization {
 }
 
 impl Progress {
-    fn state_of(&self, map: &LinkMap) -> Option<State> {
-        self.begun.iter().find(|(begun, _)| begun.id() == map.id()).map(|(_, state)| *state)
+    fn state_of(&self, map: &LinkMap) -> State {
+        self.states.get(map.id().index()).copied().unwrap_or_default()
     }
 
-    fn finish(&mut self, map: &LinkMap) {
-        if let Some((_, state)) = self.begun.iter_mut().find(|(begun, _)| begun.id() == map.id()) {
-            *state = State::Done;
+    fn set_state(&mut self, map: &LinkMap, state: State) {
+        let index = map.id().index();
+        if index >= self.states.len() {
+            self.states.resize(index + 1, State::NotBegun);
         }
+        self.states[index] = state;
     }
 }
 
@@ -184,7 +227,7 @@ impl Progress {
 /// anything else, a function is registered that does it in that case: first registered, it runs last, as destructors do.
 pub extern "C" fn initialize() {
     let process = Process::get();
-    let initialization = &process.initialization;
+    let initialization = process.initialization;
     initialization.progress.lock().starting = Some(thread_pointer());
     if let Some(atexit) = process.libc_function(b"atexit") {
         // SAFETY: libc's `atexit` has this signature (C11 7.22.4.2), and libc is up.
@@ -193,26 +236,30 @@ pub extern "C" fn initialize() {
             atexit(at_exit);
         }
     }
-    initialization.run(&initialization.start, WhenExiting::Skip);
-    initialization.progress.lock().starting = None;
+    let complete = initialization.run(&process.start, WhenExiting::Skip);
+    let own_last = process.start.last().is_some_and(|map| map.id() == ObjectId::PROGRAM);
+    let mut progress = initialization.progress.lock();
+    progress.starting = None;
+    progress.cut_short = progress.exiting && !(complete && own_last);
 }
 
 /// Runs destructors at exit.
 pub extern "C" fn finalize() {
-    Process::get().initialization.finalize();
+    let process = Process::get();
+    process.initialization.finalize(process.debug);
 }
 
 /// Runs at exit. If that comes from a start-up constructor, libc will not run destructors: do it here. If it comes from
 /// another thread meanwhile, libc waits for start-up constructors to end, and no further ones must begin.
 extern "C" fn at_exit() {
-    let initialization = &Process::get().initialization;
+    let initialization = Process::get().initialization;
     let starting = {
         let mut progress = initialization.progress.lock();
         progress.exiting = progress.starting.is_some();
         progress.starting
     };
     if starting == Some(thread_pointer()) {
-        initialization.finalize();
+        finalize();
     }
 }
 

@@ -13,9 +13,8 @@ use crate::error::{LoadError, RelocationProblem, StartError};
 use crate::map::{load, protect};
 use crate::program::{ObjectId, Origin, Program, TlsPlacement};
 use crate::relocate::{Deferred, Moment, relocate, resolve_deferred, retry};
-use crate::sys::{self, Errno, Text};
+use crate::sys::{self, Errno, Text, thread_pointer};
 use crate::tls::dynamic::{self, Module};
-use crate::tls::x86_64::thread_pointer;
 
 use super::initialize::{self, Queue};
 use super::{LinkMap, Loader, Process};
@@ -95,7 +94,7 @@ impl Loader {
         }
         self.retry_postponed(process);
         process.generation.fetch_add(1, Ordering::Relaxed);
-        let queue = match map.is_settled() {
+        let queue = match process.initialization.is_settled(map) {
             true => Queue::new(),
             false => initialize::queue(&self.program, root, process.debug),
         };
@@ -138,6 +137,7 @@ impl Loader {
         self.place_thread_locals(first_new);
         let hidden = self.hidden(process, root);
         let lookup = Lookup {
+            index: None,
             global: &process.scope,
             local: Some(&hidden),
             local_first: flags.contains(OpenFlags::DEEPBIND),

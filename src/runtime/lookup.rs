@@ -3,9 +3,8 @@
 use crate::bind::{self, Accept, Definition, Entry, Group, Lookup};
 use crate::elf::{Address, Symbol, SymbolName};
 use crate::program::{Object, ObjectId};
-use crate::sys::Errno;
+use crate::sys::{Errno, thread_pointer};
 use crate::tls::dynamic;
-use crate::tls::x86_64::thread_pointer;
 
 use super::{LinkMap, Process};
 
@@ -43,7 +42,7 @@ impl Process {
     ) -> Option<Definition> {
         match searched {
             Searched::Global if version.is_none() => {
-                Lookup::in_global(&self.scope).find(name, Accept::AnyWithValue)
+                Lookup::in_global(&self.scope).find(&(*name).into(), Accept::AnyWithValue)
             }
             Searched::Global => find(self.scope.entries(), name, version),
             Searched::From(first) => find(self.scope.entries_from(*first), name, version),

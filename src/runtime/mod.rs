@@ -2,15 +2,18 @@
 //! `<dlfcn.h>` and `<link.h>` that it calls instead of libc's own (which know only the synthetic object).
 //!
 //! What many threads read (the global scope, the list of objects) only ever grows, and is read without a lock. What a
-//! load changes is behind one mutex.
+//! load changes is behind one mutex. All that is sealed (see [`sys::seal`](crate::sys::seal())) while nobody loads anything;
+//! what changes at other times is apart from it.
 
 mod api;
 mod debug;
+mod guarded;
 mod info;
 mod initialize;
 mod load;
 mod lookup;
 mod open;
+mod start_main;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -23,14 +26,14 @@ use crate::map::System;
 use crate::program::{Object, Program};
 use crate::relocate::Postponed;
 use crate::start::InitialStack;
-use crate::sys::Mutex;
 use crate::tls::StaticTls;
 
 pub use api::*;
 pub use debug::{DebugState, DebugSymbols, LinkMap, ListState};
+pub use guarded::{Change, Guarded, Refusal};
 pub use info::dlinfo;
-pub use initialize::{Initialization, finalize, initialize, queue};
-pub use open::ForkGuard;
+pub use initialize::{Initialization, Queue, finalize, initialize, queue};
+pub use start_main::libc_start_main;
 
 /// Everything that the running program's loader knows.
 pub struct Process {
@@ -38,8 +41,10 @@ pub struct Process {
     pub scope: Scope,
     /// All objects, as debuggers and the program see them.
     pub debug: &'static DebugState,
+    /// The start-up objects' constructors.
+    pub start: Queue,
     /// Constructors and destructors.
-    pub initialization: Initialization,
+    pub initialization: &'static Initialization,
     /// Where the program begins.
     pub entry: Address,
     /// The stack that it gets.
@@ -47,9 +52,7 @@ pub struct Process {
     /// How many loads have succeeded.
     pub generation: AtomicU64,
     /// What a load changes.
-    pub loader: Mutex<Loader>,
-    /// `fork` waits for loads to end.
-    pub fork: ForkGuard,
+    pub loader: Guarded<Loader>,
     /// This loader, whose functions stand in for some of libc's.
     pub stand_in: Option<&'static Object>,
 }
@@ -70,6 +73,7 @@ pub struct Loader {
     pub static_image: Address,
 }
 
+#[unsafe(link_section = ".bss.sealed")]
 static PROCESS: AtomicPtr<Process> = AtomicPtr::new(core::ptr::null_mut());
 
 impl Process {

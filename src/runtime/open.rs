@@ -5,8 +5,9 @@ use core::ffi::{CStr, c_int};
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::LoadError;
-use crate::tls::x86_64::thread_pointer;
+use crate::sys::{Text, thread_pointer};
 
+use super::api::fail;
 use super::debug::ListState;
 use super::initialize::{Queue, WhenExiting};
 use super::load::{OpenError, OpenFlags};
@@ -16,8 +17,7 @@ use super::{LinkMap, Process};
 const CANCEL_DISABLE: c_int = 1;
 
 /// `fork` and loads.
-#[derive(Debug, Default)]
-pub struct ForkGuard {
+struct ForkGuard {
     /// Our handlers are registered.
     registered: AtomicU64,
     /// The thread (by its thread pointer) that is forking, and has all locks.
@@ -26,23 +26,23 @@ pub struct ForkGuard {
     depth: AtomicU64,
 }
 
+static FORK: ForkGuard =
+    ForkGuard { registered: AtomicU64::new(0), forking: AtomicU64::new(0), depth: AtomicU64::new(0) };
+
 impl Process {
-    /// Opens an object and runs its constructors.
-    ///
-    /// # Errors
-    /// Why not; everything is as before then.
-    pub fn open(&'static self, name: &CStr, flags: OpenFlags) -> Result<&'static LinkMap, OpenError> {
+    /// Opens an object and runs its constructors. If that is impossible, everything is as before, and `dlerror` says why.
+    pub fn open(&'static self, name: &CStr, flags: OpenFlags) -> Option<&'static LinkMap> {
         let cancelability = self.set_cancelability(CANCEL_DISABLE);
         self.guard_fork();
         // Another handler of `fork` may get here, in the thread that has the locks.
-        let forking = self.fork.forking.load(Ordering::Relaxed) == thread_pointer();
+        let forking = FORK.forking.load(Ordering::Relaxed) == thread_pointer();
         if forking {
             self.give_back_locks();
         }
         let opened = self.load(name, flags);
-        if let Ok((map, queue)) = &opened {
+        if let Some((map, queue)) = &opened {
             self.initialization.run(queue, WhenExiting::Wait);
-            map.settle();
+            self.initialization.settle(map, queue);
         }
         if forking {
             self.take_locks();
@@ -54,8 +54,11 @@ impl Process {
     }
 
     /// Everything but the constructors.
-    fn load(&'static self, name: &CStr, flags: OpenFlags) -> Result<(&'static LinkMap, Queue), OpenError> {
-        let mut loader = self.loader.lock();
+    fn load(&'static self, name: &CStr, flags: OpenFlags) -> Option<(&'static LinkMap, Queue)> {
+        let loader = self.loader.change().inspect_err(|refusal| {
+            fail(format_args!("Error loading shared library {}: {refusal}", Text::from(name)));
+        });
+        let mut loader = loader.ok()?;
         self.debug.announce(ListState::Adding);
         let opened = if self.initialization.is_exiting() {
             Err(OpenError::Exiting)
@@ -63,11 +66,16 @@ impl Process {
             loader.load(self, name, flags)
         };
         self.debug.announce(ListState::Consistent);
-        opened
+        // The error goes before the window is closed, so that its memory is used again.
+        let report = |error: OpenError| {
+            fail(format_args!("{error}"));
+            self.set_errno(&error);
+        };
+        opened.map_err(report).ok()
     }
 
     /// `errno` after a failure: musl leaves there what the last system call has said.
-    pub(super) fn set_errno(&self, error: &OpenError) {
+    fn set_errno(&self, error: &OpenError) {
         if let OpenError::Object(_, LoadError::System(errno)) = error
             && let Some(function) = self.libc_function(b"__errno_location")
         {
@@ -94,7 +102,7 @@ impl Process {
     /// From the first load on, `fork` waits until no other thread is loading: its child would find the locks taken for ever.
     /// (Not from the start on: `pthread_atfork` allocates.) Two threads may both register; the handlers count.
     fn guard_fork(&self) {
-        if self.fork.registered.load(Ordering::Acquire) != 0 {
+        if FORK.registered.load(Ordering::Acquire) != 0 {
             return;
         }
         if let Some(function) = self.libc_function(b"pthread_atfork") {
@@ -106,7 +114,7 @@ impl Process {
                 function(before_fork, after_fork_in_parent, after_fork_in_child);
             }
         }
-        self.fork.registered.store(1, Ordering::Release);
+        FORK.registered.store(1, Ordering::Release);
     }
 
     fn take_locks(&self) {
@@ -123,25 +131,24 @@ impl Process {
 extern "C" fn before_fork() {
     let process = Process::get();
     let this = thread_pointer();
-    if process.fork.forking.load(Ordering::Relaxed) != this {
+    if FORK.forking.load(Ordering::Relaxed) != this {
         process.take_locks();
-        process.fork.forking.store(this, Ordering::Relaxed);
+        FORK.forking.store(this, Ordering::Relaxed);
     }
-    process.fork.depth.fetch_add(1, Ordering::Relaxed);
+    FORK.depth.fetch_add(1, Ordering::Relaxed);
 }
 
 extern "C" fn after_fork_in_parent() {
     let process = Process::get();
-    if process.fork.depth.fetch_sub(1, Ordering::Relaxed) == 1 {
-        process.fork.forking.store(0, Ordering::Relaxed);
+    if FORK.depth.fetch_sub(1, Ordering::Relaxed) == 1 {
+        FORK.forking.store(0, Ordering::Relaxed);
         process.give_back_locks();
     }
 }
 
 extern "C" fn after_fork_in_child() {
-    let process = Process::get();
-    if process.fork.depth.load(Ordering::Relaxed) == 1 {
-        process.initialization.forget_other_threads();
+    if FORK.depth.load(Ordering::Relaxed) == 1 {
+        Process::get().initialization.forget_other_threads();
     }
     after_fork_in_parent();
 }

@@ -15,11 +15,12 @@ use crate::error::{RelocationProblem, StartError};
 use crate::host::{self, Boot, Synthetic};
 use crate::layout;
 use crate::map::protect;
-use crate::program::{ObjectId, Origin, Program};
+use crate::program::{Object, ObjectId, Origin, Program};
 use crate::relocate::{Counts, Deferred, LibcCopy, resolve_deferred};
-use crate::runtime::{self, DebugState, ForkGuard, Initialization, ListState, Loader, Process};
+use crate::runtime::{self, DebugState, Guarded, Initialization, ListState, Loader, Process};
 use crate::statistics::{self, Phases};
-use crate::sys::{self, Mutex};
+use crate::sys;
+use crate::tls::dynamic::Module;
 use crate::tls::{self, StaticTls, x86_64 as tls_code};
 
 use super::InitialStack;
@@ -41,6 +42,8 @@ pub struct Handover {
     pub statistics: Option<&'static CStr>,
     /// For the statistics.
     pub phases: Phases,
+    /// Where the loader's own writable segment begins.
+    pub data: Address,
 }
 
 static HANDOVER: AtomicPtr<Handover> = AtomicPtr::new(core::ptr::null_mut());
@@ -61,12 +64,13 @@ impl Handover {
     ) -> ! {
         // From now on `--list` is over.
         loader.system.list = false;
-        let image = merged_image(tls, 0, &stack);
+        let image = merged_image(tls, &stack);
         let image_address = Address(image.as_ptr() as u64);
         loader.static_image = image_address;
         let program = &loader.program;
         let initialised = tls::merge_images(program, tls, image);
         tls_code::publish(tls);
+        tls::dynamic::add_modules(&waiting_modules(program));
         let boot = program.libc().map(|libc| {
             let interposed = host::exports(&program[libc], &scope);
             let stack_sizes = program.objects().map(|object| object.segments.stack_size);
@@ -85,15 +89,15 @@ impl Handover {
         });
         // SAFETY: start-up objects stay as they are from now on.
         unsafe { debug.add(program, ObjectId::PROGRAM) };
-        let initialization = Initialization::new(runtime::queue(program, ObjectId::PROGRAM, debug));
+        let start = runtime::queue(program, ObjectId::PROGRAM, debug);
         let entry = program[ObjectId::PROGRAM].entry;
         let generation = AtomicU64::new(0);
         let stand_in = program.objects().find(|object| object.origin == Origin::Loader);
         // SAFETY: objects are boxed, and start-up objects stay for the life of the process.
         let stand_in = stand_in.map(|object| unsafe { &*core::ptr::from_ref(object) });
-        let loader = Mutex::new(loader);
-        let fork = ForkGuard::default();
-        Process { scope, debug, initialization, entry, stack, generation, loader, fork, stand_in }.publish();
+        let loader = Guarded::new(loader);
+        let initialization = sys::leak_unsealed(Initialization::new());
+        Process { scope, debug, start, initialization, entry, stack, generation, loader, stand_in }.publish();
         HANDOVER.store(Box::into_raw(Box::new(self)), Ordering::Release);
         // SAFETY: all that later code needs is published; our stack frames are not needed any more.
         unsafe {
@@ -116,7 +120,7 @@ fn finish() -> ! {
     handover.phases.end("libc");
     // SAFETY: libc is up, everything else is relocated, and nothing is sealed yet.
     unsafe { resolve_deferred(&handover.deferred) };
-    let loader = process.loader.lock();
+    let loader = process.loader.change().expect("nobody has sealed anything yet");
     for object in loader.program.objects() {
         if matches!(object.origin, Origin::Kernel | Origin::File) {
             // SAFETY: the object is completely relocated.
@@ -135,10 +139,23 @@ fn finish() -> ! {
         handover.phases.end("seal");
         statistics::write(target, &loader.program, &handover.counts, &handover.phases);
     }
-    drop(loader);
+    let data = handover.data;
+    drop((handover, loader));
     log::info!("entering the program");
+    // SAFETY: the loader's own data, of which no reference for writing is left.
+    unsafe { sys::seal(data.0) };
     // SAFETY: the program is complete, and its stack is the initial one.
     unsafe { host::enter(process.entry, process.stack.pointer()) }
+}
+
+/// Thread-local storage that has no place in static storage, in the order of module ids.
+fn waiting_modules(program: &Program) -> Vec<Module> {
+    let waiting = program.objects().filter(|object| object.tls.is_some_and(|tls| tls.offset.is_none()));
+    let module = |object: &Object| {
+        let segment = object.segments.tls?;
+        Some(Module { image: object.address(segment.vaddr), segment, offset: None })
+    };
+    waiting.filter_map(module).collect()
 }
 
 /// What the start-up objects leave of their writable pages.
@@ -149,13 +166,21 @@ fn unused_memory(program: &Program) -> impl Iterator<Item = Range<Address>> + '_
     })
 }
 
-/// Zeroed memory for the merged image of thread-local storage, aligned, with room for `extra` bytes behind it.
-fn merged_image(tls: &StaticTls, extra: usize, stack: &InitialStack) -> &'static mut [u8] {
+/// Memory for the merged image of thread-local storage.
+fn merged_image(tls: &StaticTls, stack: &InitialStack) -> &'static mut [u8] {
+    // SAFETY: the layout is not empty: there is always the loader's slot.
+    thread_memory(tls, 0, stack, |layout| unsafe { alloc_zeroed(layout) })
+}
+
+/// Zeroed memory for static thread-local storage, aligned, with room for `extra` bytes behind it.
+fn thread_memory(
+    tls: &StaticTls,
+    extra: usize,
+    stack: &InitialStack,
+    allocate: impl FnOnce(Layout) -> *mut u8,
+) -> &'static mut [u8] {
     let size = tls.size as usize + extra;
-    let memory = Layout::from_size_align(size, tls.align as usize).map_or(core::ptr::null_mut(), |layout| {
-        // SAFETY: the layout is not empty: there is always the loader's slot.
-        unsafe { alloc_zeroed(layout) }
-    });
+    let memory = Layout::from_size_align(size, tls.align as usize).map_or(core::ptr::null_mut(), allocate);
     if memory.is_null() {
         let program = stack.arguments().next().unwrap_or_default().into();
         super::fail(&[StartError::ThreadLocalStorage { program, bytes: tls.size }]);
@@ -170,7 +195,7 @@ fn merged_image(tls: &StaticTls, extra: usize, stack: &InitialStack) -> &'static
 /// # Safety
 /// Nothing uses the thread pointer yet.
 unsafe fn set_up_bare_thread(tls: &StaticTls, image: &[u8], stack: &InitialStack) {
-    let block = merged_image(tls, BARE_CONTROL_BLOCK, stack);
+    let block = thread_memory(tls, BARE_CONTROL_BLOCK, stack, sys::unsealed_memory);
     block[..image.len()].copy_from_slice(image);
     let thread_pointer = block.as_mut_ptr() as u64 + tls.size;
     let secret = match stack.auxiliary_value(AT_RANDOM) {

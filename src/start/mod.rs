@@ -11,12 +11,12 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 
-use linux_raw_sys::auxvec::AT_SYSINFO_EHDR;
+use linux_raw_sys::auxvec::{AT_BASE, AT_SYSINFO_EHDR};
 
-use crate::bind::{Lookup, Scope};
+use crate::bind::{Index, Lookup, Outline, Scope};
 use crate::config::{self, Config};
 use crate::discover::{Discovery, Host, Search, Wishes};
-use crate::elf::{Address, ElfError};
+use crate::elf::{Address, ElfError, PAGE_SIZE, SegmentFlags};
 use crate::error::{RelocationProblem, StartError};
 use crate::host::{OwnFile, locate};
 use crate::map::{self, System, adopt};
@@ -24,7 +24,7 @@ use crate::program::{Object, ObjectId, Origin, Program};
 use crate::relocate::{Moment, Slots, relocate};
 use crate::runtime::{DebugState, DebugSymbols, Loader};
 use crate::statistics::Phases;
-use crate::sys::{self, MESSAGE_PREFIX, Text};
+use crate::sys::{self, MESSAGE_PREFIX, Scratch, Text};
 use crate::tls;
 
 use handover::Handover;
@@ -45,9 +45,9 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
     let config = Config::from_environment(stack.environment(config::PREFIX), stack.is_secure(), complain);
     sys::init_logging(config.log);
     let mut phases = Phases::new(config.stats.is_some());
-    let mut system = System { mapper: map::backend(config.map), list: false };
-
     let own = OwnFile::of(base);
+    let mut system = System { mapper: map::backend(config.map, free_space(&stack, own)), list: false };
+
     // SAFETY: the stack and the base are the kernel's word.
     let invocation = unsafe { Invocation::read(&stack, own, config, &mut system) };
     let Invocation { program, stack, config, .. } = invocation;
@@ -59,6 +59,8 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
     let loader = unsafe { adopt::whole(Origin::Loader, c"ld-morsel", base) };
     let loader = loader
         .unwrap_or_else(|error| fail(&[StartError::Program { name: c"ld-morsel".into(), cause: error }]));
+    let data = loader.segments.loads.iter().find(|load| load.flags.contains(SegmentFlags::WRITE));
+    let data = loader.address(data.map_or(loader.dynamic_section, |load| load.vaddr));
     // SAFETY: the kernel has mapped our file, for the life of the process.
     let fused = || unsafe { own.libc(invocation.interpreter_name) };
     let libc = locate::libc(&mut system, config.libc, fused, invocation.interpreter, invocation.own_name);
@@ -88,11 +90,16 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
     let tls = Box::leak(Box::new(tls::lay_out(&mut program, config.tls_surplus)));
     let debug = DebugState::new(own.start, debug_symbols);
     show_to_debuggers(&program[ObjectId::PROGRAM], debug);
+    let outline = Outline::worthwhile(scope.first().entries());
+    let mut memory = outline.as_ref().and_then(|outline| Scratch::new(outline.words()).ok());
+    let index = outline.as_ref().zip(memory.as_mut());
+    let index = index.map(|(outline, memory)| Index::new(outline, memory.words()));
     // SAFETY: everything is mapped and laid out, and no code but ours has run.
     let relocated = unsafe {
         let order = program.ids().skip(1).chain([ObjectId::PROGRAM]);
-        relocate(&program, Lookup::in_global(&scope), order, Moment::Start)
+        relocate(&program, Lookup { index, ..Lookup::in_global(&scope) }, order, Moment::Start)
     };
+    drop(memory);
     errors.extend(relocated.errors);
     phases.end("relocate");
     if !errors.is_empty() {
@@ -117,9 +124,21 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
         argv0: invocation.argv0,
         statistics: config.stats,
         phases,
+        data,
     };
     // SAFETY: the program is complete.
     unsafe { handover.hand_over(loader, scope, tls, debug, stack) }
+}
+
+/// An address below which there is free space, if all is as usual: the kernel puts an interpreter at the top of the memory for
+/// mappings, and the vDSO with its data below it or elsewhere. A wrong guess costs one system call.
+fn free_space(stack: &InitialStack, own: OwnFile) -> Option<Address> {
+    const NEAR: u64 = 1 << 20;
+    const VDSO_DATA: u64 = 16 * PAGE_SIZE;
+    stack.auxiliary_value(AT_BASE).filter(|&base| base != 0)?;
+    let vdso = stack.auxiliary_value(AT_SYSINFO_EHDR).unwrap_or_default();
+    let near = vdso < own.start.0 && own.start.0 - vdso < NEAR;
+    Some(Address(if near { vdso - VDSO_DATA } else { own.start.0 }))
 }
 
 /// Objects that take no part in symbol lookup: a libc that nothing asked for (it makes the thread pointer all the same),

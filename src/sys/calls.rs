@@ -176,83 +176,79 @@ pub fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Maps `length` bytes of `file` from `offset`, privately. The kernel tries `hint`, then chooses an address.
-///
-/// # Errors
-/// What `mmap` says.
-pub fn map_file(hint: u64, length: u64, flags: MemoryFlags, file: &File, offset: u64) -> Result<u64, Errno> {
-    count();
-    // SAFETY: without MAP_FIXED a mapping is new memory: it replaces nothing that anybody refers to.
-    let pointer = unsafe {
-        rustix::mm::mmap(
-            hint as *mut c_void,
-            length as usize,
-            flags.protection(),
-            MapFlags::PRIVATE,
-            file,
-            offset,
-        )
-    }?;
-    Ok(pointer as u64)
+/// Memory to be mapped: private, and zeroed unless a file backs it.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory<'a> {
+    /// Bytes.
+    pub length: u64,
+    /// What may be done with it.
+    pub access: MemoryFlags,
+    /// The file that backs it, and where in the file it begins.
+    pub file: Option<(&'a File, u64)>,
+    /// All of its pages are wanted at once.
+    pub populate: bool,
 }
 
-/// Fresh zeroed memory that can be read and written.
-///
-/// # Errors
-/// What `mmap` says.
-pub fn anonymous_memory(length: u64) -> Result<u64, Errno> {
-    reserve_memory(0, length, MemoryFlags::READ | MemoryFlags::WRITE)
-}
+impl Memory<'_> {
+    /// Zeroed memory for the loader's own use.
+    pub fn zeroed(length: u64) -> Self {
+        Self { length, access: MemoryFlags::READ | MemoryFlags::WRITE, file: None, populate: false }
+    }
 
-/// Fresh zeroed memory with the given protection, at `hint` if that is free.
-///
-/// # Errors
-/// What `mmap` says.
-pub fn reserve_memory(hint: u64, length: u64, flags: MemoryFlags) -> Result<u64, Errno> {
-    count();
-    let map = MapFlags::PRIVATE;
-    // SAFETY: as in `map_file`, the memory is new.
-    let pointer =
-        unsafe { rustix::mm::mmap_anonymous(hint as *mut c_void, length as usize, flags.protection(), map) }?;
-    Ok(pointer as u64)
-}
+    /// Maps it at `hint` if that is free, else where the kernel likes. Returns where.
+    ///
+    /// # Errors
+    /// What `mmap` says.
+    pub fn map(&self, hint: u64) -> Result<u64, Errno> {
+        // SAFETY: a mapping without MAP_FIXED is new memory: it replaces nothing that anybody refers to.
+        unsafe { self.map_with(hint, MapFlags::empty()) }
+    }
 
-/// Replaces the pages at `address` by bytes of a file.
-///
-/// # Errors
-/// What `mmap` says.
-///
-/// # Safety
-/// The pages belong to the caller and nothing refers to their old contents.
-pub unsafe fn fixed_file_memory(
-    address: u64,
-    length: u64,
-    flags: MemoryFlags,
-    file: &File,
-    offset: u64,
-) -> Result<(), Errno> {
-    count();
-    let map = MapFlags::PRIVATE | MapFlags::FIXED;
-    // SAFETY: the caller owns the pages that are replaced.
-    unsafe {
-        rustix::mm::mmap(address as *mut c_void, length as usize, flags.protection(), map, file, offset)
-    }?;
-    Ok(())
-}
+    /// Maps it at `address`, which must be free.
+    ///
+    /// # Errors
+    /// What `mmap` says: `EEXIST` if it is not.
+    pub fn map_free(&self, address: u64) -> Result<(), Errno> {
+        // SAFETY: as in `map`.
+        let mapped = unsafe { self.map_with(address, MapFlags::FIXED_NOREPLACE) }?;
+        if mapped != address {
+            // Before Linux 4.17 the address was a mere hint.
+            // SAFETY: mapped just now, and known to nobody.
+            unsafe { unmap(mapped, self.length) };
+            return Err(Errno::EXIST);
+        }
+        Ok(())
+    }
 
-/// Replaces the pages at `address` by zeroed ones.
-///
-/// # Errors
-/// What `mmap` says.
-///
-/// # Safety
-/// The pages belong to the caller and nothing refers to their old contents.
-pub unsafe fn fixed_anonymous_memory(address: u64, length: u64, flags: MemoryFlags) -> Result<(), Errno> {
-    count();
-    let map = MapFlags::PRIVATE | MapFlags::FIXED;
-    // SAFETY: the caller owns the pages that are replaced.
-    unsafe { rustix::mm::mmap_anonymous(address as *mut c_void, length as usize, flags.protection(), map) }?;
-    Ok(())
+    /// Maps it at `address`, in place of what is there.
+    ///
+    /// # Errors
+    /// What `mmap` says.
+    ///
+    /// # Safety
+    /// The pages belong to the caller and nothing refers to their old contents.
+    pub unsafe fn map_over(&self, address: u64) -> Result<(), Errno> {
+        // SAFETY: passed on to the caller.
+        unsafe { self.map_with(address, MapFlags::FIXED) }.map(|_| ())
+    }
+
+    /// # Safety
+    /// With `MAP_FIXED`, as for [`Memory::map_over`].
+    unsafe fn map_with(&self, address: u64, mut map: MapFlags) -> Result<u64, Errno> {
+        count();
+        map |= MapFlags::PRIVATE;
+        map.set(MapFlags::POPULATE, self.populate);
+        let (address, length) = (address as *mut c_void, self.length as usize);
+        let access = self.access.protection();
+        // SAFETY: passed on to the caller.
+        let pointer = unsafe {
+            match self.file {
+                Some((file, offset)) => rustix::mm::mmap(address, length, access, map, file, offset),
+                None => rustix::mm::mmap_anonymous(address, length, access, map),
+            }
+        }?;
+        Ok(pointer as u64)
+    }
 }
 
 /// Changes what may be done with whole pages.

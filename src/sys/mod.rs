@@ -6,15 +6,19 @@ mod calls;
 mod errno;
 mod lock;
 mod logger;
+mod scratch;
+mod seal;
 mod x86_64;
 
-pub use alloc::{BumpAllocator, memory_is_available};
+pub use alloc::{BumpAllocator, leak_unsealed, memory_is_available, unsealed_memory};
 pub use calls::{
-    Errno, File, FileIdentity, MemoryFlags, SignalsBlocked, abort, anonymous_memory, change_protection,
-    clock_nanoseconds, execute, exit, file_size, fixed_anonymous_memory, fixed_file_memory, map_file, open,
-    process_id, read_link, reserve_memory, set_thread_pointer, system_call_count, thread_count,
-    thread_exists, thread_id, unmap, write_all, write_new_file,
+    Errno, File, FileIdentity, Memory, MemoryFlags, SignalsBlocked, abort, change_protection,
+    clock_nanoseconds, execute, exit, file_size, open, process_id, read_link, set_thread_pointer,
+    system_call_count, thread_count, thread_exists, thread_id, unmap, write_all, write_new_file,
 };
 pub use errno::errno_text;
 pub use lock::{Condition, Guard, Mutex};
 pub use logger::{MESSAGE_PREFIX, Text, init_logging, is_stand_in, print, raw_bytes, stderr, stdout};
+pub use scratch::Scratch;
+pub use seal::{Window, seal};
+pub use x86_64::{prefetch, thread_pointer};

@@ -1,6 +1,15 @@
-//! System calls that rustix keeps to itself because they end or redefine the process.
+//! What takes assembly: the system calls that rustix keeps to itself because they end or redefine the process, the
+//! thread pointer, and a hint to the processor.
 
 use core::arch::asm;
+use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+
+/// Asks for the cache line of `place`, which will be read soon. A hint, without any other effect.
+#[inline(always)]
+pub fn prefetch<T>(place: &T) {
+    // SAFETY: a prefetch neither reads nor faults; SSE belongs to every x86-64.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(core::ptr::from_ref(place).cast()) };
+}
 
 /// Makes the system call `number` with three arguments.
 ///
@@ -32,4 +41,12 @@ pub(super) unsafe fn system_call4(number: u32, a: usize, b: usize, c: usize, d: 
         );
     }
     result
+}
+
+/// The thread pointer: it tells threads apart.
+pub fn thread_pointer() -> u64 {
+    let value: u64;
+    // SAFETY: once libc is booted, fs:0 holds the thread control block's own address; only called after that.
+    unsafe { asm!("mov {}, fs:[0]", out(reg) value, options(nostack, preserves_flags, readonly)) };
+    value
 }

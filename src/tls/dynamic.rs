@@ -5,19 +5,18 @@
 //! All that a thread has hangs off one word, the loader's slot at the bottom of static thread-local storage, which is zero
 //! in a new thread.
 
-use core::ffi::c_char;
+use core::ffi::{CStr, c_char};
 use core::fmt::{self, Write};
+use core::mem::ManuallyDrop;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::elf::{Address, TlsSegment};
-use crate::sys::{self, Errno, MESSAGE_PREFIX, SignalsBlocked};
+use crate::sys::{self, Errno, MESSAGE_PREFIX, SignalsBlocked, thread_pointer};
 
 use super::StaticTls;
-use super::x86_64::thread_pointer;
 
 /// Bytes asked from the kernel at a time for a thread's blocks.
 const CHUNK: u64 = 64 << 10;
@@ -44,20 +43,28 @@ pub struct Module {
     pub offset: Option<u64>,
 }
 
-/// The modules that were loaded later, by `id - 1 - number of static modules`. The table is replaced when it grows; readers
-/// need no lock.
-static MODULES: AtomicPtr<Vec<Module>> = AtomicPtr::new(null_mut());
+/// The modules that were loaded later, by `id - 1 - number of static modules`, in tables each of which is twice as long as the
+/// one before it: none ever moves, so that readers need no lock.
+#[unsafe(link_section = ".bss.sealed")]
+static TABLES: [AtomicPtr<Module>; 32] = [const { AtomicPtr::new(null_mut()) }; 32];
+/// How many of them there are.
+#[unsafe(link_section = ".bss.sealed")]
+static LATER_MODULES: AtomicUsize = AtomicUsize::new(0);
+/// Length of the first table.
+const FIRST_TABLE: usize = 16;
 /// Bytes from the loader's slot to the thread pointer.
+#[unsafe(link_section = ".bss.sealed")]
 pub(super) static SLOT_DISTANCE: AtomicU64 = AtomicU64::new(0);
 /// Number of modules with static blocks.
+#[unsafe(link_section = ".bss.sealed")]
 static STATIC_MODULES: AtomicU64 = AtomicU64::new(0);
 /// The records of all threads that have one, linked. There is no lock, which a signal handler or the child of a `fork` might
 /// find taken: threads push their record at the front, and one of them at a time removes others behind the first.
 static THREADS: AtomicPtr<Thread> = AtomicPtr::new(null_mut());
 /// How many records there are, about.
 static THREAD_COUNT: AtomicUsize = AtomicUsize::new(0);
-/// Look for threads that have ended when there are so many records.
-static COLLECT_AT: AtomicUsize = AtomicUsize::new(FEWEST_TO_COLLECT);
+/// Look for threads that have ended when there are so many records, and no fewer than [`FEWEST_TO_COLLECT`].
+static COLLECT_AT: AtomicUsize = AtomicUsize::new(0);
 const FEWEST_TO_COLLECT: usize = 64;
 /// The process in which a thread is removing records; 0 if none is.
 static COLLECTING: AtomicU32 = AtomicU32::new(0);
@@ -81,7 +88,40 @@ pub struct Thread {
 struct Failure {
     message: *mut u8,
     capacity: usize,
-    pending: bool,
+    pending: Pending,
+}
+
+/// What `dlerror` has to tell.
+#[derive(Clone, Copy)]
+enum Pending {
+    Nothing,
+    Message,
+    /// There was no memory for the message.
+    Lost,
+}
+
+/// What `dlerror` says then, in musl's words.
+const LOST_MESSAGE: &CStr = c"Dynamic linker failed to allocate memory for error message";
+
+/// Stands in the slot of a thread that has no memory for its record but something to tell: [`Pending::Lost`].
+static WITHOUT_MEMORY: Unchanging = Unchanging(Thread {
+    blocks: null_mut(),
+    capacity: 0,
+    chunk: null_mut(),
+    next: null_mut(),
+    id: 0,
+    process: 0,
+    failure: Failure { message: null_mut(), capacity: 0, pending: Pending::Lost },
+});
+
+struct Unchanging(Thread);
+
+// SAFETY: nobody changes it.
+unsafe impl Sync for Unchanging {}
+
+/// Whether a thread has no record of its own.
+fn has_none(thread: *mut Thread) -> bool {
+    thread.is_null() || core::ptr::eq(thread, &raw const WITHOUT_MEMORY.0)
 }
 
 /// A piece of a thread's memory, linked to the one before it.
@@ -100,21 +140,39 @@ pub fn publish(layout: &StaticTls) {
 
 /// Makes modules usable, whose ids follow those known. Only one thread at a time may do that.
 pub fn add_modules(modules: &[Module]) {
-    if modules.is_empty() {
-        return;
+    for module in modules {
+        let index = LATER_MODULES.load(Ordering::Relaxed);
+        let (table, place) = table_of(index);
+        if place == 0 {
+            let memory = Vec::<Module>::with_capacity(FIRST_TABLE << table);
+            TABLES[table].store(ManuallyDrop::new(memory).as_mut_ptr(), Ordering::Relaxed);
+        }
+        // SAFETY: within the table, and nobody reads there before the module is counted.
+        unsafe { TABLES[table].load(Ordering::Relaxed).add(place).write(*module) };
+        LATER_MODULES.store(index + 1, Ordering::Release);
     }
-    let known = MODULES.load(Ordering::Acquire);
-    // SAFETY: a table is never freed.
-    let mut table = unsafe { known.as_ref() }.cloned().unwrap_or_default();
-    table.extend_from_slice(modules);
-    MODULES.store(Box::into_raw(Box::new(table)), Ordering::Release);
+}
+
+/// Which table a module is in, and its place there.
+fn table_of(index: usize) -> (usize, usize) {
+    let table = (index / FIRST_TABLE + 1).ilog2();
+    (table as usize, index - (FIRST_TABLE * ((1 << table) - 1)))
+}
+
+/// A module by its id.
+fn module(id: u64) -> Option<&'static Module> {
+    let index = id.checked_sub(STATIC_MODULES.load(Ordering::Acquire) + 1)? as usize;
+    if index >= LATER_MODULES.load(Ordering::Acquire) {
+        return None;
+    }
+    let (table, place) = table_of(index);
+    // SAFETY: modules that are counted are in their tables, which are never freed.
+    Some(unsafe { &*TABLES[table].load(Ordering::Relaxed).add(place) })
 }
 
 /// The id that the next module gets.
 pub fn next_module() -> u64 {
-    // SAFETY: a table is never freed.
-    let later = unsafe { MODULES.load(Ordering::Acquire).as_ref() }.map_or(0, Vec::len);
-    STATIC_MODULES.load(Ordering::Acquire) + later as u64 + 1
+    STATIC_MODULES.load(Ordering::Acquire) + LATER_MODULES.load(Ordering::Acquire) as u64 + 1
 }
 
 /// The calling thread's slot.
@@ -145,13 +203,10 @@ pub fn block_of(module: u64) -> Result<*mut u8, Errno> {
     // SAFETY: `make_room` has made the table long enough.
     let place = unsafe { &mut *thread.blocks.add(module as usize) };
     if place.is_null() {
-        let index = module.wrapping_sub(STATIC_MODULES.load(Ordering::Acquire) + 1) as usize;
-        // SAFETY: a table is never freed.
-        let modules = unsafe { MODULES.load(Ordering::Acquire).as_ref() };
-        let module = modules.and_then(|modules| modules.get(index)).ok_or(Errno::INVAL)?;
-        *place = match module.offset {
+        let found = self::module(module).ok_or(Errno::INVAL)?;
+        *place = match found.offset {
             Some(offset) => (thread_pointer() - offset) as *mut u8,
-            None => thread.new_block(module)?,
+            None => thread.new_block(found)?,
         };
     }
     Ok(*place)
@@ -162,7 +217,7 @@ fn this_thread() -> Result<*mut Thread, Errno> {
     let slot = slot();
     // SAFETY: the slot is this thread's own and holds null or its record.
     unsafe {
-        if (*slot).is_null() {
+        if has_none(*slot) {
             *slot = new_thread()?;
         }
         Ok(*slot)
@@ -170,7 +225,9 @@ fn this_thread() -> Result<*mut Thread, Errno> {
 }
 
 fn new_thread() -> Result<*mut Thread, Errno> {
-    if THREAD_COUNT.fetch_add(1, Ordering::Relaxed) >= COLLECT_AT.load(Ordering::Relaxed) {
+    if THREAD_COUNT.fetch_add(1, Ordering::Relaxed)
+        >= COLLECT_AT.load(Ordering::Relaxed).max(FEWEST_TO_COLLECT)
+    {
         collect();
     }
     let chunk = new_chunk(CHUNK, null_mut())?;
@@ -185,7 +242,7 @@ fn new_thread() -> Result<*mut Thread, Errno> {
             next: null_mut(),
             id: sys::thread_id(),
             process: sys::process_id(),
-            failure: Failure { message: null_mut(), capacity: 0, pending: false },
+            failure: Failure { message: null_mut(), capacity: 0, pending: Pending::Nothing },
         });
         let mut first = THREADS.load(Ordering::Relaxed);
         loop {
@@ -231,12 +288,12 @@ fn collect() {
         }
     }
     THREAD_COUNT.store(remaining, Ordering::Relaxed);
-    COLLECT_AT.store((2 * remaining).max(FEWEST_TO_COLLECT), Ordering::Relaxed);
+    COLLECT_AT.store(2 * remaining, Ordering::Relaxed);
     COLLECTING.store(0, Ordering::Release);
 }
 
 fn new_chunk(size: u64, previous: *mut Chunk) -> Result<*mut Chunk, Errno> {
-    let chunk = sys::anonymous_memory(size)? as *mut Chunk;
+    let chunk = sys::Memory::zeroed(size).map(0)? as *mut Chunk;
     // SAFETY: fresh memory of at least a page.
     unsafe { chunk.write(Chunk { previous, size, used: size_of::<Chunk>() as u64 }) };
     Ok(chunk)
@@ -287,7 +344,7 @@ impl Thread {
     }
 }
 
-/// Remembers why a call of this thread fails. Without memory for the message there is none.
+/// Remembers why a call of this thread fails.
 pub fn set_failure(message: fmt::Arguments<'_>) {
     struct Length(usize);
     impl fmt::Write for Length {
@@ -308,9 +365,14 @@ pub fn set_failure(message: fmt::Arguments<'_>) {
         }
     }
     let _blocked = SignalsBlocked::new();
-    let Ok(thread) = this_thread() else { return };
+    let Ok(thread) = this_thread() else {
+        // SAFETY: the slot is this thread's own.
+        unsafe { *slot() = (&raw const WITHOUT_MEMORY.0).cast_mut() };
+        return;
+    };
     // SAFETY: the record is this thread's own, and no signal handler runs meanwhile.
     let thread = unsafe { &mut *thread };
+    thread.failure.pending = Pending::Lost;
     let mut length = Length(1);
     // Neither of the writers fails.
     let _ = length.write_fmt(message);
@@ -324,18 +386,26 @@ pub fn set_failure(message: fmt::Arguments<'_>) {
     let _ = buffer.write_fmt(message);
     // SAFETY: the length includes the terminating NUL.
     unsafe { buffer.0.write(0) };
-    thread.failure.pending = true;
+    thread.failure.pending = Pending::Message;
 }
 
 /// The failure of this thread that has not been fetched yet, as a C string.
 pub fn take_failure() -> *mut c_char {
+    let slot = slot();
     // SAFETY: as in `set_failure`; `dlerror` is not for signal handlers.
-    let thread = unsafe { (*slot()).as_mut() };
-    match thread.filter(|thread| thread.failure.pending) {
-        Some(thread) => {
-            thread.failure.pending = false;
-            thread.failure.message.cast()
+    let thread = unsafe {
+        if core::ptr::eq(*slot, &raw const WITHOUT_MEMORY.0) {
+            *slot = null_mut();
+            return LOST_MESSAGE.as_ptr().cast_mut();
         }
-        None => null_mut(),
+        (*slot).as_mut()
+    };
+    let Some(Failure { message, pending, .. }) = thread.map(|thread| &mut thread.failure) else {
+        return null_mut();
+    };
+    match core::mem::replace(pending, Pending::Nothing) {
+        Pending::Nothing => null_mut(),
+        Pending::Message => message.cast(),
+        Pending::Lost => LOST_MESSAGE.as_ptr().cast_mut(),
     }
 }

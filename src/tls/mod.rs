@@ -7,8 +7,10 @@ pub mod x86_64;
 
 use alloc::vec::Vec;
 
-use crate::elf::{Address, TlsSegment};
-use crate::program::{Program, TlsPlacement};
+use goblin::elf64::reloc::R_X86_64_TPOFF64;
+
+use crate::elf::{Address, RelocationTable, TlsSegment};
+use crate::program::{Object, ObjectId, Program, TlsPlacement};
 
 /// Bytes at the very bottom of the merged image that belong to the loader: zero in each new thread, at a fixed distance
 /// below the thread pointer.
@@ -35,6 +37,9 @@ pub struct StaticTls {
     end: u64,
 }
 
+/// Bytes of zeroes from which on a block may wait for its first use.
+const LARGE: u64 = 64 << 10;
+
 /// Alignment of the surplus, in bytes, where libc allocates anyway.
 const SURPLUS_ALIGN: u64 = 64;
 
@@ -43,15 +48,23 @@ const SURPLUS_ALIGN: u64 = 64;
 /// `surplus` is how many bytes the user wants to keep for objects that are loaded later.
 pub fn lay_out(program: &mut Program, surplus: Option<u64>) -> StaticTls {
     let mut layout = StaticTls { align: LOADER_SLOT, offsets: alloc::vec![0], ..StaticTls::default() };
+    let mut waiting = Vec::new();
     for id in program.ids() {
         let object = &program[id];
         let Some(segment) = object.segments.tls else { continue };
+        if id != ObjectId::PROGRAM && may_wait(object, &segment) {
+            waiting.push(id);
+            continue;
+        }
         let image = object.address(segment.vaddr);
         layout.end = block_offset(layout.end, &segment, image);
         layout.align = layout.align.max(segment.align);
         let module = layout.offsets.len() as u64;
         layout.offsets.push(layout.end);
         program[id].tls = Some(TlsPlacement { module, offset: Some(layout.end) });
+    }
+    for (module, id) in (layout.offsets.len() as u64..).zip(waiting) {
+        program[id].tls = Some(TlsPlacement { module, offset: None });
     }
     let left = ROOM_IN_LIBC.checked_sub(layout.end + LOADER_SLOT).filter(|_| layout.align == LOADER_SLOT);
     if left.is_none() || surplus.is_some() {
@@ -61,6 +74,29 @@ pub fn lay_out(program: &mut Program, surplus: Option<u64>) -> StaticTls {
     let surplus = surplus.or(left).unwrap_or(DEFAULT_SURPLUS);
     layout.size = (layout.end + surplus + LOADER_SLOT).next_multiple_of(layout.align);
     layout
+}
+
+/// Whether a library's block can wait until a thread first uses it: libc copies the merged image for each new thread, zeroes
+/// included. It must be certain that nobody counts on a fixed distance from the thread pointer, not even a library
+/// that is loaded later: the library itself does not, and has no thread-local symbol for others.
+fn may_wait(object: &Object, segment: &TlsSegment) -> bool {
+    segment.memsz - segment.filesz >= LARGE
+        && !object.symbols.iter().any(|(_, symbol)| symbol.is_tls())
+        && !has_fixed_distances(object)
+}
+
+/// Whether an object asks for a distance from the thread pointer.
+fn has_fixed_distances(object: &Object) -> bool {
+    let dynamic = &object.dynamic;
+    let tables = [(dynamic.jmprel, dynamic.jmprel_has_addends), (dynamic.rel, false), (dynamic.rela, true)];
+    let mut found = dynamic.static_tls;
+    for (table, has_addends) in tables {
+        // A table that is out of bounds is reported when its turn comes.
+        if let Ok(table) = RelocationTable::parse(&object.view, table, has_addends, "thread-local storage") {
+            table.for_each(|relocation| found |= relocation.kind == R_X86_64_TPOFF64);
+        }
+    }
+    found
 }
 
 impl StaticTls {

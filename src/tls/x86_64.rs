@@ -1,14 +1,16 @@
 //! The code that x86-64 programs call to reach thread-local variables: `__tls_get_addr` and the TLSDESC resolvers.
 
-use core::arch::{asm, naked_asm};
+use core::arch::naked_asm;
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use super::{StaticTls, dynamic};
 
 /// Offsets below the thread pointer by module id.
+#[unsafe(link_section = ".bss.sealed")]
 static OFFSETS: AtomicPtr<u64> = AtomicPtr::new(core::ptr::null_mut());
 /// The highest module id with an offset.
+#[unsafe(link_section = ".bss.sealed")]
 static LAST_STATIC: AtomicU64 = AtomicU64::new(0);
 
 /// Makes the layout known to the code below, for ever.
@@ -131,12 +133,4 @@ pub unsafe extern "C" fn tlsdesc_dynamic() {
         blocks = const offset_of!(dynamic::Thread, blocks),
         address_of = sym dynamic::address_of,
     )
-}
-
-/// The thread pointer: it tells threads apart.
-pub fn thread_pointer() -> u64 {
-    let value: u64;
-    // SAFETY: once libc is booted, fs:0 holds the thread control block's own address; only called after that.
-    unsafe { asm!("mov {}, fs:[0]", out(reg) value, options(nostack, preserves_flags, readonly)) };
-    value
 }

@@ -118,6 +118,29 @@ impl Release {
         Ok(())
     }
 
+    /// Fetches packages with all that they depend on, as if nothing were installed, and unpacks them into `into`:
+    /// enough of a system to run what is in them. No maintainer script runs.
+    pub fn unpack_with_needs(&self, packages: &[&str], into: &Path) -> Result<()> {
+        let dir = self.dir.join("needs");
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(dir.join("partial"))?;
+        let status = dir.join("status");
+        fs::write(&status, "")?;
+        let mut apt = self.apt();
+        apt.arg("-o").arg(format!("Dir::State::status={}", status.display()));
+        apt.arg("-o").arg(format!("Dir::Cache::archives={}", dir.display()));
+        apt.args(["install", "-y", "--download-only", "--no-install-recommends"]).args(packages);
+        proc::output(&mut apt)
+            .with_context(|| format!("cannot download {} of Debian {}", packages.join(" "), self.suite))?;
+        for entry in fs::read_dir(&dir)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "deb") {
+                proc::output(proc::command("dpkg-deb").arg("-x").arg(path).arg(into))?;
+            }
+        }
+        Ok(fs::remove_dir_all(&dir)?)
+    }
+
     fn apt(&self) -> Command {
         let mut apt = proc::command("apt-get");
         apt.args(["-qq", "-o", "Dir::Etc::sourcelist=/dev/null", "-o", "APT::Sandbox::User=root"]);

@@ -1,15 +1,15 @@
 //! What must be true of the loader's binary for the kernel, for debuggers and for programs: a static PIE that maps
-//! nothing writable and executable at once, protects what it has relocated, and exports the interface of a loader.
+//! nothing writable and executable at once, keeps apart what it makes read-only, and exports the interface of a loader.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use object::read::elf::{Dyn, FileHeader, ProgramHeader, Sym};
+use object::read::elf::{Dyn, FileHeader, ProgramHeader, SectionHeader, Sym};
 use object::{Endianness, elf};
 
 /// What programs and debuggers look for in a loader.
-const EXPORTS: [&str; 12] = [
+const EXPORTS: [&str; 13] = [
     "dlopen",
     "dlsym",
     "dlclose",
@@ -20,6 +20,7 @@ const EXPORTS: [&str; 12] = [
     "dladdr1",
     "dl_iterate_phdr",
     "__tls_get_addr",
+    "__libc_start_main",
     "_dl_debug_state",
     "_dl_debug_addr",
 ];
@@ -66,7 +67,7 @@ fn checks(bytes: &[u8]) -> Result<Vec<Check>> {
     check("PT_DYNAMIC", unless(has(elf::PT_DYNAMIC), "it has no dynamic section"));
     check("no DT_NEEDED", unless(tag(elf::DT_NEEDED).is_none(), "it needs a library"));
     check("no text relocations", unless(!text_relocations, "it has DT_TEXTREL"));
-    check("PT_GNU_RELRO", unless(has(elf::PT_GNU_RELRO), "it has none"));
+    check("what is sealed has pages of its own", sealed(header, endian, bytes)?);
     check("no PT_TLS", unless(!has(elf::PT_TLS), "it has thread-local storage of its own"));
     check(
         "nothing writable and executable",
@@ -77,6 +78,32 @@ fn checks(bytes: &[u8]) -> Result<Vec<Check>> {
         check(&format!("exports {name}"), unless(exported.iter().any(|e| e == name), "not in .dynsym"));
     }
     Ok(list)
+}
+
+/// All writable data up to the end of `.sealed` is made read-only (`sealed.ld`): why that is not possible.
+fn sealed(
+    header: &elf::FileHeader64<Endianness>,
+    endian: Endianness,
+    bytes: &[u8],
+) -> Result<Option<String>> {
+    let sections = header.sections(endian, bytes)?;
+    let Some((_, sealed)) = sections.section_by_name(endian, b".sealed") else {
+        return Ok(Some("there is no section .sealed".to_owned()));
+    };
+    let end = sealed.sh_addr(endian) + sealed.sh_size(endian);
+    if !end.is_multiple_of(0x1000) {
+        return Ok(Some(format!(".sealed ends within a page, at {end:#x}")));
+    }
+    let writable =
+        sections.iter().filter(|section| section.sh_flags(endian) & u64::from(elf::SHF_WRITE) != 0);
+    let unsealed = writable.filter(|section| section.sh_addr(endian) >= end);
+    for section in unsealed {
+        let name = String::from_utf8_lossy(sections.section_name(endian, section)?).into_owned();
+        if name != ".bss" {
+            return Ok(Some(format!("{name} is not sealed")));
+        }
+    }
+    Ok(None)
 }
 
 fn exports(header: &elf::FileHeader64<Endianness>, endian: Endianness, bytes: &[u8]) -> Result<Vec<String>> {

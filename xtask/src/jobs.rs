@@ -11,3 +11,4 @@ pub mod install;
 pub mod release;
 pub mod setup;
 pub mod test;
+pub mod vm;

@@ -13,6 +13,7 @@ mod namespace;
 mod paths;
 mod proc;
 mod ui;
+mod vm;
 
 /// The recurring jobs of ld-morsel.
 #[derive(Parser)]
@@ -44,6 +45,8 @@ enum Job {
     Release,
     /// Run real programs and the differential suite with ld-morsel in the place of musl's loader, in roots of their own
     Chroot(jobs::chroot::Args),
+    /// Boot kernels: the module's tests, programs under the loader, counts of instructions
+    Vm(jobs::vm::Args),
     /// Fuzz the ELF reader
     Fuzz(jobs::fuzz::Args),
 }
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Job::Uninstall(args) => jobs::install::uninstall(&args),
         Job::Release => jobs::release::run(),
         Job::Chroot(args) => jobs::chroot::run(&args),
+        Job::Vm(args) => jobs::vm::run(&args),
         Job::Fuzz(args) => jobs::fuzz::run(&args),
     };
     match result {

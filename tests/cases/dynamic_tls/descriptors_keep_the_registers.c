@@ -1,4 +1,5 @@
-// A TLSDESC call changes no register but rax, in the first use in a thread either: general, vector with their upper halves.
+// A TLSDESC call changes no register but rax, in the first use in a thread either: general, vector with their upper halves, and the
+// control words of both floating-point units.
 //#Spec: 38
 //#Lib: libfoo.so = foo.s -nostdlib
 //#Expect: first 7: registers kept, again 8: registers kept
@@ -16,7 +17,13 @@ static const char *compare(int *value) {
     memset(&out, 0, sizeof out);
     int avx = __builtin_cpu_supports("avx") != 0;
     if (!avx) for (int i = 0; i < 16; i++) memset(in.vector[i] + 16, 0, 16);
+    /* Rounding towards zero; x87 with double precision as well. */
+    unsigned mxcsr = 0x7f80, mxcsr_before, mxcsr_after;
+    unsigned short x87 = 0xe7f, x87_before, x87_after;
+    __asm__ volatile("stmxcsr %0; fnstcw %1; ldmxcsr %2; fldcw %3" : "=m"(mxcsr_before), "=m"(x87_before) : "m"(mxcsr), "m"(x87));
     call(&in, &out, value, avx);
+    __asm__ volatile("stmxcsr %0; fnstcw %1; ldmxcsr %2; fldcw %3" : "=m"(mxcsr_after), "=m"(x87_after) : "m"(mxcsr_before), "m"(x87_before));
+    if (mxcsr_after != mxcsr || x87_after != x87) return "control words changed";
     out.general[0] = in.general[0];
     /* The callers' frame: rsp, and what holds `out`. */
     out.general[4] = in.general[4];

@@ -3,7 +3,7 @@
 //! (vfork), so the harness' own size does not count. Each round runs every program once, in alternating order: what
 //! disturbs the machine disturbs all of them alike.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::mem::MaybeUninit;
@@ -14,44 +14,69 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use super::stats::Summary;
+use super::workload::Start;
 
 /// A program to start, in the form in which the kernel wants it.
 pub struct Target {
+    program: CString,
     argv: Vec<CString>,
     envp: Vec<CString>,
+    /// How it ends when all is well: the status that wait returns.
+    status: i32,
 }
 
 impl Target {
     /// The words of the command, the first of them an absolute path, and the whole environment.
     pub fn new<S: AsRef<OsStr>>(words: &[S], environment: &[(&str, &OsStr)]) -> Result<Self> {
+        let argv: Vec<OsString> = words.iter().map(|word| word.as_ref().to_owned()).collect();
+        let program = argv.first().context("an empty command")?.into();
+        let env = environment.iter().map(|&(name, value)| (name.into(), value.into())).collect();
+        Self::of(&Start { program, argv, env, input: None })
+    }
+
+    /// A start, in the form in which the kernel wants it.
+    pub fn of(start: &Start) -> Result<Self> {
         let c = |bytes: &[u8]| CString::new(bytes).context("a zero byte in a command");
-        let argv = words.iter().map(|word| c(word.as_ref().as_bytes())).collect::<Result<Vec<_>>>()?;
+        let argv = start.argv.iter().map(|word| c(word.as_bytes())).collect::<Result<Vec<_>>>()?;
         let variable =
-            |(name, value): &(&str, &OsStr)| c(&[name.as_bytes(), b"=", value.as_bytes()].concat());
-        let envp = environment.iter().map(variable).collect::<Result<Vec<_>>>()?;
-        if argv.is_empty() {
-            bail!("an empty command");
-        }
-        Ok(Self { argv, envp })
+            |(name, value): &(OsString, OsString)| c(&[name.as_bytes(), b"=", value.as_bytes()].concat());
+        let envp = start.env.iter().map(variable).collect::<Result<Vec<_>>>()?;
+        Ok(Self { program: c(start.program.as_os_str().as_bytes())?, argv, envp, status: 0 })
+    }
+
+    /// Runs it once, and returns how it ended; from now on it has to end so.
+    pub fn try_out(&mut self, input: Option<&Path>) -> Result<Ending> {
+        let mut spawner = Spawner::new(input.unwrap_or(Path::new("/dev/null")))?;
+        let ending = spawner.start(self)?;
+        self.status = ending.status;
+        Ok(ending)
     }
 }
 
-/// The times of one target.
+/// How one run went: times in microseconds from just before the start.
+#[derive(Debug, Clone, Copy)]
+pub struct Ending {
+    /// To the exit.
+    pub exit: f64,
+    /// To the mark in main, if the program sets one.
+    pub mark: Option<f64>,
+    /// What wait returned.
+    pub status: i32,
+}
+
+/// The times of one target, in microseconds, round by round.
 #[derive(Debug, Default)]
 pub struct Times {
-    exit: Vec<f64>,
-    mark: Vec<f64>,
+    /// To the exit.
+    pub exits: Vec<f64>,
+    /// To the mark in main; empty if the program sets none.
+    pub marks: Vec<f64>,
 }
 
 impl Times {
     /// From just before the start to the exit.
     pub fn exit(&self) -> Option<Summary> {
-        Summary::of(&self.exit)
-    }
-
-    /// From just before the start to the mark in main; None if the program sets none.
-    pub fn mark(&self) -> Option<Summary> {
-        Summary::of(&self.mark)
+        Summary::of(&self.exits)
     }
 }
 
@@ -63,10 +88,14 @@ pub fn run(targets: &[Target], rounds: usize, input: Option<&Path>) -> Result<Ve
     for round in 0..rounds + warm_up {
         for turn in 0..targets.len() {
             let which = if round % 2 == 0 { turn } else { targets.len() - 1 - turn };
-            let (exit, mark) = spawner.start(&targets[which])?;
+            let target = &targets[which];
+            let Ending { exit, mark, status } = spawner.start(target)?;
+            if status != target.status {
+                bail!("{:?} ended with wait status {status:#x}, not {:#x}", target.argv, target.status);
+            }
             if round >= warm_up {
-                times[which].exit.push(exit);
-                times[which].mark.extend(mark);
+                times[which].exits.push(exit);
+                times[which].marks.extend(mark);
             }
         }
     }
@@ -109,8 +138,8 @@ impl Spawner {
         Ok(files)
     }
 
-    /// Starts a target, waits for its end, and returns the time to its exit and to its mark, in microseconds.
-    fn start(&mut self, target: &Target) -> Result<(f64, Option<f64>)> {
+    /// Starts a target and waits for its end.
+    fn start(&mut self, target: &Target) -> Result<Ending> {
         // A program that stops in the middle of its input moves the offset that all of them share.
         self.input.rewind().ok();
         let actions =
@@ -126,11 +155,12 @@ impl Spawner {
         // SAFETY: all strings end with a zero byte, both arrays with a null pointer, and they outlive the call, as
         // do the file actions.
         let error = unsafe {
-            libc::posix_spawn(&mut pid, argv[0], &actions.0, std::ptr::null(), argv.as_ptr(), envp.as_ptr())
+            let program = target.program.as_ptr();
+            libc::posix_spawn(&mut pid, program, &actions.0, std::ptr::null(), argv.as_ptr(), envp.as_ptr())
         };
         if error != 0 {
             let error = std::io::Error::from_raw_os_error(error);
-            return Err(error).with_context(|| format!("cannot start {:?}", target.argv[0]));
+            return Err(error).with_context(|| format!("cannot start {:?}", target.program));
         }
         // SAFETY: `pid` is our child, and `status` is a place for one integer.
         while unsafe { libc::waitpid(pid, &mut status, 0) } != pid {
@@ -140,9 +170,6 @@ impl Spawner {
             }
         }
         let end = now();
-        if status != 0 {
-            bail!("{:?} ended with wait status {status:#x}", target.argv);
-        }
         let mut mark = [0; 16];
         // The pipe does not block: a program that sets no mark leaves it empty.
         let mark = match self.mark_in.read(&mut mark) {
@@ -152,7 +179,7 @@ impl Spawner {
             }
             _ => None,
         };
-        Ok(((end - begin) / 1e3, mark))
+        Ok(Ending { exit: (end - begin) / 1e3, mark, status })
     }
 }
 

@@ -1,9 +1,9 @@
 //! What a series of times comes to. Medians and quartiles: a start is disturbed often, and only ever for the worse.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A series of times in microseconds.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Summary {
     /// The least.
     pub min_us: f64,
@@ -18,18 +18,13 @@ pub struct Summary {
 impl Summary {
     /// Of a series that need not be sorted; None if it is empty.
     pub fn of(times: &[f64]) -> Option<Self> {
-        let mut sorted = times.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        let at = |share: f64| {
-            let place = share * (sorted.len() - 1) as f64;
-            let (below, above) = (place.floor() as usize, place.ceil() as usize);
-            let between = sorted[below] + (sorted[above] - sorted[below]) * place.fract();
-            // To the nanosecond: no clock tells more.
-            (between * 1e3).round() / 1e3
-        };
-        if sorted.is_empty() {
+        if times.is_empty() {
             return None;
         }
+        let mut sorted = times.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        // To the nanosecond: no clock tells more.
+        let at = |share: f64| (quantile(&sorted, share) * 1e3).round() / 1e3;
         Some(Self { min_us: at(0.0), p25_us: at(0.25), median_us: at(0.5), p75_us: at(0.75) })
     }
 
@@ -40,9 +35,72 @@ impl Summary {
     }
 }
 
+/// How the median of one series compares to that of another.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Ratio {
+    /// The quotient of the medians.
+    pub ratio: f64,
+    /// The lower end of the interval that holds it with a probability of 95 %.
+    pub low: f64,
+    /// The upper end.
+    pub high: f64,
+}
+
+impl Ratio {
+    /// Of series that are not empty; the interval by drawing new series from them (percentile bootstrap).
+    pub fn of(times: &[f64], reference: &[f64]) -> Option<Self> {
+        const DRAWS: usize = 400;
+        if times.is_empty() || reference.is_empty() {
+            return None;
+        }
+        let ratio = median(times.to_vec()) / median(reference.to_vec());
+        // A generator of our own that always starts alike (xorshift): the same times give the same interval.
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut draw = |series: &[f64]| {
+            let drawn = series.iter().map(|_| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                series[(state % series.len() as u64) as usize]
+            });
+            median(drawn.collect())
+        };
+        let mut ratios: Vec<f64> = (0..DRAWS).map(|_| draw(times) / draw(reference)).collect();
+        ratios.sort_by(f64::total_cmp);
+        Some(Self { ratio, low: quantile(&ratios, 0.025), high: quantile(&ratios, 0.975) })
+    }
+
+    /// The ratio, and the wider half of the interval.
+    pub fn text(&self) -> String {
+        format!("{:.3} ±{:.3}", self.ratio, (self.high - self.ratio).max(self.ratio - self.low))
+    }
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    quantile(&times, 0.5)
+}
+
+/// Of a sorted series that is not empty; between two neighbours, in proportion.
+fn quantile(sorted: &[f64], share: f64) -> f64 {
+    let place = share * (sorted.len() - 1) as f64;
+    let (below, above) = (place.floor() as usize, place.ceil() as usize);
+    sorted[below] + (sorted[above] - sorted[below]) * place.fract()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Summary;
+    use super::{Ratio, Summary};
+
+    #[test]
+    fn a_ratio_lies_in_its_interval() {
+        let reference: Vec<f64> = (0..100).map(|number| 100.0 + f64::from(number % 7)).collect();
+        let times: Vec<f64> = reference.iter().map(|time| time / 2.0).collect();
+        let ratio = Ratio::of(&times, &reference).unwrap();
+        assert!((ratio.ratio - 0.5).abs() < 1e-9 && ratio.low <= 0.5 && ratio.high >= 0.5, "{ratio:?}");
+        assert!(ratio.high - ratio.low < 0.05, "{ratio:?}");
+        assert!(Ratio::of(&[], &reference).is_none());
+    }
 
     #[test]
     fn quartiles_lie_between_neighbours() {

@@ -27,6 +27,9 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// All of them; the first is what the others are compared with.
+    pub const ALL: [Self; 3] = [Self::Stock, Self::Direct, Self::Interp];
+
     /// The name to show.
     pub fn name(self) -> &'static str {
         match self {
@@ -76,7 +79,8 @@ fn run_in_modes(
     Ok(reports)
 }
 
-fn judge(case: &Case, stock: Option<&Outcome>, outcome: &Outcome) -> Option<String> {
+/// Why an outcome is not right, by the case and by stock musl's outcome; None if it is.
+pub fn judge(case: &Case, stock: Option<&Outcome>, outcome: &Outcome) -> Option<String> {
     let with_stderr = |text: String| match outcome.stderr.trim() {
         "" => Some(text),
         stderr => Some(format!("{text}; standard error ends:\n{}", proc::tail(stderr, 4))),
@@ -140,7 +144,7 @@ fn clean(command: &mut Command, scratch: &Path) {
 }
 
 /// The command of a case for one mode: replaces `{run PROGRAM}`, `{stock}` and `{here}`.
-fn expand(command: &str, mode: Mode, loader: &Path, musl: Musl) -> Result<String> {
+pub fn expand(command: &str, mode: Mode, loader: &Path, musl: Musl) -> Result<String> {
     let stock_loader = match musl {
         Musl::V1_2_3 => paths::STOCK.to_owned(),
         Musl::V1_2_5 => paths::musl_1_2_5()?.display().to_string(),

@@ -1,159 +1,213 @@
-//! `cargo xtask bench`: how long a start takes under the loader and under stock musl, both in one run and in turn.
+//! `cargo xtask bench`: what a start costs under the loader, beside stock musl and others, all in one run and in turn.
 //! Figures are printed as they are, also where the loader loses.
 
-use std::ffi::OsStr;
+use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
-use serde::Serialize;
+use anyhow::{Context, Result, bail};
 
-use crate::bench::harness::{self, Target, Times};
-use crate::bench::stats::Summary;
-use crate::bench::synthetic::Program;
-use crate::{jobs, paths, ui};
+use crate::bench::figures::{self, Verdict};
+use crate::bench::measure::{self, Depth, GuestCounter, Recorded};
+use crate::bench::peers::{Lab, Peer};
+use crate::bench::report;
+use crate::bench::results::{Measured, Results, machine};
+use crate::bench::workload::{self, Workload};
+use crate::{apt, jobs, ui};
 
 /// Options of the job.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Print JSON only
-    #[arg(long)]
-    json: bool,
-    /// Rounds for each program [default: 1000 for hello, 300 for grid-10, 60 for grid-100]
+    /// Rounds for each workload [default: as many as take five seconds, 20 to 500]
     #[arg(long)]
     rounds: Option<usize>,
-    /// The musl loader to compare with
-    #[arg(long, default_value = paths::STOCK)]
-    stock: PathBuf,
-    /// Compare the loader with itself as a third party: shows what difference is noise
+    /// Who takes part; the first one is what the others are compared to [default: all but again and rustld]
+    #[arg(long, value_delimiter = ',')]
+    peers: Vec<Peer>,
+    /// Count instructions as well, by callgrind
     #[arg(long)]
-    noise: bool,
-    /// Programs [default: all]
-    programs: Vec<Program>,
-}
-
-#[derive(Serialize)]
-struct Report {
-    loader: String,
-    stock: String,
-    programs: Vec<Line>,
-}
-
-#[derive(Serialize)]
-struct Line {
-    program: &'static str,
-    rounds: usize,
-    stock: Figures,
-    loader: Figures,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    loader_again: Option<Figures>,
-    ratio_exit: f64,
-    ratio_main: f64,
-}
-
-#[derive(Serialize)]
-struct Figures {
-    to_exit: Summary,
-    to_main: Summary,
+    instructions: bool,
+    /// Instructions of a whole machine until main, which were counted in an emulator: a JSON object of workloads, each
+    /// an object of peers
+    #[arg(long, value_name = "FILE")]
+    guest: Option<PathBuf>,
+    /// Compare the loader's instructions, system calls, faults and dirtied memory with the figures that are kept; no
+    /// times
+    #[arg(long, conflicts_with_all = ["update", "json", "report", "peers", "rounds"])]
+    check: bool,
+    /// Count them anew and keep them
+    #[arg(long, conflicts_with_all = ["json", "report", "peers", "rounds"])]
+    update: bool,
+    /// Where the figures are kept [default: benches/figures.json]
+    #[arg(long, value_name = "FILE")]
+    figures: Option<PathBuf>,
+    /// Write a report with charts and flame graphs to this HTML file; counts instructions and, unless workloads are
+    /// named, measures how times grow
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Write all results to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// List the workloads and do nothing
+    #[arg(long)]
+    list: bool,
+    /// A program linked against musl instead of the workloads; its arguments follow after `--`
+    #[arg(long)]
+    program: Option<PathBuf>,
+    /// Workloads [default: all]
+    workloads: Vec<String>,
+    /// Arguments of the program
+    #[arg(last = true)]
+    args: Vec<OsString>,
 }
 
 /// The job.
 pub fn run(args: &Args) -> Result<bool> {
+    let gate = args.check || args.update;
+    let workloads = chosen(args)?;
+    if args.list {
+        let mut table = ui::Table::new(&["workload", ""]);
+        for workload in workloads {
+            table.row([workload.name, format!("| {}", workload.what)]);
+        }
+        table.print();
+        return Ok(true);
+    }
     jobs::setup::everything()?;
     let loader = jobs::build::loader()?;
-    let programs = if args.programs.is_empty() { &Program::ALL } else { args.programs.as_slice() };
-    let mut report = Report {
-        loader: loader.display().to_string(),
-        stock: args.stock.display().to_string(),
-        programs: Vec::new(),
-    };
-    for &program in programs {
-        report.programs.push(measure(program, &loader, args)?);
+    let mut lab = Lab::new(&loader)?;
+    if gate {
+        return keep(args, &mut lab, &workloads);
     }
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
-        print(&report);
+    let peers = if args.peers.is_empty() { &Peer::USUAL[..] } else { &args.peers };
+    let guest = args.guest.as_deref().map(recorded).transpose()?;
+    let depth = Depth {
+        rounds: args.rounds,
+        instructions: args.instructions || args.report.is_some(),
+        guest: guest.as_ref().map(|recorded| recorded as &dyn GuestCounter),
+    };
+    if depth.instructions {
+        apt::install(&["valgrind"])?;
+    }
+    let mut results =
+        Results { machine: machine(), loader: loader.display().to_string(), workloads: Vec::new() };
+    ui::remark(&results.machine);
+    for workload in &workloads {
+        // Of a series, only the times are shown.
+        let instructions = depth.instructions && workload.series.is_none();
+        let depth = Depth { instructions, ..depth };
+        let mut measured = measure::workload(&mut lab, workload, peers, &depth)?;
+        if args.report.is_some() && (PROFILED.contains(&workload.name.as_str()) || !args.workloads.is_empty())
+        {
+            measure::profile(&mut lab, workload, &mut measured)?;
+        }
+        print(&measured);
+        results.workloads.push(measured);
+    }
+    if let Some(file) = &args.json {
+        fs::write(file, serde_json::to_string_pretty(&results)?)
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    if let Some(file) = &args.report {
+        fs::write(file, report::html(&results)?)
+            .with_context(|| format!("cannot write {}", file.display()))?;
+        println!("\nThe report is {}", file.display());
     }
     Ok(true)
 }
 
-fn measure(program: Program, loader: &Path, args: &Args) -> Result<Line> {
-    let rounds = args.rounds.unwrap_or(match program {
-        Program::Hello => 1000,
-        Program::Grid10 => 300,
-        Program::Grid100 => 60,
-    });
-    let mut linked = program.build(&[&args.stock, loader])?;
-    if args.noise {
-        linked.extend(linked.last().cloned());
-    }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let environment: [(&str, &OsStr); 2] = [("PATH", &path), ("LC_ALL", OsStr::new("C"))];
-    let targets = linked.iter().map(|path| Target::new(&[path], &environment)).collect::<Result<Vec<_>>>()?;
-    let spinner = ui::spinner(format!("measuring {}", program.name()));
-    let times = harness::run(&targets, rounds, None);
-    spinner.finish_and_clear();
-    let mut figures = times?.iter().map(figures).collect::<Result<Vec<_>>>()?.into_iter();
-    let (Some(stock), Some(loader)) = (figures.next(), figures.next()) else {
-        anyhow::bail!("two programs were measured, but there are not two results");
-    };
-    Ok(Line {
-        program: program.name(),
-        rounds,
-        ratio_exit: loader.to_exit.median_us / stock.to_exit.median_us,
-        ratio_main: loader.to_main.median_us / stock.to_main.median_us,
-        stock,
-        loader,
-        loader_again: figures.next(),
-    })
-}
+/// The workloads that a report of all shows flame graphs of.
+const PROFILED: [&str; 2] = ["hello", "grid-100"];
 
-fn figures(times: &Times) -> Result<Figures> {
-    let to_exit = times.exit().context("no round was measured")?;
-    let to_main = times.mark().context("the program sent no mark")?;
-    Ok(Figures { to_exit, to_main })
-}
-
-fn print(report: &Report) {
-    ui::heading("Start of synthetic programs: exec to main, and exec to exit");
-    ui::remark(format!("stock {} | loader {}", report.stock, report.loader));
-    ui::remark(
-        "medians of interleaved rounds, ± half the distance of the quartiles; ratio: loader / stock, less is better",
-    );
-    let mut table = ui::Table::new(&[
-        "program",
-        "rounds",
-        "main: stock",
-        "loader",
-        "ratio",
-        "exit: stock",
-        "loader",
-        "ratio",
-    ]);
-    for line in &report.programs {
-        table.row([
-            line.program.to_owned(),
-            line.rounds.to_string(),
-            line.stock.to_main.text(),
-            line.loader.to_main.text(),
-            format!("{:.3}", line.ratio_main),
-            line.stock.to_exit.text(),
-            line.loader.to_exit.text(),
-            format!("{:.3}", line.ratio_exit),
-        ]);
-        if let Some(again) = &line.loader_again {
-            let ratio = |a: &Summary, b: &Summary| format!("{:.3}", a.median_us / b.median_us);
-            table.row([
-                "  loader again / loader".to_owned(),
-                String::new(),
-                String::new(),
-                again.to_main.text(),
-                ratio(&again.to_main, &line.loader.to_main),
-                String::new(),
-                again.to_exit.text(),
-                ratio(&again.to_exit, &line.loader.to_exit),
-            ]);
+fn chosen(args: &Args) -> Result<Vec<Workload>> {
+    if let Some(program) = &args.program {
+        if !args.workloads.is_empty() {
+            bail!("either --program or workloads; the program's arguments follow after --");
         }
+        return Ok(vec![Workload::given(program, &args.args)?]);
+    }
+    let mut standard = workload::standard();
+    if args.workloads.is_empty() {
+        if args.check || args.update {
+            return Ok(figures::kept());
+        }
+        if args.report.is_some() {
+            standard.extend(workload::scaling());
+        }
+        return Ok(standard);
+    }
+    let take = |name: &String| {
+        let at = standard.iter().position(|workload| workload.name == *name);
+        at.map(|at| standard.remove(at)).with_context(|| format!("there is no workload {name}; see --list"))
+    };
+    args.workloads.iter().map(take).collect()
+}
+
+/// Checks or updates the figures.
+fn keep(args: &Args, lab: &mut Lab, workloads: &[Workload]) -> Result<bool> {
+    let file = args.figures.clone().unwrap_or_else(figures::file);
+    if args.update {
+        figures::update(lab, workloads, &file)?;
+        println!("{} holds the figures of today", file.display());
+        return Ok(true);
+    }
+    let Verdict { same, better, worse } = figures::check(lab, workloads, &file)?;
+    println!("{same} as they were, {better} better, {worse} worse");
+    Ok(worse == 0)
+}
+
+/// Compares the loader's figures with those that are kept in the repository: for `cargo xtask test`.
+pub fn check(loader: &Path) -> Result<Verdict> {
+    figures::check(&mut Lab::new(loader)?, &figures::kept(), &figures::file())
+}
+
+fn recorded(file: &Path) -> Result<Recorded> {
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("in {}", file.display()))
+}
+
+fn print(measured: &Measured) {
+    ui::heading(&format!("{}: {} ({} rounds)", measured.name, measured.what, measured.rounds));
+    let mut table = ui::Table::new(&[
+        "",
+        "exec to main",
+        "ratio",
+        "exec to exit",
+        "ratio",
+        "calls",
+        "faults",
+        "dirtied",
+        "tables",
+        "instructions",
+    ]);
+    for column in &measured.peers {
+        if let Some(why) = &column.absent {
+            ui::remark(format!("  no {}: {}", column.peer, why.lines().next().unwrap_or_default()));
+            continue;
+        }
+        let mut row = vec![column.peer.clone()];
+        for time in [&column.main, &column.exit] {
+            match time {
+                Some(time) => row.extend([time.time.text(), time.ratio.text()]),
+                None => row.extend(["-".to_owned(), "-".to_owned()]),
+            }
+        }
+        let main = column.counts.and_then(|counts| counts.main);
+        let memory = column.counts.and_then(|counts| counts.memory);
+        let instructions = column.instructions.map(|counted| counted.main.unwrap_or(counted.exit));
+        let cell =
+            |value: Option<u64>, unit: &str| value.map_or("-".to_owned(), |value| format!("{value}{unit}"));
+        row.push(cell(main.map(|main| main.system_calls), ""));
+        row.push(cell(main.map(|main| main.page_faults), ""));
+        row.push(cell(memory.map(|memory| memory.dirtied), " KiB"));
+        row.push(cell(memory.map(|memory| memory.page_tables), " KiB"));
+        row.push(cell(instructions, ""));
+        table.row(row);
     }
     table.print();
+    ui::remark("  ratios to the first row; calls, faults, memory and instructions: until main");
+    if let Some(column) = measured.peers.iter().find(|column| !column.phases.is_empty()) {
+        let phases = column.phases.iter().map(|(phase, us)| format!("{phase} {}", ui::micros(*us)));
+        ui::remark(format!("  phases of {}: {}", column.peer, phases.collect::<Vec<_>>().join(", ")));
+    }
 }

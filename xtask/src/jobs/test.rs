@@ -18,7 +18,7 @@ use crate::{elfcheck, jobs, paths, proc, ui};
 /// Options of the job.
 #[derive(clap::Args)]
 pub struct Args {
-    /// All corpus cases rather than the quick ones
+    /// All corpus cases rather than the quick ones, as in CI (where `CI` is set)
     #[arg(long)]
     corpus: bool,
     /// Only tests and cases whose name contains this text, and no checks of the source
@@ -200,7 +200,7 @@ pub fn tests(command: &mut Command, filter: Option<&str>) -> Result<Tally> {
 }
 
 /// The counts in `test result: ok. 12 passed; 0 failed; ...`.
-fn result_line(line: &str) -> Option<(usize, usize)> {
+pub fn result_line(line: &str) -> Option<(usize, usize)> {
     let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
     let count = |what| counts.split(';').find_map(|part| part.trim().strip_suffix(what)?.trim().parse().ok());
     Some((count("passed")?, count("failed")?))
@@ -221,7 +221,8 @@ fn binary(loader: &Path) -> Result<Tally> {
 fn corpus(args: &Args, loader: &Path) -> Result<Tally> {
     let manifest = Manifest::read()?;
     let named = |case: &&Case| args.filter.as_ref().is_none_or(|filter| case.name.contains(filter));
-    let wanted = |case: &&Case| case.kind != Kind::Bench && (case.quick || args.corpus);
+    let all = args.corpus || std::env::var_os("CI").is_some();
+    let wanted = |case: &&Case| case.kind != Kind::Bench && (case.quick || all);
     let chosen: Vec<_> = manifest.cases.iter().filter(wanted).filter(named).collect();
     if chosen.is_empty() {
         return Ok(Tally::default());

@@ -1,0 +1,373 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Attaching: map the region as any program could, so that the kernel makes all
+ * its own checks, and then turn this mapping into one that shares a morsel, or
+ * else into a private one.
+ */
+#include <linux/cred.h>
+#include <linux/file.h>
+#include <linux/mman.h>
+#include <linux/rcupdate.h>
+#include <linux/sched/signal.h>
+#include <linux/uaccess.h>
+
+#include "morsel.h"
+
+/* Of all threads: a debugger may have attached to any of them. */
+static bool morsel_traced(void)
+{
+	struct task_struct *thread;
+	bool traced = false;
+
+	rcu_read_lock();
+	for_each_thread(current, thread)
+		traced |= !!READ_ONCE(thread->ptrace);
+	rcu_read_unlock();
+	return traced;
+}
+
+/* As the process was told itself: set-user-id, capabilities and the like. */
+static bool morsel_secure_process(void)
+{
+	unsigned long *auxv = current->mm->saved_auxv;
+	const struct cred *cred = current_cred();
+	int i;
+
+	if (!uid_eq(cred->uid, cred->euid) || !gid_eq(cred->gid, cred->egid))
+		return true;
+	for (i = 0; i < AT_VECTOR_SIZE && auxv[i] != AT_NULL; i += 2)
+		if (auxv[i] == AT_SECURE)
+			return auxv[i + 1];
+	return true;
+}
+
+/**
+ * morsel_allowed - may the caller share regions of a file?
+ * @file: as the caller opened it
+ *
+ * While a region is shared nobody can write to the file. Who may execute a
+ * file can do that to its owner anyway.
+ *
+ * Return: MORSEL_WHY_NONE, or the reason why not.
+ */
+u32 morsel_allowed(struct file *file)
+{
+	if (!READ_ONCE(morsel_enabled))
+		return MORSEL_WHY_DISABLED;
+	if (morsel_traced())
+		return MORSEL_WHY_TRACED;
+	if (!READ_ONCE(morsel_secure_exec) && morsel_secure_process())
+		return MORSEL_WHY_SECURE;
+	if (READ_ONCE(morsel_require_exec) && file_permission(file, MAY_EXEC) &&
+	    !capable(CAP_SYS_ADMIN))
+		return MORSEL_WHY_PERMISSION;
+	return MORSEL_WHY_NONE;
+}
+
+/**
+ * morsel_why - what an error of morsel_use() means for user space
+ * @error: a negative errno
+ *
+ * Return: the reason.
+ */
+u32 morsel_why(int error)
+{
+	switch (error) {
+	case -ETXTBSY:
+		return MORSEL_WHY_WRITERS;
+	case -EDQUOT:
+		return MORSEL_WHY_LIMIT;
+	case -ENOMEM:
+		return MORSEL_WHY_MEMORY;
+	case -EINTR:
+		return MORSEL_WHY_INTERRUPTED;
+	case -EINVAL:
+	case -EXDEV:
+		return MORSEL_WHY_MAPPING;
+	default:
+		return MORSEL_WHY_IO;
+	}
+}
+
+/**
+ * morsel_check_region - are the values of a region possible?
+ * @region: as it came from user space
+ * @flags: flags that are known
+ *
+ * Return: 0 or -EINVAL.
+ */
+int morsel_check_region(const struct morsel_region *region, u32 flags)
+{
+	u64 length = ALIGN(region->length, PMD_SIZE);
+
+	if ((region->prot != PROT_READ &&
+	     region->prot != (PROT_READ | PROT_EXEC)) ||
+	    region->flags & ~flags ||
+	    !PAGE_ALIGNED(region->offset) ||
+	    !IS_ALIGNED(region->addr, PMD_SIZE) ||
+	    !region->length || length < region->length ||
+	    region->offset > MAX_LFS_FILESIZE ||
+	    length > MAX_LFS_FILESIZE - region->offset ||
+	    region->addr > TASK_SIZE || length > TASK_SIZE - region->addr)
+		return -EINVAL;
+	return 0;
+}
+
+/* Is there nothing but reservations in the range, which nobody wrote to? */
+static int morsel_check_reservation(const struct morsel_region *region)
+{
+	u64 end = region->addr + region->length, addr = region->addr;
+	struct mm_struct *mm = current->mm;
+	struct vm_area_struct *vma;
+	int error = 0;
+
+	if (mmap_read_lock_killable(mm))
+		return -EINTR;
+	while (addr < end && (vma = find_vma(mm, addr)) &&
+	       vma->vm_start < end) {
+		if (!vma_is_anonymous(vma) || vma->anon_vma ||
+		    vma->vm_flags & (VM_MAYSHARE | VM_GROWSDOWN | VM_SPECIAL)) {
+			error = -EEXIST;
+			break;
+		}
+		addr = vma->vm_end;
+	}
+	mmap_read_unlock(mm);
+	return error;
+}
+
+static int morsel_map(struct file *file, const struct morsel_region *region,
+		      unsigned long flags)
+{
+	bool replace = region->flags & MORSEL_REPLACE;
+	unsigned long addr;
+	int error;
+
+	if (replace) {
+		error = morsel_check_reservation(region);
+		if (error)
+			return error;
+	}
+	addr = vm_mmap(file, region->addr, region->length, region->prot,
+		       flags | MAP_NORESERVE |
+		       (replace ? MAP_FIXED : MAP_FIXED_NOREPLACE),
+		       region->offset);
+	if (!IS_ERR_VALUE(addr))
+		return 0;
+	error = addr;
+	/* mmap may have removed the reservation before it failed. */
+	if (replace && IS_ERR_VALUE(vm_mmap(NULL, region->addr, region->length,
+					    PROT_NONE,
+					    MAP_PRIVATE | MAP_ANONYMOUS |
+					    MAP_NORESERVE | MAP_FIXED_NOREPLACE,
+					    0)))
+		pr_debug("the reservation is still there, or lost\n");
+	return error;
+}
+
+/* The mapping that morsel_map() made, if it is still as it was. */
+static struct vm_area_struct *
+morsel_find_mapping(const struct morsel_region *region)
+{
+	struct vm_area_struct *vma = vma_lookup(current->mm, region->addr);
+	unsigned long flags = VM_READ | VM_MAYSHARE;
+
+	if (region->prot & PROT_EXEC)
+		flags |= VM_EXEC;
+	if (!vma || vma->vm_start != region->addr ||
+	    vma->vm_end != region->addr + region->length || !vma->vm_file ||
+	    vma->vm_pgoff != region->offset >> PAGE_SHIFT || !vma->vm_ops ||
+	    !vma->vm_ops->fault || !vma->vm_ops->map_pages ||
+	    vma->vm_ops->close || vma->vm_private_data || vma->anon_vma ||
+	    (vma->vm_flags & (VM_ACCESS_FLAGS | VM_SHARED | VM_MAYSHARE |
+			      VM_MAYWRITE | VM_SPECIAL | VM_LOCKED |
+			      VM_HUGETLB)) != flags)
+		return NULL;
+	return vma;
+}
+
+/* The file that the mapping refers to: overlayfs puts another one there. */
+static struct file *morsel_mapped_file(const struct morsel_region *region,
+				       const struct vm_operations_struct **ops)
+{
+	struct vm_area_struct *vma;
+	struct file *file = NULL;
+
+	if (mmap_read_lock_killable(current->mm))
+		return NULL;
+	vma = morsel_find_mapping(region);
+	if (vma) {
+		file = get_file(vma->vm_file);
+		*ops = vma->vm_ops;
+	}
+	mmap_read_unlock(current->mm);
+	return file;
+}
+
+/* Let the mapping share @m, and consume the use of it. */
+static u32 morsel_share(struct morsel *m, const struct morsel_region *region)
+{
+	struct mm_struct *mm = current->mm;
+	struct vm_area_struct *vma;
+	struct morsel_mm *mmm;
+	u32 why = MORSEL_WHY_MAPPING;
+
+	if (mmap_write_lock_killable(mm)) {
+		morsel_unuse(m);
+		return MORSEL_WHY_INTERRUPTED;
+	}
+	vma = morsel_find_mapping(region);
+	if (!vma || vma->vm_file->f_mapping != m->mapping ||
+	    vma->vm_ops != m->fs_ops ||
+	    pgprot_val(vma->vm_page_prot) != pgprot_val(m->page_prot))
+		goto unlock;
+	why = MORSEL_WHY_MEMORY;
+	mmm = morsel_mm_get(mm);
+	if (!mmm)
+		goto unlock;
+	/*
+	 * Either this sees the switch off, or who turned it off sees the
+	 * address space and waits for its mmap lock.
+	 */
+	smp_mb();
+	if (!READ_ONCE(morsel_enabled)) {
+		why = MORSEL_WHY_DISABLED;
+		goto put;
+	}
+	if (morsel_fault_injected() || morsel_mm_register(mmm))
+		goto put;
+
+	morsel_vma_start_write(vma);
+	/* DONTEXPAND also keeps it from being merged, locked or collapsed. */
+	morsel_vm_flags(vma, VM_DONTEXPAND, 0);
+	vma->vm_private_data = m;
+	vma->vm_ops = &morsel_vm_ops;
+	atomic64_inc(&morsel_count.mappings);
+	mmap_write_unlock(mm);
+	return MORSEL_WHY_NONE;
+
+put:
+	morsel_mm_put(mmm);
+unlock:
+	mmap_write_unlock(mm);
+	morsel_unuse(m);
+	return why;
+}
+
+/* A region is mapped shared and stays so, or the reason why not. */
+static u32 morsel_try_share(const struct morsel_region *region)
+{
+	const struct vm_operations_struct *ops;
+	struct file *backing;
+	struct morsel *m;
+	u32 why;
+	int error;
+
+	backing = morsel_mapped_file(region, &ops);
+	if (!backing)
+		return MORSEL_WHY_MAPPING;
+	why = morsel_suitable(backing);
+	m = why ? NULL : morsel_find(backing, region);
+	fput(backing);
+	if (why)
+		return why;
+	if (IS_ERR(m))
+		return MORSEL_WHY_MEMORY;
+	error = morsel_use(m, ops);
+	if (error) {
+		fput(m->file);
+		return morsel_why(error);
+	}
+	return morsel_share(m, region);
+}
+
+/* The plain mapping that is left when sharing failed. */
+static void morsel_make_plain(const struct morsel_region *region)
+{
+	struct mm_struct *mm = current->mm;
+	struct vm_area_struct *vma;
+
+	/* Not killable, so that what was promised is there. */
+	mmap_write_lock(mm);
+	vma = morsel_find_mapping(region);
+	if (vma) {
+		morsel_vma_start_write(vma);
+		morsel_make_private(vma, vma->vm_ops);
+	}
+	mmap_write_unlock(mm);
+}
+
+/* Touch each GiB: one fault installs all that is in it. */
+static void morsel_populate(const struct morsel_region *region)
+{
+	u64 addr = region->addr, end = region->addr + region->length;
+	char byte;
+
+	while (addr < end) {
+		if (get_user(byte, (char __user *)addr))
+			return;
+		addr = ALIGN(addr + 1, PUD_SIZE);
+	}
+}
+
+static int morsel_attach_file(struct morsel_region *region, struct file *file)
+{
+	int error;
+
+	if (!S_ISREG(file_inode(file)->i_mode))
+		return -ENODEV;
+	if (!(file->f_mode & FMODE_READ))
+		return -EACCES;
+	if (region->offset >= i_size_read(file_inode(file)))
+		return -EINVAL;
+
+	region->reason = morsel_allowed(file);
+	/* With a writable descriptor the mapping could become writable. */
+	if (!region->reason && file->f_mode & FMODE_WRITE)
+		region->reason = MORSEL_WHY_WRITERS;
+	error = morsel_map(file, region,
+			   region->reason ? MAP_PRIVATE : MAP_SHARED);
+	if (error)
+		return error;
+	if (region->reason)
+		return 0;
+	region->reason = morsel_try_share(region);
+	if (region->reason)
+		morsel_make_plain(region);
+	return 0;
+}
+
+/**
+ * morsel_attach - map one region
+ * @region: what user space asked for; the answer is put there
+ */
+void morsel_attach(struct morsel_region *region)
+{
+	struct file *file;
+
+	region->state = MORSEL_FAILED;
+	region->reason = MORSEL_WHY_NONE;
+	region->error = morsel_check_region(region, MORSEL_FLAGS);
+	if (!region->error) {
+		region->length = ALIGN(region->length, PMD_SIZE);
+		file = fget(region->fd);
+		region->error = file ? morsel_attach_file(region, file) :
+				       -EBADF;
+		if (file)
+			fput(file);
+	}
+	if (region->error) {
+		region->reason = MORSEL_WHY_NONE;
+		atomic64_inc(&morsel_count.failed);
+		return;
+	}
+	if (region->reason) {
+		region->state = MORSEL_PLAIN;
+		atomic64_inc(&morsel_count.plain[region->reason]);
+		return;
+	}
+	region->state = MORSEL_SHARED;
+	atomic64_inc(&morsel_count.shared);
+	if (region->flags & MORSEL_POPULATE)
+		morsel_populate(region);
+}

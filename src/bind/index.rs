@@ -1,0 +1,192 @@
+//! One table of all names that a scope defines, so that a search need not ask object after object. It pays where many
+//! names are looked up among many objects; where there are few, walking is cheaper.
+//!
+//! The hash tables of the objects hold the hash values of their names: the table is made without reading a name. Entries
+//! are in order of the scope, and whoever asks compares names, so that a search finds what a walk would find.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use crate::elf::SymbolName;
+use crate::sys::prefetch;
+
+use super::Entry;
+
+/// What it costs to enter a name, in steps of a walk.
+const STEPS_TO_ENTER: usize = 3;
+/// The part of the steps that a walk takes until it finds something: one in so many.
+const STEPS_TAKEN: usize = 2;
+/// More names than that are more memory than a start should take.
+const MOST_NAMES: usize = 1 << 20;
+
+/// The symbols and names of so many exports are all in a near cache once they have been used: there is no need to ask early.
+const FEW_NAMES: usize = 1 << 14;
+
+/// A name in the table: its hash value, and where it is defined.
+type Export = [u32; 2];
+
+/// Bits of an [`Export`]'s second word that hold the number of the symbol; above them is the place of the object.
+const SYMBOL_BITS: u32 = 20;
+
+/// The table: names by hash value.
+#[derive(Clone, Copy, Debug)]
+pub struct Index<'a> {
+    /// Where the names with certain hash values begin, one such bucket after the other.
+    starts: &'a [u32],
+    /// The names, by bucket, then in order of the scope.
+    exports: &'a [Export],
+}
+
+/// What a table will hold.
+#[derive(Debug)]
+pub struct Outline<'e> {
+    entries: &'e [Entry],
+    /// The exports of each.
+    exports: Vec<Range<u32>>,
+    /// All of them.
+    count: usize,
+}
+
+impl<'e> Outline<'e> {
+    /// The outline of a table for these objects; `None` if a walk is cheaper, or the only way.
+    pub fn worthwhile(entries: &'e [Entry]) -> Option<Self> {
+        let mut outline = Self { entries, exports: Vec::with_capacity(entries.len()), count: 0 };
+        let mut lookups = 0_usize;
+        for entry in entries {
+            let exports = entry.table.exports();
+            lookups = lookups.saturating_add(exports.start as usize);
+            outline.count = outline.count.saturating_add(exports.len());
+            if exports.end >> SYMBOL_BITS > 0 {
+                return None;
+            }
+            outline.exports.push(exports);
+        }
+        let pays = lookups.saturating_mul(entries.len()) / STEPS_TAKEN > outline.count * STEPS_TO_ENTER;
+        let fits = outline.count <= MOST_NAMES && entries.len() <= 1 << (u32::BITS - SYMBOL_BITS);
+        (pays && fits).then_some(outline)
+    }
+
+    /// How many words of memory the table needs: as many buckets as names, the end of the last one, and the names.
+    pub fn words(&self) -> usize {
+        self.count + 1 + self.count * size_of::<Export>() / size_of::<u32>()
+    }
+
+    fn for_each(&self, mut each: impl FnMut(usize, u32, u32)) {
+        for (place, (entry, exports)) in self.entries.iter().zip(&self.exports).enumerate() {
+            entry.table.for_each_hash(exports, |symbol, hash| each(place, symbol, hash));
+        }
+    }
+}
+
+/// A bucket of the table: a range of its exports.
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    start: u32,
+    end: u32,
+}
+
+/// A search for a name.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<'n> {
+    /// The name.
+    pub name: SymbolName<'n>,
+    /// Where it leads to in the table; `None` if that is not known yet.
+    bucket: Option<Bucket>,
+}
+
+impl<'n> From<SymbolName<'n>> for Query<'n> {
+    fn from(name: SymbolName<'n>) -> Self {
+        Self { name, bucket: None }
+    }
+}
+
+impl<'a> Index<'a> {
+    /// Makes the table in `memory`, which is zero, and as much as the outline says.
+    pub fn new(outline: &Outline<'_>, memory: &'a mut [u32]) -> Self {
+        let (starts, exports) = memory.split_at_mut(outline.count + 1);
+        let (exports, _) = exports.as_chunks_mut::<2>();
+        // From the sizes of the buckets to where they begin, one place further on: while they are filled, these places become the
+        // ends, which are where the next ones begin.
+        let (_, ends) = starts.split_at_mut(1);
+        outline.for_each(|_, _, hash| ends[bucket(hash, outline.count)] += 1);
+        let mut next = 0;
+        for end in &mut *ends {
+            let size = core::mem::replace(end, next);
+            next += size;
+        }
+        outline.for_each(|place, symbol, hash| {
+            let end = &mut ends[bucket(hash, outline.count)];
+            if let Some(export) = exports.get_mut(*end as usize) {
+                *export = [hash >> 1, (place as u32) << SYMBOL_BITS | symbol];
+                *end += 1;
+            }
+        });
+        Self { starts, exports }
+    }
+
+    /// Asks for the bucket that a search will lead to to be at hand soon.
+    #[inline]
+    fn prefetch(&self, name: &SymbolName<'_>) {
+        if let Some(start) = self.starts.get(bucket(name.gnu_hash(), self.starts.len() - 1)) {
+            prefetch(start);
+        }
+    }
+
+    /// The bucket of a name.
+    #[inline]
+    fn bucket(&self, name: &SymbolName<'_>) -> Bucket {
+        let bucket = bucket(name.gnu_hash(), self.starts.len() - 1);
+        match self.starts.get(bucket..bucket + 2) {
+            Some(&[start, end]) => Bucket { start, end },
+            _ => Bucket { start: 0, end: 0 },
+        }
+    }
+
+    /// Prepares some searches: what they will read is asked for step by step for all of them, so that the waiting times overlap.
+    pub fn prepare(&self, queries: &mut [Query<'_>], entries: &[Entry]) {
+        if self.exports.len() <= FEW_NAMES {
+            return;
+        }
+        queries.iter().for_each(|query| self.prefetch(&query.name));
+        for query in queries.iter_mut() {
+            let bucket = self.bucket(&query.name);
+            query.bucket = Some(bucket);
+            if let Some(export) = self.exports.get(bucket.start as usize) {
+                prefetch(export);
+            }
+        }
+        for query in queries.iter() {
+            for (place, symbol) in self.candidates(query) {
+                if let Some(symbol) = entries.get(place).and_then(|entry| entry.table.raw_entry(symbol)) {
+                    prefetch(symbol);
+                }
+            }
+        }
+        for query in queries.iter() {
+            for (place, symbol) in self.candidates(query) {
+                if let Some(text) = entries.get(place).and_then(|entry| entry.table.start_of_name(symbol)) {
+                    prefetch(text);
+                }
+            }
+        }
+    }
+
+    /// Symbols that may have the name, in order of the scope: the object's place in it, and the symbol's number.
+    #[inline]
+    pub fn candidates(&self, query: &Query<'_>) -> impl Iterator<Item = (usize, u32)> + use<'a> {
+        let wanted = query.name.gnu_hash() >> 1;
+        let bucket = query.bucket.unwrap_or_else(|| self.bucket(&query.name));
+        let exports = self.exports.get(bucket.start as usize..bucket.end as usize).unwrap_or_default();
+        exports.iter().filter(move |[hash, _]| *hash == wanted).map(|&[_, definition]| {
+            ((definition >> SYMBOL_BITS) as usize, definition & ((1 << SYMBOL_BITS) - 1))
+        })
+    }
+}
+
+/// The bucket of a hash value, less than `buckets` (but 0 if there is none). The lowest bit does not count: in hash tables it
+/// marks the end of a chain.
+#[inline]
+fn bucket(hash: u32, buckets: usize) -> usize {
+    let mixed = (hash >> 1).wrapping_mul(0x9e37_79b1);
+    ((u64::from(mixed) * buckets as u64) >> u32::BITS) as usize
+}

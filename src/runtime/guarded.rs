@@ -1,0 +1,103 @@
+//! What a load changes: it is behind one mutex and read-only at all other times.
+
+use core::cell::UnsafeCell;
+use core::fmt;
+use core::ops::{Deref, DerefMut};
+
+use crate::sys::{Errno, Mutex, Window, errno_text};
+
+/// The mutex of the one [`Guarded`] value. It changes when the value does not.
+static CHANGING: Mutex<()> = Mutex::new(());
+
+/// A value in sealed memory.
+pub struct Guarded<T>(UnsafeCell<T>);
+
+// SAFETY: the value is only reached through a `Change`, of which there is one at a time.
+unsafe impl<T: Send> Sync for Guarded<T> {}
+
+/// Why nothing can be changed now.
+#[derive(Clone, Copy, Debug)]
+pub enum Refusal {
+    /// The calling thread is changing something already: this is an indirect function's resolver, called by a load.
+    Nested,
+    /// The system does not make the memory writable.
+    System(Errno),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match *self {
+            Self::Nested => "called by an indirect function while it is being bound",
+            Self::System(errno) => errno_text(errno),
+        })
+    }
+}
+
+impl<T> Guarded<T> {
+    /// The value, not yet changed by anybody.
+    pub fn new(value: T) -> Self {
+        Self(UnsafeCell::new(value))
+    }
+
+    /// Waits until no other thread is changing anything, and makes the value and everything sealed writable.
+    ///
+    /// # Errors
+    /// Why that is impossible.
+    pub fn change(&self) -> Result<Change<'_, T>, Refusal> {
+        if Window::is_open_here() {
+            return Err(Refusal::Nested);
+        }
+        CHANGING.acquire();
+        match Window::open() {
+            Ok(window) => Ok(Change { value: self, window: Some(window) }),
+            Err(errno) => {
+                CHANGING.release();
+                Err(Refusal::System(errno))
+            }
+        }
+    }
+
+    /// Keeps others from changing anything across a `fork`. Does nothing in a thread that is changing something.
+    pub fn acquire(&self) {
+        if !Window::is_open_here() {
+            CHANGING.acquire();
+        }
+    }
+
+    /// Ends [`Guarded::acquire`].
+    pub fn release(&self) {
+        if !Window::is_open_here() {
+            CHANGING.release();
+        }
+    }
+}
+
+/// The right to change a [`Guarded`] value, and everything sealed with it.
+pub struct Change<'a, T> {
+    value: &'a Guarded<T>,
+    /// Always there, but for the end, where it must go before the mutex.
+    window: Option<Window>,
+}
+
+impl<T> Deref for Change<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: the mutex is held.
+        unsafe { &*self.value.0.get() }
+    }
+}
+
+impl<T> DerefMut for Change<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: the mutex is held, and this is borrowed mutably.
+        unsafe { &mut *self.value.0.get() }
+    }
+}
+
+impl<T> Drop for Change<'_, T> {
+    fn drop(&mut self) {
+        self.window = None;
+        CHANGING.release();
+    }
+}

@@ -1,0 +1,211 @@
+//! Who takes part in a measurement: our loader, stock musl's, and others that show how good one could be. A new
+//! column of the tables is a new `Peer`: a name and a way to start a workload.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use super::compile::{self, Flavour, PROGRAM, Synthetic};
+use super::source;
+use super::stage::{self, Stage};
+use super::workload::{Kind, Start, Workload};
+use crate::{paths, proc, ui};
+
+/// A way to start a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Peer {
+    /// Stock musl's loader, to which all others are compared
+    Stock,
+    /// The loader of this repository
+    Ours,
+    /// The same again: what differs is noise
+    Again,
+    /// glibc's loader, calls bound when they are made
+    GlibcLazy,
+    /// glibc's loader, everything bound at the start
+    GlibcNow,
+    /// The same source in one static program
+    Static,
+    /// rustld, another loader in Rust: itself a dynamic glibc program that then loads the other
+    Rustld,
+    /// An interpreter that does nothing: the kernel's share
+    Floor,
+}
+
+impl Peer {
+    /// Those that take part unless others are asked for.
+    pub const USUAL: [Self; 6] =
+        [Self::Stock, Self::Ours, Self::GlibcLazy, Self::GlibcNow, Self::Static, Self::Floor];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stock => "stock musl",
+            Self::Ours => "ours",
+            Self::Again => "ours again",
+            Self::GlibcLazy => "glibc lazy",
+            Self::GlibcNow => "glibc now",
+            Self::Static => "static",
+            Self::Rustld => "rustld",
+            Self::Floor => "floor",
+        }
+    }
+
+    /// Whether it loads dynamic musl programs: those whose instructions are counted.
+    pub fn is_loader_of_musl(self) -> bool {
+        matches!(self, Self::Stock | Self::Ours)
+    }
+
+    /// How it starts a workload. The error says why it cannot.
+    pub fn start(self, lab: &mut Lab, workload: &Workload) -> Result<Start> {
+        match &workload.kind {
+            Kind::Synthetic(spec) => {
+                let synthetic = Synthetic { name: workload.name.clone(), spec: *spec };
+                self.start_synthetic(lab, &synthetic)
+            }
+            Kind::Real(_) | Kind::Given(..) => self.start_existing(lab, workload),
+        }
+    }
+
+    fn start_synthetic(self, lab: &mut Lab, synthetic: &Synthetic) -> Result<Start> {
+        let flavour = match self {
+            Self::Stock | Self::Ours | Self::Again | Self::Rustld | Self::Floor => Flavour::Musl,
+            Self::GlibcLazy | Self::GlibcNow => Flavour::Glibc,
+            Self::Static => Flavour::Static,
+        };
+        let folder = compile::program(synthetic, flavour)?;
+        // The key in the folder's name differs from one version of the generator to the next: not in the stage.
+        let program = lab.stage.folder(&format!("{}-{flavour:?}", synthetic.name), &folder)?.join(PROGRAM);
+        let start = Start::new(&program);
+        match self {
+            Self::GlibcNow => Ok(start.with("LD_BIND_NOW", "1")),
+            Self::GlibcLazy | Self::Static => Ok(start),
+            Self::Stock | Self::Ours | Self::Again | Self::Rustld | Self::Floor => self.interpret(lab, start),
+        }
+    }
+
+    fn start_existing(self, lab: &mut Lab, workload: &Workload) -> Result<Start> {
+        match self {
+            Self::GlibcLazy | Self::GlibcNow => bail!("it exists for musl only"),
+            Self::Static => bail!("it exists with shared libraries only"),
+            _ => {}
+        }
+        let start = workload.start()?;
+        let mark = lab.mark()?;
+        let interpreter = stage::interpreter(&start.program)?;
+        let interpreter =
+            interpreter.with_context(|| format!("{} is not dynamic", start.program.display()))?;
+        if !interpreter.to_string_lossy().contains("ld-musl-") {
+            bail!(
+                "{} is not a musl program: its interpreter is {}",
+                start.program.display(),
+                interpreter.display()
+            );
+        }
+        self.interpret(lab, start.preloading(&mark))
+    }
+
+    /// Has a musl program loaded by this peer.
+    fn interpret(self, lab: &mut Lab, start: Start) -> Result<Start> {
+        match self {
+            Self::Ours | Self::Again => {
+                let loader = lab.loader.clone();
+                lab.interpreted(start, *b"our", &loader)
+            }
+            Self::Floor => lab.interpreted(start, *b"nop", &floor()?),
+            Self::Rustld => under_rustld(start),
+            Self::Stock | Self::GlibcLazy | Self::GlibcNow | Self::Static => Ok(start),
+        }
+    }
+}
+
+/// What all peers share.
+pub struct Lab {
+    stage: Stage,
+    loader: PathBuf,
+}
+
+impl Lab {
+    /// With the loader that is to be measured.
+    pub fn new(loader: &Path) -> Result<Self> {
+        Ok(Self { stage: Stage::new()?, loader: loader.to_owned() })
+    }
+
+    /// The start with the program loaded by this file, which gets a name of three letters.
+    pub fn interpreted(&mut self, start: Start, name: [u8; 3], loader: &Path) -> Result<Start> {
+        let loader = self.stage.loader(name, loader)?;
+        let program = self.stage.with_interpreter(&start.program, &loader)?;
+        Ok(Start { program, ..start })
+    }
+
+    /// A library that sends the mark when main is entered, for programs that do not do so themselves.
+    fn mark(&self) -> Result<PathBuf> {
+        let library = cached("mark.so", MARK_LIBRARY, |source, library| {
+            let mut gcc = proc::command("musl-gcc");
+            proc::output(
+                gcc.args(["-O1", "-fPIC", "-shared", "-o"]).arg(library).args(["-x", "c"]).arg(source),
+            )
+        })?;
+        self.stage.loader(*b"mrk", &library)
+    }
+}
+
+/// Stands in for libc's function that calls main.
+const MARK_LIBRARY: &str = concat!(
+    "#define _GNU_SOURCE\n#include <dlfcn.h>\n",
+    "static void mark(void);\n",
+    "typedef int (*entry)(int, char **, char **);\n",
+    "static entry program;\n",
+    "static int with_mark(int argc, char **argv, char **envp) { mark(); return program(argc, argv, envp); }\n",
+    "int __libc_start_main(entry main, int argc, char **argv, void *init, void *fini, void *end) {\n",
+    "  int (*real)(entry, int, char **, void *, void *, void *) = dlsym(RTLD_NEXT, \"__libc_start_main\");\n",
+    "  program = main;\n",
+    "  return real(with_mark, argc, argv, init, fini, end);\n",
+    "}\n",
+);
+
+/// The interpreter that does nothing.
+fn floor() -> Result<PathBuf> {
+    cached("floor", source::FLOOR, |source, program| {
+        let mut gcc = proc::command("gcc");
+        gcc.args(["-static-pie", "-nostdlib", "-Wl,--build-id=none", "-o"]).arg(program);
+        proc::output(gcc.args(["-x", "assembler"]).arg(source))
+    })
+}
+
+/// Something small that is made of one text: made again when the text has changed.
+fn cached(name: &str, text: &str, make: impl Fn(&Path, &Path) -> Result<String>) -> Result<PathBuf> {
+    let text = format!("{text}{}", if name == "mark.so" { source::MARK } else { "" });
+    let dir = paths::cache()?.join("bench").join(format!("{name}-{}", paths::content_key(&[&text])));
+    let made = dir.join(name);
+    if !made.exists() {
+        fs::create_dir_all(&dir)?;
+        let (source, new) = (dir.join("source"), dir.join("new"));
+        fs::write(&source, text)?;
+        make(&source, &new)?;
+        fs::rename(&new, &made)?;
+    }
+    Ok(made)
+}
+
+/// The release of rustld that is measured.
+const RUSTLD: &str = "0.1.57";
+
+/// `rustld PROGRAM`: as an interpreter it would need a separate build that is not in its package. It uses unstable
+/// features of Rust, which the stable compiler allows when it is told to be older than it is.
+fn under_rustld(start: Start) -> Result<Start> {
+    let root = paths::cache()?.join(format!("bench/rustld-{RUSTLD}"));
+    let program = root.join("bin/rustld");
+    if !program.exists() {
+        let spinner = ui::spinner(format!("building rustld {RUSTLD}"));
+        let mut cargo = proc::cargo();
+        cargo.args(["install", "--quiet", "rustld", "--example", "rustld", "--version", RUSTLD, "--root"]);
+        let built = proc::output(cargo.arg(&root).env("RUSTC_BOOTSTRAP", "1"));
+        spinner.finish_and_clear();
+        built.context("cannot build rustld")?;
+    }
+    let mut argv = vec![program.clone().into(), start.program.into()];
+    argv.extend(start.argv.into_iter().skip(1));
+    Ok(Start { program, argv, ..start })
+}

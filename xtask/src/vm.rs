@@ -1,0 +1,60 @@
+//! The kernel laboratory: stock and debug kernels in a virtual machine (QEMU without KVM), to test the kernel module
+//! in, and to count instructions.
+//!
+//! `buildroot` unpacks a Debian release's compiler, headers and kernel into the cache; `kernel` says what can be
+//! booted; `module` builds morsel.ko for it and `debug` a kernel full of checks. `initrd` and `disk` make what a
+//! guest sees, `guest` runs it, and `console` judges what its kernel said. On top of these, `selftest` runs
+//! the module's own tests, `loader` programs under ld-morsel, and `icount` counts their instructions.
+
+pub mod buildroot;
+pub mod console;
+pub mod debug;
+pub mod disk;
+pub mod guest;
+pub mod icount;
+pub mod initrd;
+pub mod kernel;
+pub mod loader;
+pub mod module;
+pub mod programs;
+pub mod selftest;
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::{apt, paths, ui};
+
+/// What the laboratory needs on the machine itself.
+const NEEDS: &[&str] = &["qemu-system-x86", "bubblewrap", "busybox-static", "e2fsprogs"];
+
+/// Installs what is missing on the machine.
+fn setup() -> Result<()> {
+    apt::install(NEEDS)
+}
+
+/// The folder in the cache for what is the same for every clone: kernels, and what they are built with.
+fn cache() -> Result<PathBuf> {
+    let dir = paths::cache()?.join("vm");
+    fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    Ok(dir)
+}
+
+/// Holds others off the folder in the cache as long as the file is open.
+fn lock() -> Result<File> {
+    let path = cache()?.join("lock");
+    let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    if file.try_lock().is_err() {
+        ui::note(format!("Waiting for another job to finish with {}", cache()?.display()));
+        file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+    }
+    Ok(file)
+}
+
+/// A folder for what belongs to this clone: builds of the module, and logs.
+fn target(sub: &str) -> Result<PathBuf> {
+    let dir = paths::repo().join("target/vm").join(sub);
+    fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    Ok(dir)
+}

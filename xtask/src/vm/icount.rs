@@ -1,0 +1,140 @@
+//! Counts the instructions of a program's start, the kernel's included, in a guest whose clock counts instructions:
+//! figures that hardly vary from run to run or from machine to machine, unlike times. They say nothing of caches.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Serialize;
+
+use super::guest::Guest;
+use super::kernel::Kernel;
+use super::target;
+use crate::{paths, proc};
+
+/// A program to start.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Its name in the result; one word.
+    pub name: String,
+    /// The program and its arguments, as paths below the root.
+    pub command: Vec<String>,
+    /// How often to start it: a few rounds do for large programs.
+    pub rounds: usize,
+}
+
+/// Instructions of one kind over all rounds.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Count {
+    /// The least; for tiny programs, where one interrupt of the clock shows.
+    pub min: u64,
+    /// The median; for large programs, in whose every round there are some.
+    pub median: u64,
+}
+
+/// The instructions of one program.
+#[derive(Debug, Clone, Serialize)]
+pub struct Counts {
+    /// Its name.
+    pub name: String,
+    /// How often it was started.
+    pub rounds: usize,
+    /// From just before the start to its exit.
+    pub to_exit: Count,
+    /// From just before the start to the mark in main; None if it sets none (see `bench`).
+    pub to_main: Option<Count>,
+}
+
+/// Starts programs in a guest, all in one boot. `root` is the folder that becomes their root.
+pub fn measure(kernel: &Kernel, root: &Path, targets: &[Target]) -> Result<Vec<Counts>> {
+    // What the boot left to be done is done in the pause, which passes at once: idle time costs no instructions.
+    let mut script =
+        String::from("mount -t proc proc /disk/proc\nmount -o bind /dev /disk/dev\nsync\nsleep 5\n");
+    for Target { name, command, rounds } in targets {
+        ensure!(!name.contains(char::is_whitespace), "the name {name:?} is not one word");
+        let words = command.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ");
+        writeln!(script, "/icount /disk {rounds} {} {words} || exit", quote(name))?;
+    }
+    let mut guest = Guest::new("icount", kernel, &script);
+    guest.files.file("icount", helper()?, 0o755);
+    guest.disk = Some(root);
+    guest.icount = true;
+    // Other addresses would be other page tables to fill.
+    guest.parameters = "nokaslr norandmaps";
+    guest.limit = Duration::from_secs(1200);
+    let ended = guest.run()?;
+    if ended.status != 0 {
+        bail!("counting failed in the guest:\n{}", proc::tail(&ended.output, 10));
+    }
+    targets.iter().map(|target| counts(&target.name, &ended.output)).collect()
+}
+
+/// Quotes a word for the shell.
+pub fn quote(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+/// The program that counts in the guest.
+fn helper() -> Result<Vec<u8>> {
+    let source = include_str!("icount.c");
+    let dir = target("icount")?;
+    let program = dir.join(paths::content_key(&[source]));
+    if !program.exists() {
+        let (file, new) = (dir.join("icount.c"), program.with_extension("new"));
+        fs::write(&file, source)?;
+        let mut gcc = proc::command("musl-gcc");
+        proc::output(gcc.args(["-static", "-O2", "-Wall", "-Werror", "-o"]).arg(&new).arg(&file))?;
+        fs::rename(new, &program)?;
+    }
+    fs::read(&program).with_context(|| format!("cannot read {}", program.display()))
+}
+
+/// The counts of one program in the helper's output.
+fn counts(name: &str, output: &str) -> Result<Counts> {
+    let (mut exit, mut main) = (Vec::new(), Vec::new());
+    for line in output.lines() {
+        match line.split_whitespace().collect::<Vec<_>>()[..] {
+            ["million", loops] => {
+                let loops: u64 = loops.parse().with_context(|| format!("not a count: {line}"))?;
+                // An interrupt or two may fall into it.
+                ensure!(
+                    (1_000_000..1_100_000).contains(&loops),
+                    "the guest's clock does not count instructions: {loops} for a million"
+                );
+            }
+            ["count", of, to_exit, to_main] if of == name => {
+                let count = |text: &str| text.parse().with_context(|| format!("not a count: {line}"));
+                exit.push(count(to_exit)?);
+                main.push(count(to_main)?);
+            }
+            _ => {}
+        }
+    }
+    let to_exit = summary(&mut exit).with_context(|| format!("nothing was counted for {name}"))?;
+    main.retain(|&count: &u64| count != 0);
+    Ok(Counts { name: name.to_owned(), rounds: exit.len(), to_exit, to_main: summary(&mut main) })
+}
+
+fn summary(counts: &mut [u64]) -> Option<Count> {
+    counts.sort_unstable();
+    Some(Count { min: *counts.first()?, median: counts[counts.len() / 2] })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::counts;
+
+    #[test]
+    fn counts_are_read_from_the_helpers_output() {
+        let output = "million 1000003\ncount a 30 20\ncount a 10 5\ncount a 20 15\ncount b 7 0\n";
+        let a = counts("a", output).unwrap();
+        let main = a.to_main.unwrap();
+        assert_eq!((a.rounds, a.to_exit.min, a.to_exit.median), (3, 10, 20));
+        assert_eq!((main.min, main.median), (5, 15));
+        assert!(counts("b", output).unwrap().to_main.is_none());
+        assert!(counts("c", output).is_err());
+        assert!(counts("a", "million 250\ncount a 1 1\n").is_err());
+    }
+}
