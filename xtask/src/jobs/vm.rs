@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::Subcommand;
 
-use crate::bench::synthetic::Program;
 use crate::vm::guest::Guest;
 use crate::vm::icount::Counts;
 use crate::vm::kernel::{Flavour, Kernel};
@@ -85,9 +84,9 @@ struct IcountArgs {
     /// A musl program [default: the synthetic ones]
     #[arg(long)]
     program: Vec<PathBuf>,
-    /// A synthetic program
+    /// A generated workload of the benchmark
     #[arg(long)]
-    synthetic: Vec<Program>,
+    synthetic: Vec<String>,
     /// A loader [default: stock musl and a fresh build of ld-morsel]
     #[arg(long)]
     loader: Vec<PathBuf>,
@@ -161,11 +160,11 @@ fn icount(args: &IcountArgs) -> Result<bool> {
         true => vec![PathBuf::from(paths::STOCK), jobs::build::loader()?],
         false => args.loader.iter().map(std::path::absolute).collect::<std::io::Result<_>>()?,
     };
-    let synthetic: &[Program] = match args.synthetic.is_empty() && args.program.is_empty() {
-        true => &Program::ALL,
-        false => &args.synthetic,
+    let synthetic = match args.synthetic.is_empty() && args.program.is_empty() {
+        true => ["hello", "grid-10", "grid-100"].map(str::to_owned).to_vec(),
+        false => args.synthetic.clone(),
     };
-    let counts = programs::count(&kernel, &args.program, synthetic, &loaders, args.rounds)?;
+    let counts = programs::count(&kernel, &args.program, &synthetic, &loaders, args.rounds)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&counts)?);
     } else {

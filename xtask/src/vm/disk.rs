@@ -128,8 +128,8 @@ mod tests {
     #[test]
     fn paths_are_read_from_lists_of_libraries() {
         let glibc = "\tlinux-vdso.so.1 (0x00007ffc)\n\tlibc.so.6 => /lib/libc.so.6 (0x00007f)\n\t/lib64/ld.so (0x7f)\n";
-        assert_eq!(paths(glibc), ["/lib/libc.so.6", "/lib64/ld.so"].map(Into::into));
+        assert_eq!(paths(glibc), ["/lib/libc.so.6", "/lib64/ld.so"].map(PathBuf::from));
         let musl = "\t/lib/ld-musl-x86_64.so.1 (0x7f)\n\tlibx.so => /d/libx.so (0x7f)\n";
-        assert_eq!(paths(musl), ["/lib/ld-musl-x86_64.so.1", "/d/libx.so"].map(Into::into));
+        assert_eq!(paths(musl), ["/lib/ld-musl-x86_64.so.1", "/d/libx.so"].map(PathBuf::from));
     }
 }

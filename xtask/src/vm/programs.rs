@@ -9,16 +9,28 @@ use super::disk::Root;
 use super::icount::{self, Counts, Target};
 use super::kernel::Kernel;
 use super::target;
-use crate::bench::synthetic::Program;
+use crate::bench::compile::{self, Flavour, Synthetic};
+use crate::bench::workload::{self, Kind};
 use crate::{paths, proc};
 
 /// How often a program is started unless the caller says: often enough that two runs agree to a thousandth, and a
 /// ten thousandth for large ones.
-fn default_rounds(program: Option<Program>) -> usize {
-    match program {
-        Some(Program::Hello) => 300,
-        Some(Program::Grid10) | None => 60,
-        Some(Program::Grid100) => 15,
+fn default_rounds(synthetic: Option<&str>) -> usize {
+    match synthetic {
+        Some("hello") => 300,
+        Some("grid-100" | "grid-300") => 15,
+        _ => 60,
+    }
+}
+
+/// A standard workload of the benchmark that is generated, compiled for musl.
+fn generated(name: &str) -> Result<PathBuf> {
+    let workload = workload::standard().into_iter().find(|workload| workload.name == name);
+    match workload.map(|workload| workload.kind) {
+        Some(Kind::Synthetic(spec)) => {
+            compile::program(&Synthetic { name: name.to_owned(), spec }, Flavour::Musl)
+        }
+        _ => bail!("{name} is not a generated workload of the benchmark"),
     }
 }
 
@@ -26,7 +38,7 @@ fn default_rounds(program: Option<Program>) -> usize {
 pub fn count(
     kernel: &Kernel,
     programs: &[PathBuf],
-    synthetic: &[Program],
+    synthetic: &[String],
     loaders: &[PathBuf],
     rounds: Option<usize>,
 ) -> Result<Vec<Counts>> {
@@ -41,7 +53,7 @@ pub fn count(
 fn fill(
     dir: &Path,
     programs: &[PathBuf],
-    synthetic: &[Program],
+    synthetic: &[String],
     loaders: &[PathBuf],
     rounds: Option<usize>,
 ) -> Result<Vec<Target>> {
@@ -50,13 +62,19 @@ fn fill(
     for loader in loaders {
         root.copy(loader)?;
     }
-    for program in programs {
+    let given = programs.iter().map(|program| {
         let program = std::path::absolute(program)?;
+        let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        anyhow::Ok((program, name, default_rounds(None)))
+    });
+    let generated =
+        synthetic.iter().map(|name| Ok((generated(name)?, name.clone(), default_rounds(Some(name)))));
+    for program in given.chain(generated) {
+        let (program, name, usual_rounds) = program?;
         if !program.is_file() {
             bail!("{} is not a file", program.display());
         }
         root.musl_program(&program, Path::new(paths::STOCK))?;
-        let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
         for (number, loader) in loaders.iter().enumerate() {
             // Beside the program, so that $ORIGIN stays the same.
             let copy = program.with_file_name(format!("{name}.{number}"));
@@ -64,15 +82,7 @@ fn fill(
             fs::copy(&program, &place).with_context(|| format!("cannot copy {}", program.display()))?;
             let mut patchelf = proc::command("patchelf");
             proc::output(patchelf.arg("--set-interpreter").arg(loader).arg(place))?;
-            targets.push(target_of(&name, loader, &copy, rounds.unwrap_or_else(|| default_rounds(None))));
-        }
-    }
-    for program in synthetic {
-        let rounds = rounds.unwrap_or_else(|| default_rounds(Some(*program)));
-        let linked = program.build(&loaders.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
-        for (loader, linked) in loaders.iter().zip(linked) {
-            root.musl_program(&linked, Path::new(paths::STOCK))?;
-            targets.push(target_of(program.name(), loader, &linked, rounds));
+            targets.push(target_of(&name, loader, &copy, rounds.unwrap_or(usual_rounds)));
         }
     }
     Ok(targets)
