@@ -49,7 +49,7 @@ fn check_shape(dir: &Path, far: bool) {
         let readable: Vec<_> = segments.iter().filter(|segment| segment["class"] != "writable").collect();
         assert_eq!((readable.len(), &readable[0]["access"]), (1, &Value::from("r-x")));
         let lowest = segments[1]["address"].as_u64().unwrap();
-        assert!(!far || (lowest >= 1 << 30 && lowest < (1 << 30) + (2 << 20)), "{lowest:#x}");
+        assert!(!far || (1 << 30..(1 << 30) + (2 << 20)).contains(&lowest), "{lowest:#x}");
         // No holes: what is loaded and nothing else, within a few pages.
         let sections = run(Command::new("size").arg("-A").arg(&file));
         let total = sections.lines().find_map(|line| line.strip_prefix("Total")).unwrap().trim();

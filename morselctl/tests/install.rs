@@ -171,3 +171,44 @@ fn a_loader_that_does_not_work_is_not_installed() {
     assert!(message.contains("does not work here"), "{message}");
     assert!(is_stock(&root.at(NAME)) && root.leftovers().is_empty());
 }
+
+/// System calls that change a file system.
+const CHANGES: [&str; 9] =
+    ["mkdir", "openat", "linkat", "symlink", "rename", "fsync", "fchown", "unlink", "rmdir"];
+
+/// Runs a job until it is killed at the `count`th call of this name. Whether there was one.
+fn kill_at(job: &str, root: &Root, call: &str, count: usize) -> bool {
+    let mut strace = Command::new("strace");
+    strace.args(["-qq", "-o", "/dev/null", "-e", &format!("trace={call}")]);
+    strace.args(["-e", &format!("inject={call}:signal=KILL:when={count}")]);
+    strace.arg(env!("CARGO_BIN_EXE_morselctl")).arg(job).arg("--root").arg(&root.0);
+    if job == "install" {
+        strace.arg("--loader").arg(loader());
+    }
+    !strace.output().unwrap().status.success()
+}
+
+#[test]
+fn a_job_killed_at_any_moment_leaves_a_loader_and_both_ways_open() {
+    let (link, mut kills) = ("x86_64-linux-musl/libc.so", 0);
+    for (job, call) in ["install", "uninstall"].into_iter().flat_map(|job| CHANGES.map(|call| (job, call))) {
+        for count in 1.. {
+            let root = Root::linked("install-killed", link);
+            if job == "uninstall" {
+                root.install();
+            }
+            if !kill_at(job, &root, call, count) {
+                break;
+            }
+            kills += 1;
+            let usage = Command::new(root.at(NAME)).output().unwrap();
+            assert!(text(&usage.stderr).starts_with("musl libc"), "no loader: {job}, {call} {count}");
+            root.install();
+            assert!(root.is_installed(), "{job}, {call} {count}");
+            root.uninstall();
+            assert_eq!(fs::read_link(root.at(NAME)).unwrap(), Path::new(link));
+            assert!(root.leftovers().is_empty());
+        }
+    }
+    assert!(kills > 20, "killed only {kills} times");
+}

@@ -6,7 +6,7 @@
 
 mod root;
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::elf_file::ElfFile;
 use crate::fuse::{Fused, LoaderArgs, is_fused};
-use crate::write::{Pending, sync_directory};
+use crate::write::{Pending, remove_leftovers, sync_directory};
 
 use root::Root;
 
@@ -69,6 +69,8 @@ struct Place {
     loader: PathBuf,
     /// The directory of what is kept.
     kept: PathBuf,
+    /// Held while it lives: one at a time.
+    _lock: File,
 }
 
 impl Place {
@@ -79,7 +81,11 @@ impl Place {
         if fs::symlink_metadata(&loader).is_err() {
             bail!("{}: there is no musl to take the place of", loader.display());
         }
-        Ok(Self { root, loader, kept })
+        let place = Self { _lock: root.lock()?, root, loader, kept };
+        for file in [&place.loader, &place.kept_libc(), &place.kept_link()] {
+            remove_leftovers(file)?;
+        }
+        Ok(place)
     }
 
     fn kept_libc(&self) -> PathBuf {
