@@ -101,3 +101,25 @@ impl<T> Drop for Change<'_, T> {
         CHANGING.release();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_thread_changes_at_a_time_and_only_once() {
+        let value = Guarded::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..1000 {
+                        let mut change = value.change().expect("nothing is sealed");
+                        assert!(matches!(value.change(), Err(Refusal::Nested)));
+                        *change += 1;
+                    }
+                });
+            }
+        });
+        assert_eq!(*value.change().expect("nothing is sealed"), 4000);
+    }
+}

@@ -409,3 +409,20 @@ pub fn take_failure() -> *mut c_char {
         Pending::Lost => LOST_MESSAGE.as_ptr().cast_mut(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_of_modules_follow_one_another() {
+        let mut next = (0, 0);
+        for index in 0..10_000 {
+            assert_eq!(table_of(index), next);
+            next = match next {
+                (table, place) if place + 1 == FIRST_TABLE << table => (table + 1, 0),
+                (table, place) => (table, place + 1),
+            };
+        }
+    }
+}

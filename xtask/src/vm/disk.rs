@@ -123,6 +123,8 @@ fn paths(text: &str) -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::paths;
 
     #[test]
