@@ -160,7 +160,8 @@ impl Place {
 /// Whether the new loader works on this machine: asked for nothing, it prints musl's usage text.
 fn starts(loader: &Path) -> Result<()> {
     let mut command = Command::new(loader);
-    let output = command.env_clear().stdin(Stdio::null()).output();
+    // An empty pipe, as a bare root has no /dev/null.
+    let output = command.env_clear().stdin(Stdio::piped()).output();
     let output = output.with_context(|| format!("cannot run {}", loader.display()))?;
     if !output.stderr.starts_with(b"musl libc") {
         let said = String::from_utf8_lossy(&output.stderr);
