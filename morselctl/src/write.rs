@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
@@ -57,9 +58,8 @@ impl Pending {
     }
 
     fn create(target: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> Result<Self> {
-        let mut name = OsString::from(".");
-        name.push(target.file_name().with_context(|| format!("{}: not a file's name", target.display()))?);
-        name.push(format!(".morselctl-{}", std::process::id()));
+        let mut name = temporary_name(target)?;
+        name.push(std::process::id().to_string());
         let pending = Self { temporary: target.with_file_name(name), target: target.to_owned() };
         // What an interrupted run of the same process id left.
         let _ = fs::remove_file(&pending.temporary);
@@ -88,6 +88,29 @@ impl Drop for Pending {
         // After a commit there is nothing of that name.
         let _ = fs::remove_file(&self.temporary);
     }
+}
+
+/// How temporary names for `target` begin; a process id follows.
+fn temporary_name(target: &Path) -> Result<OsString> {
+    let mut name = OsString::from(".");
+    name.push(target.file_name().with_context(|| format!("{}: not a file's name", target.display()))?);
+    name.push(".morselctl-");
+    Ok(name)
+}
+
+/// Removes what interrupted runs left beside `target`. Nobody else may be about to replace it.
+///
+/// # Errors
+/// It cannot be removed.
+pub fn remove_leftovers(target: &Path) -> Result<()> {
+    let name = temporary_name(target)?;
+    // No directory, no leftovers.
+    let entries = fs::read_dir(target.parent().unwrap_or(target)).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().as_bytes().starts_with(name.as_bytes())) {
+        let path = entry.path();
+        fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+    }
+    Ok(())
 }
 
 /// Makes sure that the directory that holds `path` is on the disk.

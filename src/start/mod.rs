@@ -65,8 +65,10 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
     let fused = || unsafe { own.libc(invocation.interpreter_name) };
     let libc = locate::libc(&mut system, config.libc, fused, invocation.interpreter, invocation.own_name);
     let libc = libc.unwrap_or_else(|error| fail(&[error]));
-    let shown = libc.as_ref().filter(|libc| libc.mapping.pages.start == own.start).unwrap_or(&loader);
-    let debug_symbols = DebugSymbols::of(&loader, shown);
+    let hosted = libc.as_ref().filter(|libc| libc.mapping.pages.start == own.start);
+    // Debuggers know our file's symbols, also where the user has named another libc.
+    let other = if hosted.is_none() { fused().and_then(Result::ok) } else { None };
+    let debug_symbols = DebugSymbols::of(&loader, hosted.or(other.as_ref()).unwrap_or(&loader));
     if system.list {
         announce_interpreter(invocation.interpreter_name, own.start);
     }

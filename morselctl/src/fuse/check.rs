@@ -47,6 +47,10 @@ pub fn loader(loader: &ElfFile) -> Result<MorselNote> {
     if !loader.segments.is_code(Vaddr(loader.header.e_entry)) {
         bail!("{name}: its entry is not code");
     }
+    // libc keeps its address, and with it any alignment.
+    if let Some(load) = loader.loads().find(|load| load.p_align > ALIGNMENT) {
+        bail!("{name}: linked for pages of {:#x} bytes; link it with -z max-page-size=4096", load.p_align);
+    }
     common(loader)?;
     Ok(note)
 }
@@ -64,9 +68,6 @@ fn common(file: &ElfFile) -> Result<()> {
     let loads: Vec<_> = file.loads().collect();
     if !loads.is_sorted_by_key(|load| load.p_vaddr) || loads[0].p_vaddr != 0 || loads[0].p_offset != 0 {
         bail!("{name}: its segments are not in order from address 0");
-    }
-    if let Some(load) = loads.iter().find(|load| load.p_align > ALIGNMENT) {
-        bail!("{name}: linked for pages of {:#x} bytes; link it with -z max-page-size=4096", load.p_align);
     }
     // Two segments on one page cannot both have a page of the file of their own.
     let shared = |pair: &[&_]| {

@@ -50,7 +50,10 @@ impl LoaderArgs {
         if let Some(path) = &self.loader {
             return Ok(path.clone());
         }
-        let own = std::env::current_exe().context("cannot tell where this program is: name a loader")?;
+        // Without /proc, as in many a chroot, there is still the name by which we were called.
+        let called = || std::env::args_os().next().map(PathBuf::from);
+        let own = std::env::current_exe().ok().or_else(called);
+        let own = own.context("cannot tell where this program is: name a loader by --loader")?;
         let beside = own.with_file_name(LOADER);
         if !beside.is_file() {
             bail!("there is no {}: name a loader by --loader", beside.display());

@@ -6,7 +6,7 @@
 
 mod root;
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::elf_file::ElfFile;
 use crate::fuse::{Fused, LoaderArgs, is_fused};
-use crate::write::{Pending, sync_directory};
+use crate::write::{Pending, remove_leftovers, sync_directory};
 
 use root::Root;
 
@@ -69,6 +69,8 @@ struct Place {
     loader: PathBuf,
     /// The directory of what is kept.
     kept: PathBuf,
+    /// Held while it lives: one at a time.
+    _lock: File,
 }
 
 impl Place {
@@ -79,7 +81,11 @@ impl Place {
         if fs::symlink_metadata(&loader).is_err() {
             bail!("{}: there is no musl to take the place of", loader.display());
         }
-        Ok(Self { root, loader, kept })
+        let place = Self { _lock: root.lock()?, root, loader, kept };
+        for file in [&place.loader, &place.kept_libc(), &place.kept_link()] {
+            remove_leftovers(file)?;
+        }
+        Ok(place)
     }
 
     fn kept_libc(&self) -> PathBuf {
@@ -154,7 +160,8 @@ impl Place {
 /// Whether the new loader works on this machine: asked for nothing, it prints musl's usage text.
 fn starts(loader: &Path) -> Result<()> {
     let mut command = Command::new(loader);
-    let output = command.env_clear().stdin(Stdio::null()).output();
+    // An empty pipe, as a bare root has no /dev/null.
+    let output = command.env_clear().stdin(Stdio::piped()).output();
     let output = output.with_context(|| format!("cannot run {}", loader.display()))?;
     if !output.stderr.starts_with(b"musl libc") {
         let said = String::from_utf8_lossy(&output.stderr);

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -26,6 +26,15 @@ impl Root {
             bail!("{} is not a directory", dir.display());
         }
         Ok(Self { dir })
+    }
+
+    /// Waits until nobody else has a lock on the root, and takes one, for as long as the file is open.
+    ///
+    /// # Errors
+    /// The directory cannot be opened or locked.
+    pub fn lock(&self) -> Result<File> {
+        let lock = || File::open(&self.dir).and_then(|dir| dir.lock().map(|()| dir));
+        lock().with_context(|| format!("cannot lock {}", self.dir.display()))
     }
 
     /// Where the entry of this name is, itself perhaps a link, with all links on the way to it followed.

@@ -28,18 +28,19 @@ pub fn loader() -> Result<PathBuf> {
 
 /// Builds the loader in release mode and returns its path, as cargo reports it.
 pub fn release() -> Result<PathBuf> {
-    executable("ld-morsel")
+    executable("ld-morsel", &[])
 }
 
-/// The same for the tool.
+/// The same for the tool. It is linked statically: where it shall install a loader for musl, there may be no glibc.
 pub fn tool() -> Result<PathBuf> {
-    executable("morselctl")
+    executable("morselctl", &["-C", "target-feature=+crt-static"])
 }
 
-fn executable(package: &str) -> Result<PathBuf> {
+fn executable(package: &str, linking: &[&str]) -> Result<PathBuf> {
     let mut cargo = proc::cargo();
-    cargo.args(["build", "--release", "--package", package, "--bin", package]);
+    cargo.args(["rustc", "--release", "--package", package, "--bin", package]);
     cargo.args(["--message-format", "json-render-diagnostics"]);
+    cargo.arg("--").args(linking);
     let text = proc::display(&cargo);
     // Cargo's progress and the compiler's messages go to the user, the list of artifacts to us.
     let built = cargo.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
