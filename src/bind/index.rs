@@ -45,25 +45,35 @@ pub struct Outline<'e> {
     exports: Vec<Range<u32>>,
     /// All of them.
     count: usize,
+    /// How many names the objects ask for, at most.
+    lookups: usize,
 }
 
 impl<'e> Outline<'e> {
     /// The outline of a table for these objects; `None` if a walk is cheaper, or the only way.
     pub fn worthwhile(entries: &'e [Entry]) -> Option<Self> {
-        let mut outline = Self { entries, exports: Vec::with_capacity(entries.len()), count: 0 };
-        let mut lookups = 0_usize;
+        Self::of(entries).filter(Self::pays)
+    }
+
+    /// The outline of a table for these objects; `None` if they do not fit into one.
+    pub(super) fn of(entries: &'e [Entry]) -> Option<Self> {
+        let mut outline = Self { entries, exports: Vec::with_capacity(entries.len()), count: 0, lookups: 0 };
         for entry in entries {
             let exports = entry.table.exports();
-            lookups = lookups.saturating_add(exports.start as usize);
+            outline.lookups = outline.lookups.saturating_add(exports.start as usize);
             outline.count = outline.count.saturating_add(exports.len());
             if exports.end >> SYMBOL_BITS > 0 {
                 return None;
             }
             outline.exports.push(exports);
         }
-        let pays = lookups.saturating_mul(entries.len()) / STEPS_TAKEN > outline.count * STEPS_TO_ENTER;
         let fits = outline.count <= MOST_NAMES && entries.len() <= 1 << (u32::BITS - SYMBOL_BITS);
-        (pays && fits).then_some(outline)
+        fits.then_some(outline)
+    }
+
+    /// Whether the table is cheaper than walking.
+    fn pays(&self) -> bool {
+        self.lookups.saturating_mul(self.entries.len()) / STEPS_TAKEN > self.count * STEPS_TO_ENTER
     }
 
     /// How many words of memory the table needs: as many buckets as names, the end of the last one, and the names.

@@ -249,7 +249,7 @@ impl<'a> Lookup<'a> {
         let first = &self.global.first.entries;
         let found = match &self.index {
             Some(index) => find_among(index.candidates(query), first, name, skip, &acceptable),
-            None => find(first.get(skip..)?, name, &acceptable),
+            None => find(first.get(skip..).unwrap_or_default(), name, &acceptable),
         };
         if found.is_some() {
             return found;
@@ -309,7 +309,7 @@ fn find_among(
             continue;
         }
         let entry = entries.get(place)?;
-        let Some(symbol) = entry.table.get_named(number, name) else { continue };
+        let Some(symbol) = entry.table.lookup_at(number, name) else { continue };
         if acceptable(&symbol) {
             return Some(Definition { object: entry.object, symbol, bias: entry.bias });
         }

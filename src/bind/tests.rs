@@ -1,5 +1,7 @@
 //! Tests of musl's scope rules, on programs made of small libraries in memory.
 
+mod index;
+
 use core::slice;
 use std::boxed::Box;
 

@@ -52,7 +52,7 @@ impl<'a> SymbolName<'a> {
     }
 
     /// The hash function of `DT_HASH` (gABI chapter 5, "Hash Table").
-    fn sysv(&self) -> u32 {
+    pub(super) fn sysv_hash(&self) -> u32 {
         self.bytes.iter().fold(0_u32, |hash, &byte| {
             let hash = (hash << 4).wrapping_add(u32::from(byte));
             (hash ^ (hash >> 24 & 0xf0)) & 0x0fff_ffff
@@ -274,7 +274,7 @@ impl<'a> SysvHash<'a> {
     }
 
     fn find(&self, name: &SymbolName<'_>, mut accept: impl FnMut(u32) -> bool) -> Option<u32> {
-        let bucket = name.sysv().checked_rem(u32::try_from(self.buckets.len()).ok()?)?;
+        let bucket = name.sysv_hash().checked_rem(u32::try_from(self.buckets.len()).ok()?)?;
         let mut index = *self.buckets.get(bucket as usize)?;
         // A chain visits each symbol once; more steps than symbols mean that a hostile one runs in circles.
         for _ in 0..self.chains.len() {

@@ -160,9 +160,13 @@ impl<'a> SymbolTable<'a> {
         self.lookup_where(name, |version| version & !VERSION_HIDDEN == wanted)
     }
 
-    /// The symbol at `index` if it has this name and its version is not hidden.
+    /// What [`SymbolTable::lookup`] finds, for a name that may be the one of the symbol at `index`, if the symbols before it do
+    /// not have it. Chains of the SysV table have an order of their own, so that they are asked.
     #[inline]
-    pub fn get_named(&self, index: u32, name: &SymbolName<'_>) -> Option<Symbol> {
+    pub fn lookup_at(&self, index: u32, name: &SymbolName<'_>) -> Option<Symbol> {
+        if let HashTable::Sysv(_) = self.hash {
+            return self.lookup(name);
+        }
         let symbol = self.symbols.get(index as usize)?;
         let visible = self.versions.get(index as usize).is_none_or(|&version| version & VERSION_HIDDEN == 0);
         let named = self.strings.get(symbol.st_name as usize..).is_some_and(|rest| name.is_at(rest));

@@ -4,6 +4,7 @@
 pub(crate) mod builder;
 pub(crate) mod drive;
 mod formats;
+mod names;
 pub(crate) mod object;
 mod properties;
 mod segments;

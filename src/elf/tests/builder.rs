@@ -36,8 +36,10 @@ const BSS_SIZE: u64 = 0x1800;
 pub enum HashStyle {
     /// `DT_GNU_HASH`
     Gnu,
-    /// `DT_HASH`
+    /// `DT_HASH`, whose chains lead from one symbol to the next
     Sysv,
+    /// `DT_HASH`, whose chains lead back, as GNU ld makes them
+    SysvBackwards,
     /// Both
     Both,
 }
@@ -236,11 +238,17 @@ impl Library {
             symtab.extend(words(&[symbol.value, 8]));
         }
         add_table(DT_SYMTAB, &symtab);
-        if self.hash != HashStyle::Sysv {
+        if matches!(self.hash, HashStyle::Gnu | HashStyle::Both) {
             add_table(DT_GNU_HASH, &gnu_table(&symbols, buckets));
         }
-        if self.hash != HashStyle::Gnu {
-            add_table(DT_HASH, &sysv_table(&symbols, buckets));
+        match self.hash {
+            HashStyle::Gnu => {}
+            HashStyle::Sysv | HashStyle::Both => {
+                add_table(DT_HASH, &sysv_table(&symbols, (0..symbols.len()).rev(), buckets));
+            }
+            HashStyle::SysvBackwards => {
+                add_table(DT_HASH, &sysv_table(&symbols, 0..symbols.len(), buckets));
+            }
         }
         if symbols.iter().any(|symbol| symbol.hidden) {
             let version = |symbol: &&SymbolSpec| if symbol.hidden { 0x8002_u16 } else { 2 };
@@ -369,11 +377,12 @@ fn gnu_table(symbols: &[&SymbolSpec], bucket_count: u32) -> Vec<u8> {
     table
 }
 
-fn sysv_table(symbols: &[&SymbolSpec], bucket_count: u32) -> Vec<u8> {
+/// Each symbol goes to the front of its chain, in the order given.
+fn sysv_table(symbols: &[&SymbolSpec], order: impl Iterator<Item = usize>, bucket_count: u32) -> Vec<u8> {
     let mut buckets = vec![0_u32; bucket_count as usize];
     let mut chains = vec![0_u32; symbols.len() + 1];
-    for (index, symbol) in symbols.iter().enumerate().rev() {
-        let bucket = &mut buckets[(sysv_hash(&symbol.name) % bucket_count) as usize];
+    for index in order {
+        let bucket = &mut buckets[(sysv_hash(&symbols[index].name) % bucket_count) as usize];
         chains[index + 1] = *bucket;
         *bucket = index as u32 + 1;
     }
