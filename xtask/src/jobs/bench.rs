@@ -13,6 +13,7 @@ use crate::bench::peers::{Lab, Peer};
 use crate::bench::report;
 use crate::bench::results::{Measured, Results, machine};
 use crate::bench::workload::{self, Workload};
+use crate::jobs::corpus::Tally;
 use crate::{apt, jobs, ui};
 
 /// Options of the job.
@@ -117,6 +118,13 @@ pub fn run(args: &Args) -> Result<bool> {
         println!("\nThe report is {}", file.display());
     }
     Ok(true)
+}
+
+/// Compares a loader with the figures of the standard workloads that are kept.
+pub fn check(loader: &Path) -> Result<Tally> {
+    let mut lab = Lab::new(loader)?;
+    let Verdict { same, better, worse } = figures::check(&mut lab, &figures::kept(), &figures::file())?;
+    Ok(Tally { passed: same + better, failed: worse })
 }
 
 /// The workloads that a report of all shows flame graphs of.

@@ -13,7 +13,9 @@ use clap::ValueEnum;
 use super::corpus::Tally;
 use crate::corpus::manifest::{Case, Kind, Manifest};
 use crate::corpus::packages;
-use crate::{elfcheck, jobs, paths, proc, ui};
+use crate::jobs::chroot;
+use crate::vm::kernel::Flavour;
+use crate::{elfcheck, jobs, paths, proc, ui, vm};
 
 /// Options of the job.
 #[derive(clap::Args)]
@@ -21,6 +23,9 @@ pub struct Args {
     /// All corpus cases rather than the quick ones, as in CI (where `CI` is set)
     #[arg(long)]
     corpus: bool,
+    /// The kernel with every check switched on, which is built first, rather than Debian's
+    #[arg(long)]
+    debug_kernel: bool,
     /// Only tests and cases whose name contains this text, and no checks of the source
     #[arg(long)]
     filter: Option<String>,
@@ -49,6 +54,14 @@ enum Step {
     Diff,
     /// Real programs
     Corpus,
+    /// morselctl: fused files, installation, linker scripts
+    Tool,
+    /// ld-morsel in the place of musl's loader: real programs and the differential suite
+    Chroot,
+    /// The figures of a start are those that are kept in benches/
+    Figures,
+    /// The kernel module's tests, and programs under the loader with the module, in guests
+    Kernel,
     /// The fuzz targets compile
     Fuzz,
 }
@@ -60,7 +73,7 @@ impl Step {
 
     /// Whether it consists of tests with names, which a filter can choose from.
     fn has_names(self) -> bool {
-        matches!(self, Self::Unit | Self::Diff | Self::Corpus)
+        matches!(self, Self::Unit | Self::Diff | Self::Corpus | Self::Tool)
     }
 }
 
@@ -83,34 +96,61 @@ impl Session<'_> {
         self.loader.get_or_init(build).as_deref().context("there is no loader to test")
     }
 
+    /// Tests that need the loader, and the other libc.
+    fn with_loader(&self, mut command: Command, args: &[&str]) -> Result<Command> {
+        command.args(args);
+        command.env("LD_MORSEL", paths::reachable_by_all(self.loader()?)?);
+        command.env("DIFFTEST_MUSL125", paths::reachable_by_all(&paths::musl_1_2_5()?)?);
+        Ok(command)
+    }
+
     fn run(&self, step: Step) -> Result<Tally> {
         let filter = self.args.filter.as_deref();
         match step {
             Step::Fmt => check(proc::cargo().args(["fmt", "--all", "--check"])),
+            // In two goes: together with xtask's, the features of the loader's libraries would be others than its own.
             Step::Clippy => {
-                check(proc::cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+                let lint = |packages: &[&str]| {
+                    check(proc::cargo().arg("clippy").args(packages).args([
+                        "--all-targets",
+                        "--",
+                        "-D",
+                        "warnings",
+                    ]))
+                };
+                Ok(lint(&["--workspace", "--exclude", "xtask"])? + lint(&["--package", "xtask"])?)
             }
             Step::Doc => {
                 let mut doc = proc::cargo();
                 check(doc.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
             }
             Step::Unit => {
-                let mut tally =
-                    tests(proc::cargo().args(["test", "--package", "ld-morsel", "--lib"]), filter)?;
-                let own = tests(proc::cargo().args(["test", "--package", "xtask"]), filter)?;
-                tally.passed += own.passed;
-                tally.failed += own.failed;
-                Ok(tally)
+                let library = tests(proc::cargo().args(["test", "--package", "ld-morsel", "--lib"]), filter)?;
+                Ok(library + tests(proc::cargo().args(["test", "--package", "xtask"]), filter)?)
             }
             Step::Binary => binary(self.loader()?),
             Step::Diff => {
-                let mut suite = proc::cargo();
-                suite.args(["test", "--package", "difftest", "--no-fail-fast"]);
-                suite.env("LD_MORSEL", paths::reachable_by_all(self.loader()?)?);
-                suite.env("DIFFTEST_MUSL125", paths::reachable_by_all(&paths::musl_1_2_5()?)?);
-                tests(&mut suite, filter)
+                let suite = proc::cargo();
+                tests(
+                    &mut self.with_loader(suite, &["test", "--package", "difftest", "--no-fail-fast"])?,
+                    filter,
+                )
             }
             Step::Corpus => corpus(self.args, self.loader()?),
+            Step::Tool => {
+                let suite = proc::cargo();
+                tests(
+                    &mut self.with_loader(suite, &["test", "--package", "morselctl", "--no-fail-fast"])?,
+                    filter,
+                )
+            }
+            Step::Chroot => {
+                let loader = self.loader()?;
+                let parts = [chroot::installation(loader)?, chroot::programs(loader)?];
+                Ok(parts[0] + parts[1] + chroot::suite(loader, None)?)
+            }
+            Step::Figures => jobs::bench::check(self.loader()?),
+            Step::Kernel => kernel(self.args, self.loader()?),
             Step::Fuzz => {
                 if !paths::repo().join("fuzz/Cargo.toml").exists() {
                     println!("There is no fuzz/Cargo.toml yet.");
@@ -232,6 +272,20 @@ fn corpus(args: &Args, loader: &Path) -> Result<Tally> {
         bail!("there is no {} to compare with", paths::STOCK);
     }
     super::corpus::run_cases(&chosen, loader, None)
+}
+
+/// The module by itself, and with the loader.
+fn kernel(args: &Args, loader: &Path) -> Result<Tally> {
+    let flavours: &[Flavour] = match args.debug_kernel {
+        true => &[Flavour::Debug],
+        false => &[Flavour::V6_1, Flavour::V6_12],
+    };
+    let mut tally = Tally::default();
+    for &flavour in flavours {
+        tally =
+            tally + vm::selftest::run(flavour, None, false)? + vm::loader::run(flavour, loader, true, None)?;
+    }
+    Ok(tally)
 }
 
 #[cfg(test)]
