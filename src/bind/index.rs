@@ -22,6 +22,9 @@ const MOST_NAMES: usize = 1 << 20;
 /// The symbols and names of so many exports are all in a near cache once they have been used: there is no need to ask early.
 const FEW_NAMES: usize = 1 << 14;
 
+/// The first symbols of the right hash value are likely to be looked at, later ones (of a name that many objects define) are not.
+const LIKELY: usize = 2;
+
 /// A name in the table: its hash value, and where it is defined.
 type Export = [u32; 2];
 
@@ -166,14 +169,14 @@ impl<'a> Index<'a> {
             }
         }
         for query in queries.iter() {
-            for (place, symbol) in self.candidates(query) {
+            for (place, symbol) in self.candidates(query).take(LIKELY) {
                 if let Some(symbol) = entries.get(place).and_then(|entry| entry.table.raw_entry(symbol)) {
                     prefetch(symbol);
                 }
             }
         }
         for query in queries.iter() {
-            for (place, symbol) in self.candidates(query) {
+            for (place, symbol) in self.candidates(query).take(LIKELY) {
                 if let Some(text) = entries.get(place).and_then(|entry| entry.table.start_of_name(symbol)) {
                     prefetch(text);
                 }

@@ -82,8 +82,13 @@ impl Counts {
 
     #[inline]
     fn add(&mut self, kind: u32) {
+        self.add_many(kind, 1);
+    }
+
+    #[inline]
+    fn add_many(&mut self, kind: u32, more: usize) {
         if let Some(count) = self.by_kind.get_mut(kind as usize) {
-            *count += 1;
+            *count += more as u64;
         }
     }
 }
@@ -249,7 +254,13 @@ impl Pass<'_> {
             (dynamic.rela, true, "DT_RELA"),
         ];
         for (table, has_addends, what) in tables {
-            let entries = RelocationTable::parse(view, table, has_addends, what)?;
+            let mut entries = RelocationTable::parse(view, table, has_addends, what)?;
+            if let RelocationTable::Rela(all) = &mut entries {
+                // SAFETY: passed on to the caller.
+                let run = unsafe { self.slots.write_run(all, x86_64::RELATIVE) };
+                self.done.counts.add_many(x86_64::RELATIVE, run);
+                *all = &all[run..];
+            }
             // SAFETY: passed on to the caller.
             entries.for_each_batch(|batch| unsafe { self.batch(batch) });
         }

@@ -4,8 +4,11 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use crate::elf::{Address, LoadBias, SegmentFlags, Vaddr};
+use goblin::elf64::reloc::Rela;
+
+use crate::elf::{Address, LoadBias, PAGE_SIZE, SegmentFlags, Vaddr, page_down, page_up};
 use crate::program::Object;
+use crate::sys;
 
 /// Where relocations of one object may write.
 ///
@@ -67,6 +70,53 @@ impl Slots {
         // SAFETY: mapped, writable and in bounds; no read of the loader's is under way.
         unsafe { pointer.cast::<T>().write_unaligned(value) };
         Some(())
+    }
+
+    /// Carries out relocations of type `kind` that add the load bias to a constant, as long as `entries` begins with such.
+    /// Returns how many there were. One that may not be written ends the run, too.
+    ///
+    /// # Safety
+    /// As for [`Slots::write`].
+    pub unsafe fn write_run(&mut self, entries: &[Rela], kind: u32) -> usize {
+        const SIZE: u64 = size_of::<u64>() as u64;
+        let in_run = |entry: &&Rela| entry.r_info == u64::from(kind);
+        let mut done = 0;
+        while let Some(first) = entries.get(done).filter(in_run) {
+            if self.locate(Vaddr(first.r_offset), SIZE).is_none() {
+                break;
+            }
+            let window = &self.windows[self.current];
+            let (start, last) = (window.start, window.end - SIZE);
+            self.populate(&entries[done..], kind);
+            let before = done;
+            for entry in entries[done..].iter().take_while(in_run) {
+                if entry.r_offset < start || entry.r_offset > last {
+                    break;
+                }
+                let place = self.bias.apply(Vaddr(entry.r_offset)).0 as *mut u64;
+                // SAFETY: the word lies in a window; otherwise as in `write`.
+                unsafe { place.write_unaligned(self.bias.0.wrapping_add(entry.r_addend as u64)) };
+                done += 1;
+            }
+            debug_assert!(done > before);
+        }
+        done
+    }
+
+    /// Asks for the pages of a long dense run in the current window at once, rather than fault by fault.
+    fn populate(&self, entries: &[Rela], kind: u32) {
+        const LONG: usize = 1024;
+        const DENSE: u64 = 8;
+        let (Some(first), Some(window)) = (entries.first(), self.windows.get(self.current)) else { return };
+        let in_run = |entry: &Rela| entry.r_info == u64::from(kind) && window.contains(&entry.r_offset);
+        let Some(last) = entries.get(LONG - 1).filter(|entry| in_run(entry)) else { return };
+        // Link editors sort them: where the run ends is found by halving. A wrong guess costs a few pages.
+        let last = entries.get(entries.partition_point(in_run) - 1).unwrap_or(last);
+        let pages = page_down(first.r_offset)..page_up(last.r_offset);
+        let count = pages.end.saturating_sub(pages.start) / PAGE_SIZE;
+        if pages.end <= window.end && count > 0 && entries.len() as u64 / count >= DENSE {
+            sys::populate_writable(self.bias.apply(Vaddr(pages.start)).0, pages.end - pages.start);
+        }
     }
 
     /// Adds to a word.
