@@ -165,9 +165,12 @@ static int morsel_map(struct file *file, const struct morsel_region *region,
 	return error;
 }
 
-/* The mapping that morsel_map() made, if it is still as it was. */
+/*
+ * The mapping that morsel_map() made, if it is still as it was, whatever it
+ * has of the flags in @ignore.
+ */
 static struct vm_area_struct *
-morsel_find_mapping(const struct morsel_region *region)
+morsel_find_mapping(const struct morsel_region *region, unsigned long ignore)
 {
 	struct vm_area_struct *vma = vma_lookup(current->mm, region->addr);
 	unsigned long flags = VM_READ | VM_MAYSHARE;
@@ -179,9 +182,9 @@ morsel_find_mapping(const struct morsel_region *region)
 	    vma->vm_pgoff != region->offset >> PAGE_SHIFT || !vma->vm_ops ||
 	    !vma->vm_ops->fault || !vma->vm_ops->map_pages ||
 	    vma->vm_ops->close || vma->vm_private_data || vma->anon_vma ||
-	    (vma->vm_flags & (VM_ACCESS_FLAGS | VM_SHARED | VM_MAYSHARE |
-			      VM_MAYWRITE | VM_SPECIAL | VM_LOCKED |
-			      VM_HUGETLB)) != flags)
+	    (vma->vm_flags & ~ignore &
+	     (VM_ACCESS_FLAGS | VM_SHARED | VM_MAYSHARE | VM_MAYWRITE |
+	      VM_SPECIAL | VM_LOCKED | VM_HUGETLB)) != flags)
 		return NULL;
 	return vma;
 }
@@ -195,7 +198,7 @@ static struct file *morsel_mapped_file(const struct morsel_region *region,
 
 	if (mmap_read_lock_killable(current->mm))
 		return NULL;
-	vma = morsel_find_mapping(region);
+	vma = morsel_find_mapping(region, 0);
 	if (vma) {
 		file = get_file(vma->vm_file);
 		*ops = vma->vm_ops;
@@ -216,7 +219,7 @@ static u32 morsel_share(struct morsel *m, const struct morsel_region *region)
 		morsel_unuse(m);
 		return MORSEL_WHY_INTERRUPTED;
 	}
-	vma = morsel_find_mapping(region);
+	vma = morsel_find_mapping(region, 0);
 	if (!vma || vma->vm_file->f_mapping != m->mapping ||
 	    vma->vm_ops != m->fs_ops ||
 	    pgprot_val(vma->vm_page_prot) != pgprot_val(m->page_prot))
@@ -289,7 +292,7 @@ static void morsel_make_plain(const struct morsel_region *region)
 
 	/* Not killable, so that what was promised is there. */
 	mmap_write_lock(mm);
-	vma = morsel_find_mapping(region);
+	vma = morsel_find_mapping(region, VM_LOCKED);
 	if (vma) {
 		morsel_vma_start_write(vma);
 		morsel_make_private(vma, vma->vm_ops);

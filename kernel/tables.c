@@ -15,13 +15,20 @@
 /* The CPU and /proc/PID/clear_refs change these bits. */
 #define MORSEL_VOLATILE (_PAGE_ACCESSED | _PAGE_SOFT_DIRTY)
 
+/*
+ * For tables and pages: rather no sharing than an OOM kill, as a memory cgroup
+ * that is full would get, since these pages cannot be reclaimed meanwhile.
+ */
+#define MORSEL_FRUGAL (__GFP_NORETRY | __GFP_NOWARN)
+
 /* Where the PMD entries of ranges point that the kernel is working on. */
 static struct page *morsel_frozen_table;
 pmd_t morsel_frozen;
 
 static struct page *morsel_table_alloc(void)
 {
-	struct page *page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	struct page *page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO |
+				       MORSEL_FRUGAL);
 
 	if (page && !morsel_table_ctor(page)) {
 		__free_page(page);
@@ -56,6 +63,7 @@ static u64 morsel_table_sum(struct page *table)
 static struct page *morsel_read_page(struct morsel *m, pgoff_t index)
 {
 	struct address_space *mapping = m->mapping;
+	gfp_t gfp = mapping_gfp_mask(mapping) | MORSEL_FRUGAL;
 	struct page *page;
 
 	if (fatal_signal_pending(current))
@@ -65,9 +73,9 @@ static struct page *morsel_read_page(struct morsel *m, pgoff_t index)
 	cond_resched();
 
 	if (mapping->host->i_sb->s_magic == TMPFS_MAGIC)
-		page = shmem_read_mapping_page(mapping, index);
+		page = shmem_read_mapping_page_gfp(mapping, index, gfp);
 	else
-		page = read_mapping_page(mapping, index, m->backing);
+		page = read_cache_page_gfp(mapping, index, gfp);
 	if (!IS_ERR(page) && PageHWPoison(page)) {
 		put_page(page);
 		return ERR_PTR(-EIO);
@@ -83,7 +91,7 @@ static int morsel_fill_huge(struct morsel *m, struct morsel_chunk *chunk,
 	int i;
 
 	copy = alloc_pages(GFP_HIGHUSER | __GFP_ACCOUNT | __GFP_COMP |
-			   __GFP_NORETRY | __GFP_NOWARN, HPAGE_PMD_ORDER);
+			   MORSEL_FRUGAL, HPAGE_PMD_ORDER);
 	if (!copy)
 		return -ENOMEM;
 
@@ -241,7 +249,7 @@ int morsel_fill(struct morsel *m)
 	if (morsel_memory_is_short())
 		goto allow;
 	t = kvzalloc(struct_size(t, chunk, DIV_ROUND_UP(pages, PTRS_PER_PTE)),
-		     GFP_KERNEL_ACCOUNT);
+		     GFP_KERNEL_ACCOUNT | MORSEL_FRUGAL);
 	if (!t)
 		goto allow;
 	t->nr = DIV_ROUND_UP(pages, PTRS_PER_PTE);

@@ -196,6 +196,7 @@ static void unsuitable_files(void)
 	r = region(open("f", O_WRONLY | O_CREAT | O_TRUNC, 0755), 0, CHUNK, BASE);
 	attach_expecting(&r, MORSEL_FAILED);
 	check(r.error == -EACCES);
+	close(r.fd);
 	fd = make_file("f", 100, 50);
 	r = region(fd, PAGE, CHUNK, BASE);
 	attach_expecting(&r, MORSEL_FAILED);

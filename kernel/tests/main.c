@@ -6,6 +6,7 @@
  */
 #include <signal.h>
 #include <sys/prctl.h>
+#include <time.h>
 
 #include "lib.h"
 
@@ -26,13 +27,15 @@ static bool run(const struct test *test)
 
 	check(child >= 0);
 	if (!child) {
+		setpgid(0, 0);
 		alarm(test->seconds ? test->seconds : 60);
 		test->run();
 		_exit(0);
 	}
 	check(waitpid(child, &status, 0) == child);
 	/* What it left running when it failed. */
-	while (waitpid(-1, NULL, WNOHANG) > 0)
+	kill(-child, SIGKILL);
+	while (waitpid(-child, NULL, 0) > 0)
 		;
 	if (WIFSIGNALED(status))
 		dprintf(1, "# ended by signal %d\n", WTERMSIG(status));
@@ -72,13 +75,14 @@ int main(int argc, char **argv)
 				 t->name);
 			if (argc > 2 && !strstr(name, argv[2]))
 				continue;
+			time_t begin = time(NULL);
 			bool ok = run(t);
 
 			ok = clean() && ok;
 			number++;
 			failed += !ok;
-			dprintf(1, "%s %u - %s\n", ok ? "ok" : "not ok",
-				number, name);
+			dprintf(1, "%s %u - %s # %ld s\n", ok ? "ok" : "not ok",
+				number, name, (long)(time(NULL) - begin));
 		}
 	dprintf(1, "1..%u\n", number);
 	return failed ? 1 : 0;

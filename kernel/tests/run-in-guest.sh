@@ -32,6 +32,7 @@ if [ ! -e /dev/morsel ]; then
   sleep 1
 fi
 
+: >"$output"
 "$here/out/morsel-tests" "$work" "$@" >"$output" 2>&1 &
 tests=$!
 # Shows the results as they come.
