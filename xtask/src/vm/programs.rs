@@ -22,61 +22,70 @@ fn default_rounds(program: Option<Program>) -> usize {
     }
 }
 
-/// Counts, for every program in turn, the instructions of its start under each of the loaders.
-pub fn count(
-    kernel: &Kernel,
-    programs: &[PathBuf],
-    synthetic: &[Program],
-    loaders: &[PathBuf],
-    rounds: Option<usize>,
-) -> Result<Vec<Counts>> {
+/// What to count.
+pub struct Plan<'a> {
+    /// Programs of this machine that are linked against musl.
+    pub programs: &'a [PathBuf],
+    /// Generated ones.
+    pub synthetic: &'a [Program],
+    /// The loaders to start each of them with.
+    pub loaders: &'a [PathBuf],
+    /// The environment of all, as `NAME=value`.
+    pub environment: &'a [String],
+    /// How often to start each; None for what is sensible.
+    pub rounds: Option<usize>,
+}
+
+impl Plan<'_> {
+    fn target(&self, name: &str, program: Option<Program>, loader: &Path, path: &Path) -> Target {
+        let loader = loader.file_name().unwrap_or_default().to_string_lossy();
+        Target {
+            name: format!("{name}:{loader}"),
+            command: vec![path.display().to_string()],
+            environment: self.environment.to_vec(),
+            rounds: self.rounds.unwrap_or_else(|| default_rounds(program)),
+        }
+    }
+}
+
+/// Counts, for every program in turn, the instructions of its start under each of the loaders, with the kernel module
+/// loaded if there is one.
+pub fn count(kernel: &Kernel, module: Option<&Path>, plan: &Plan) -> Result<Vec<Counts>> {
     let scratch = Scratch::create("icount-root")?;
-    let targets = fill(&scratch.0, programs, synthetic, loaders, rounds)?;
-    icount::measure(kernel, &scratch.0, &targets)
+    let targets = fill(&scratch.0, plan)?;
+    icount::measure(kernel, module, &scratch.0, &targets)
 }
 
 /// Makes the root that the programs run in.
-fn fill(
-    dir: &Path,
-    programs: &[PathBuf],
-    synthetic: &[Program],
-    loaders: &[PathBuf],
-    rounds: Option<usize>,
-) -> Result<Vec<Target>> {
+fn fill(dir: &Path, plan: &Plan) -> Result<Vec<Target>> {
     let mut root = Root::create(dir)?;
     let mut targets = Vec::new();
-    for loader in loaders {
+    for loader in plan.loaders {
         root.copy(loader)?;
     }
-    for program in programs {
+    for program in plan.programs {
         let program = std::path::absolute(program)?;
         if !program.is_file() {
             bail!("{} is not a file", program.display());
         }
         root.musl_program(&program, Path::new(paths::STOCK))?;
         let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        for (number, loader) in loaders.iter().enumerate() {
+        for (number, loader) in plan.loaders.iter().enumerate() {
             // Beside the program, so that $ORIGIN stays the same.
             let copy = program.with_file_name(format!("{name}.{number}"));
             let place = root.place(&copy);
             fs::copy(&program, &place).with_context(|| format!("cannot copy {}", program.display()))?;
             let mut patchelf = proc::command("patchelf");
             proc::output(patchelf.arg("--set-interpreter").arg(loader).arg(place))?;
-            targets.push(target_of(&name, loader, &copy, rounds.unwrap_or_else(|| default_rounds(None))));
+            targets.push(plan.target(&name, None, loader, &copy));
         }
     }
-    for program in synthetic {
-        let rounds = rounds.unwrap_or_else(|| default_rounds(Some(*program)));
-        let linked = program.build(&loaders.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
-        for (loader, linked) in loaders.iter().zip(linked) {
+    for &program in plan.synthetic {
+        let linked = program.build(&plan.loaders.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
+        for (loader, linked) in plan.loaders.iter().zip(linked) {
             root.musl_program(&linked, Path::new(paths::STOCK))?;
-            targets.push(target_of(program.name(), loader, &linked, rounds));
+            targets.push(plan.target(program.name(), Some(program), loader, &linked));
         }
     }
     Ok(targets)
-}
-
-fn target_of(program: &str, loader: &Path, path: &Path, rounds: usize) -> Target {
-    let loader = loader.file_name().unwrap_or_default().to_string_lossy();
-    Target { name: format!("{program}:{loader}"), command: vec![path.display().to_string()], rounds }
 }
