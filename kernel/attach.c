@@ -113,7 +113,7 @@ int morsel_check_region(const struct morsel_region *region, u32 flags)
 	return 0;
 }
 
-/* Is there nothing but reservations in the range, which nobody wrote to? */
+/* Is there nothing in the range that would be lost: private mappings, which nobody wrote to? */
 static int morsel_check_reservation(const struct morsel_region *region)
 {
 	u64 end = region->addr + region->length, addr = region->addr;
@@ -125,7 +125,7 @@ static int morsel_check_reservation(const struct morsel_region *region)
 		return -EINTR;
 	while (addr < end && (vma = find_vma(mm, addr)) &&
 	       vma->vm_start < end) {
-		if (!vma_is_anonymous(vma) || vma->anon_vma ||
+		if (vma->anon_vma ||
 		    vma->vm_flags & (VM_MAYSHARE | VM_GROWSDOWN | VM_SPECIAL)) {
 			error = -EEXIST;
 			break;

@@ -67,8 +67,9 @@
  * @reason: out: MORSEL_WHY_*, with MORSEL_PLAIN
  *
  * Without MORSEL_REPLACE nothing may be mapped in the range (EEXIST). With
- * it, whatever is there must be an anonymous private mapping that was never
- * written (EEXIST otherwise).
+ * it, whatever is there must be a private mapping that was never written:
+ * a reservation, or the same part of the file, mapped so that it could be
+ * read before (EEXIST otherwise).
  *
  * After MORSEL_FAILED the range is as it was before, except that out of
  * memory (ENOMEM) may leave a replaced reservation as PROT_NONE.

@@ -11,7 +11,8 @@ use crate::vm::guest::{Guest, quote};
 use crate::vm::icount::Counts;
 use crate::vm::kernel::{Flavour, Kernel};
 use crate::vm::module::Build;
-use crate::vm::{loader, programs, selftest};
+use crate::vm::programs::{self, Plan};
+use crate::vm::{loader, selftest};
 use crate::{jobs, paths, ui};
 
 /// Options of the job.
@@ -100,6 +101,12 @@ struct IcountArgs {
     /// A loader [default: stock musl and a fresh build of ld-morsel]
     #[arg(long)]
     loader: Vec<PathBuf>,
+    /// A variable for all programs, NAME=value
+    #[arg(long)]
+    env: Vec<String>,
+    /// Load the kernel module, freshly built
+    #[arg(long)]
+    module: bool,
     /// Rounds for each program [default: 300 for hello, 60 for others, 15 for grid-100]
     #[arg(long)]
     rounds: Option<usize>,
@@ -139,8 +146,7 @@ fn command(args: &GuestArgs) -> Result<bool> {
         [script] => script.clone(),
         words => words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" "),
     };
-    let build = args.module.then(|| Build::module(&kernel)).transpose()?;
-    let module = build.and_then(|build| build.file());
+    let module = module(args.module, &kernel)?;
     if module.is_some() {
         script = format!("insmod /morsel.ko && {script}");
     }
@@ -165,6 +171,12 @@ fn command(args: &GuestArgs) -> Result<bool> {
     Ok(ended.status == 0)
 }
 
+/// Builds the module if it is wanted; None also where it is built in.
+fn module(wanted: bool, kernel: &Kernel) -> Result<Option<PathBuf>> {
+    let build = wanted.then(|| Build::module(kernel)).transpose()?;
+    Ok(build.and_then(|build| build.file()))
+}
+
 fn icount(args: &IcountArgs) -> Result<bool> {
     let kernel = Kernel::provide(args.kernel)?;
     let loaders = match args.loader.is_empty() {
@@ -175,7 +187,15 @@ fn icount(args: &IcountArgs) -> Result<bool> {
         true => ["hello", "grid-10", "grid-100"].map(str::to_owned).to_vec(),
         false => args.synthetic.clone(),
     };
-    let counts = programs::count(&kernel, &args.program, &synthetic, &loaders, args.rounds)?;
+    let module = module(args.module, &kernel)?;
+    let plan = Plan {
+        programs: &args.program,
+        synthetic: &synthetic,
+        loaders: &loaders,
+        environment: &args.env,
+        rounds: args.rounds,
+    };
+    let counts = programs::count(&kernel, module.as_deref(), &plan)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&counts)?);
     } else {

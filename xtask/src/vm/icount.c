@@ -4,8 +4,9 @@
  *   icount ROOT ROUNDS NAME PROGRAM [ARGUMENT]...
  *
  * Under `-icount shift=0` the time-stamp counter advances by one for each instruction of the guest, the kernel's
- * included. The program runs in ROOT; it writes CLOCK_MONOTONIC to descriptor 3 as its mark. Prints a line for each
- * round: `count NAME EXIT MAIN`, MAIN being 0 without a mark; and first what a loop of a million instructions costs.
+ * included. The program runs in ROOT, with our environment; it writes CLOCK_MONOTONIC to descriptor 3 as its mark.
+ * Prints a line for each round: `count NAME EXIT MAIN`, MAIN being 0 without a mark; and first what a loop of a
+ * million instructions costs.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -53,7 +54,7 @@ static struct count start(char **argv, int null, const int *mark)
 		dup2(null, 0);
 		dup2(null, 1);
 		dup2(mark[1], 3);
-		execve(argv[0], argv, (char *[]){ "PATH=/usr/bin:/bin", 0 });
+		execv(argv[0], argv);
 		_exit(127);
 	}
 	if (pid < 0 || waitpid(pid, &status, 0) != pid)

@@ -17,10 +17,12 @@ use crate::{paths, proc};
 /// A program to start.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// Its name in the result; one word.
+    /// Its name in the result.
     pub name: String,
     /// The program and its arguments, as paths below the root.
     pub command: Vec<String>,
+    /// Its environment beside PATH, as `NAME=value`.
+    pub environment: Vec<String>,
     /// How often to start it: a few rounds do for large programs.
     pub rounds: usize,
 }
@@ -47,28 +49,44 @@ pub struct Counts {
     pub to_main: Option<Count>,
 }
 
-/// Starts programs in a guest, all in one boot. `root` is the folder that becomes their root.
-pub fn measure(kernel: &Kernel, root: &Path, targets: &[Target]) -> Result<Vec<Counts>> {
+/// Starts programs in a guest, all in one boot. `root` is the folder that becomes their root; `module` is a kernel
+/// module to load before.
+pub fn measure(
+    kernel: &Kernel,
+    module: Option<&Path>,
+    root: &Path,
+    targets: &[Target],
+) -> Result<Vec<Counts>> {
     // What the boot left to be done is done in the pause, which passes at once: idle time costs no instructions.
     let mut script =
         String::from("mount -t proc proc /disk/proc\nmount -o bind /dev /disk/dev\nsync\nsleep 5\n");
-    for Target { name, command, rounds } in targets {
-        ensure!(!name.contains(char::is_whitespace), "the name {name:?} is not one word");
-        let words = command.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ");
-        writeln!(script, "/icount /disk {rounds} {} {words} || exit", quote(name))?;
+    if module.is_some() {
+        script += "insmod /module.ko || exit\n";
+    }
+    for (number, Target { command, environment, rounds, .. }) in targets.iter().enumerate() {
+        let words = |words: &[String]| words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ");
+        let (environment, command) = (words(environment), words(command));
+        writeln!(
+            script,
+            "env -i PATH=/usr/bin:/bin {environment} /icount /disk {rounds} {number} {command} || exit"
+        )?;
     }
     let mut guest = Guest::new("icount", kernel, &script);
     guest.files.file("icount", helper()?, 0o755);
+    if let Some(module) = module {
+        guest.files.copy("module.ko", module)?;
+    }
     guest.disk = Some(root);
     guest.icount = true;
-    // Other addresses would be other page tables to fill.
-    guest.parameters = "nokaslr norandmaps";
+    // Other addresses would be other page tables to fill. While a disk is at work, the clock runs far ahead: that a
+    // task waits for minutes of it means nothing.
+    guest.parameters = "nokaslr norandmaps sysctl.kernel.hung_task_timeout_secs=0";
     guest.limit = Duration::from_secs(1200);
     let ended = guest.run()?;
     if ended.status != 0 {
         bail!("counting failed in the guest:\n{}", proc::tail(&ended.output, 10));
     }
-    targets.iter().map(|target| counts(&target.name, &ended.output)).collect()
+    targets.iter().enumerate().map(|(number, target)| counts(number, &target.name, &ended.output)).collect()
 }
 
 /// The program that counts in the guest.
@@ -86,8 +104,8 @@ fn helper() -> Result<Vec<u8>> {
     fs::read(&program).with_context(|| format!("cannot read {}", program.display()))
 }
 
-/// The counts of one program in the helper's output.
-fn counts(name: &str, output: &str) -> Result<Counts> {
+/// The counts of the program with that number in the helper's output.
+fn counts(number: usize, name: &str, output: &str) -> Result<Counts> {
     let (mut exit, mut main) = (Vec::new(), Vec::new());
     for line in output.lines() {
         match line.split_whitespace().collect::<Vec<_>>()[..] {
@@ -99,7 +117,7 @@ fn counts(name: &str, output: &str) -> Result<Counts> {
                     "the guest's clock does not count instructions: {loops} for a million"
                 );
             }
-            ["count", of, to_exit, to_main] if of == name => {
+            ["count", of, to_exit, to_main] if of == number.to_string() => {
                 let count = |text: &str| text.parse().with_context(|| format!("not a count: {line}"));
                 exit.push(count(to_exit)?);
                 main.push(count(to_main)?);
@@ -123,13 +141,13 @@ mod tests {
 
     #[test]
     fn counts_are_read_from_the_helpers_output() {
-        let output = "million 1000003\ncount a 30 20\ncount a 10 5\ncount a 20 15\ncount b 7 0\n";
-        let a = counts("a", output).unwrap();
-        let main = a.to_main.unwrap();
-        assert_eq!((a.rounds, a.to_exit.min, a.to_exit.median), (3, 10, 20));
+        let output = "million 1000003\ncount 0 30 20\ncount 0 10 5\ncount 0 20 15\ncount 1 7 0\n";
+        let first = counts(0, "a", output).unwrap();
+        let main = first.to_main.unwrap();
+        assert_eq!((first.rounds, first.to_exit.min, first.to_exit.median), (3, 10, 20));
         assert_eq!((main.min, main.median), (5, 15));
-        assert!(counts("b", output).unwrap().to_main.is_none());
-        assert!(counts("c", output).is_err());
-        assert!(counts("a", "million 250\ncount a 1 1\n").is_err());
+        assert!(counts(1, "b", output).unwrap().to_main.is_none());
+        assert!(counts(2, "c", output).is_err());
+        assert!(counts(0, "a", "million 250\ncount 0 1 1\n").is_err());
     }
 }

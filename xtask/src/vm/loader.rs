@@ -163,8 +163,10 @@ fn test_program() -> Result<PathBuf> {
     let mut cargo = proc::cargo();
     cargo.args(["test", "--package", "difftest", "--test", "cases", "--no-run"]);
     let artifacts = proc::output(cargo.args(["--message-format", "json"]))?;
-    let executable = artifacts.lines().rev().find_map(|line| {
+    let executable = artifacts.lines().find_map(|line| {
         let artifact: serde_json::Value = serde_json::from_str(line).ok()?;
+        // The package's ordinary programs are built for its tests as well.
+        artifact.pointer("/profile/test")?.as_bool().filter(|test| *test)?;
         Some(PathBuf::from(artifact.get("executable")?.as_str()?))
     });
     executable.context("cargo built no test program")

@@ -28,65 +28,70 @@ fn generated(name: &str) -> Result<PathBuf> {
     let workload = workload::standard().into_iter().find(|workload| workload.name == name);
     match workload.map(|workload| workload.kind) {
         Some(Kind::Synthetic(spec)) => {
-            compile::program(&Synthetic { name: name.to_owned(), spec }, Flavour::Musl)
+            let folder = compile::program(&Synthetic { name: name.to_owned(), spec }, Flavour::Musl)?;
+            Ok(folder.join(compile::PROGRAM))
         }
         _ => bail!("{name} is not a generated workload of the benchmark"),
     }
 }
 
-/// Counts, for every program in turn, the instructions of its start under each of the loaders.
-pub fn count(
-    kernel: &Kernel,
-    programs: &[PathBuf],
-    synthetic: &[String],
-    loaders: &[PathBuf],
-    rounds: Option<usize>,
-) -> Result<Vec<Counts>> {
+/// What to count.
+pub struct Plan<'a> {
+    /// Programs of this machine that are linked against musl.
+    pub programs: &'a [PathBuf],
+    /// Generated ones, by the names of the benchmark's workloads.
+    pub synthetic: &'a [String],
+    /// The loaders to start each of them with.
+    pub loaders: &'a [PathBuf],
+    /// The environment of all, as `NAME=value`.
+    pub environment: &'a [String],
+    /// How often to start each; None for what is sensible.
+    pub rounds: Option<usize>,
+}
+
+/// Counts, for every program in turn, the instructions of its start under each of the loaders, with the kernel module
+/// loaded if there is one.
+pub fn count(kernel: &Kernel, module: Option<&Path>, plan: &Plan) -> Result<Vec<Counts>> {
     let scratch = Scratch::create("icount-root")?;
-    let targets = fill(&scratch.0, programs, synthetic, loaders, rounds)?;
-    icount::measure(kernel, &scratch.0, &targets)
+    let targets = fill(&scratch.0, plan)?;
+    icount::measure(kernel, module, &scratch.0, &targets)
 }
 
 /// Makes the root that the programs run in.
-fn fill(
-    dir: &Path,
-    programs: &[PathBuf],
-    synthetic: &[String],
-    loaders: &[PathBuf],
-    rounds: Option<usize>,
-) -> Result<Vec<Target>> {
+fn fill(dir: &Path, plan: &Plan) -> Result<Vec<Target>> {
     let mut root = Root::create(dir)?;
     let mut targets = Vec::new();
-    for loader in loaders {
+    for loader in plan.loaders {
         root.copy(loader)?;
     }
-    let given = programs.iter().map(|program| {
+    let given = plan.programs.iter().map(|program| {
         let program = std::path::absolute(program)?;
         let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
         anyhow::Ok((program, name, default_rounds(None)))
     });
     let generated =
-        synthetic.iter().map(|name| Ok((generated(name)?, name.clone(), default_rounds(Some(name)))));
+        plan.synthetic.iter().map(|name| Ok((generated(name)?, name.clone(), default_rounds(Some(name)))));
     for program in given.chain(generated) {
         let (program, name, usual_rounds) = program?;
         if !program.is_file() {
             bail!("{} is not a file", program.display());
         }
         root.musl_program(&program, Path::new(paths::STOCK))?;
-        for (number, loader) in loaders.iter().enumerate() {
+        for (number, loader) in plan.loaders.iter().enumerate() {
             // Beside the program, so that $ORIGIN stays the same.
             let copy = program.with_file_name(format!("{name}.{number}"));
             let place = root.place(&copy);
             fs::copy(&program, &place).with_context(|| format!("cannot copy {}", program.display()))?;
             let mut patchelf = proc::command("patchelf");
             proc::output(patchelf.arg("--set-interpreter").arg(loader).arg(place))?;
-            targets.push(target_of(&name, loader, &copy, rounds.unwrap_or(usual_rounds)));
+            let loader = loader.file_name().unwrap_or_default().to_string_lossy();
+            targets.push(Target {
+                name: format!("{name}:{loader}"),
+                command: vec![copy.display().to_string()],
+                environment: plan.environment.to_vec(),
+                rounds: plan.rounds.unwrap_or(usual_rounds),
+            });
         }
     }
     Ok(targets)
-}
-
-fn target_of(program: &str, loader: &Path, path: &Path, rounds: usize) -> Target {
-    let loader = loader.file_name().unwrap_or_default().to_string_lossy();
-    Target { name: format!("{program}:{loader}"), command: vec![path.display().to_string()], rounds }
 }
