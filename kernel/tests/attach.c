@@ -167,6 +167,19 @@ static void replaces_a_reservation(void)
 	check(*(volatile char *)BASE == 0);
 }
 
+static void replaces_a_mapping_of_the_file(void)
+{
+	int fd = make_file("f", 4 * MIB, 8);
+	struct morsel_region r = region(fd, 0, 4 * MIB, BASE);
+
+	r.flags = MORSEL_REPLACE;
+	check(mmap((void *)BASE, 4 * MIB, PROT_READ, MAP_PRIVATE | MAP_FIXED,
+		   fd, 0) == (void *)BASE);
+	check_pages(BASE, 0, 10, 8);
+	attach_expecting(&r, MORSEL_SHARED);
+	check_pages(BASE, 0, 1024, 8);
+}
+
 static void replaces_nothing_of_value(void)
 {
 	int fd = make_file("f", 4 * MIB, 8);
@@ -174,9 +187,16 @@ static void replaces_nothing_of_value(void)
 	void *at = (void *)BASE;
 
 	r.flags = MORSEL_REPLACE;
-	check(mmap(at, 4 * MIB, PROT_READ, MAP_PRIVATE | MAP_FIXED, fd, 0) == at);
+	check(mmap(at, 4 * MIB, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0) == at);
 	attach_expecting(&r, MORSEL_FAILED);
 	check(r.error == -EEXIST);
+
+	check(mmap(at, 4 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED,
+		   fd, 0) == at);
+	*(char *)(BASE + MIB) = 9;
+	attach_expecting(&r, MORSEL_FAILED);
+	check(r.error == -EEXIST);
+	check(*(char *)(BASE + MIB) == 9);
 
 	munmap(at, 4 * MIB);
 	check(mmap(at, 4 * MIB, PROT_READ | PROT_WRITE,
@@ -284,6 +304,7 @@ const struct test attach_tests[] = {
 	{ "few faults, few tables", few_faults_and_tables, 0 },
 	{ "behind the end is SIGBUS", behind_the_end_is_sigbus, 0 },
 	{ "a reservation is replaced", replaces_a_reservation, 0 },
+	{ "a mapping of the file is replaced", replaces_a_mapping_of_the_file, 0 },
 	{ "nothing of value is replaced", replaces_nothing_of_value, 0 },
 	{ "populate", populate, 0 },
 	{ "huge", huge, 0 },
