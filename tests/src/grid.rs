@@ -2,7 +2,6 @@
 //! every way that makes a symbolic relocation. What each library does is decided by hash values, so that a grid is the
 //! same at each run.
 
-use std::fmt::Write;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -56,7 +55,7 @@ pub struct Grid {
 }
 
 /// Old functions whose names have lost their `64` in musl.
-const LARGE_FILE_NAMES: [&str; 5] = ["fopen64", "lseek64", "mmap64", "readdir64", "posix_fallocate64"];
+const LARGE_FILE_NAMES: [&str; 5] = ["fopen64", "lseek64", "mmap64", "readdir64", "posix_fadvise64"];
 
 /// What a name stands for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -233,56 +232,73 @@ impl Grid {
         (0..self.names).filter(spoilt).map(edit).collect()
     }
 
-    /// Builds the program `prog`, whose interpreter is `interpreter`, in a folder of its own below `root`, and returns that.
+    /// Builds the program `prog`, whose interpreter is `interpreter`, in a folder of its own below `root`, unless it is there;
+    /// returns the folder.
     ///
     /// # Errors
     /// What cannot be written, or the compiler's.
     pub fn build(&self, root: &Path, interpreter: &Path) -> Result<PathBuf> {
         let dir = root.join(format!("{:?}", self.what).to_lowercase());
+        let suffix = if self.what == Trait::Templates { "cc" } else { "c" };
+        let mut sources: Vec<(String, String)> = (0..self.libraries)
+            .map(|library| (format!("{library}.{suffix}"), self.source(library)))
+            .collect();
+        sources.push(("main.c".to_owned(), self.program()));
+        sources.push(("versions".to_owned(), "OLD { }; NEW { };\n".to_owned()));
+        let script = self.script(interpreter);
+        let edits: Vec<Vec<String>> = (0..self.libraries).map(|library| self.edits(library)).collect();
+
+        let mut hasher = DefaultHasher::new();
+        (&sources, &script, &edits).hash(&mut hasher);
+        let stamp = format!("{:016x}\n", hasher.finish());
+        let stamp_path = dir.join("stamp");
+        if fs::read_to_string(&stamp_path).is_ok_and(|old| old == stamp) {
+            return Ok(dir);
+        }
         if dir.exists() {
             fs::remove_dir_all(&dir).with_context(|| dir.display().to_string())?;
         }
         fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
-        let write = |name: &str, text: &str| fs::write(dir.join(name), text).with_context(|| name.to_owned());
-        write("versions", "OLD { }; NEW { };\n")?;
-        let mut script = String::new();
-        let suffix = if self.what == Trait::Templates { "cc" } else { "c" };
-        for library in 0..self.libraries {
-            let source = format!("{library}.{suffix}");
-            write(&source, &self.source(library))?;
-            let flags = self.library_flags(library);
-            // musl-gcc has no C++ of its own: nothing here needs a library of it.
-            let compiler = if suffix == "cc" {
-                "g++ -fno-rtti -fno-exceptions -fno-threadsafe-statics -nostdlib"
-            } else {
-                "musl-gcc -fno-builtin -w"
-            };
-            writeln!(script, "{compiler} -shared -fPIC -O1 {flags} -o lib{library}.so {source}")?;
+        for (name, text) in &sources {
+            fs::write(dir.join(name), text).with_context(|| dir.join(name).display().to_string())?;
         }
-        let pic = if self.what == Trait::Copies { "-no-pie -fno-pie" } else { "-pie -fpie" };
-        let libraries: String = (0..self.libraries).map(|library| format!(" -l:lib{library}.so")).collect();
-        let main = match self.what {
-            Trait::Templates => "int main(void) { return 0; }\n".to_owned(),
-            _ => self.program(),
-        };
-        write("main.c", &main)?;
-        let interpreter = interpreter.display();
-        writeln!(
-            script,
-            "musl-gcc -fno-builtin -w -O1 {pic} -o prog main.c -Wl,--no-as-needed -L. {libraries} -Wl,-rpath,'$ORIGIN' \
-             -Wl,--allow-shlib-undefined -Wl,--dynamic-linker='{interpreter}'"
-        )?;
         sh(&script, &dir)?;
-        for library in 0..self.libraries {
-            for edit in self.edits(library) {
+        for (library, edits) in edits.iter().enumerate() {
+            for edit in edits {
                 elf_edit::apply_to_file(&dir.join(format!("lib{library}.so")), &edit.parse()?)?;
             }
         }
+        fs::write(&stamp_path, stamp).with_context(|| stamp_path.display().to_string())?;
         Ok(dir)
     }
 
-    /// The program refers to what no library defines itself, all by number beyond theirs.
+    /// The commands that build libraries and program.
+    fn script(&self, interpreter: &Path) -> String {
+        // musl-gcc has no C++ of its own; nothing here needs a library of it.
+        let (compiler, suffix) = match self.what {
+            Trait::Templates => ("g++ -fno-rtti -fno-exceptions -fno-threadsafe-statics -nostdlib", "cc"),
+            _ => ("musl-gcc -fno-builtin -w", "c"),
+        };
+        let mut script = String::new();
+        for library in 0..self.libraries {
+            let flags = self.library_flags(library);
+            script +=
+                &format!("{compiler} -shared -fPIC -O1 {flags} -o lib{library}.so {library}.{suffix}\n");
+        }
+        let pic = if self.what == Trait::Copies { "-no-pie -fno-pie" } else { "-pie -fpie" };
+        let libraries: String = (0..self.libraries).map(|library| format!(" -l:lib{library}.so")).collect();
+        script += &format!(
+            "musl-gcc -fno-builtin -w -O1 {pic} -o prog main.c -Wl,--no-as-needed -L. {libraries} -Wl,-rpath,'$ORIGIN' \
+             -Wl,--allow-shlib-undefined -Wl,--dynamic-linker='{}'\n",
+            interpreter.display()
+        );
+        script
+    }
+
     fn program(&self) -> String {
+        if self.what == Trait::Templates {
+            return "int main(void) { return 0; }\n".to_owned();
+        }
         let declare = |name| Kind::of(name).declaration(&self.name(name));
         let declarations: String = (0..self.names).map(declare).collect();
         format!("{declarations}{}int main(void) {{ return 0; }}\n", self.uses(self.libraries))
