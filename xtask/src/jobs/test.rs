@@ -231,7 +231,7 @@ fn corpus(args: &Args, loader: &Path) -> Result<Tally> {
     if !Path::new(paths::STOCK).exists() {
         bail!("there is no {} to compare with", paths::STOCK);
     }
-    super::corpus::run_cases(&chosen, loader, None)
+    super::corpus::run_cases(&chosen, loader, None, false)
 }
 
 #[cfg(test)]
