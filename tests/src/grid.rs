@@ -120,7 +120,8 @@ impl Grid {
     }
 
     fn refers(&self, library: usize, name: usize) -> bool {
-        self.roll((library, name, "refers")).is_multiple_of(2)
+        let copies = self.what == Trait::Copies && library == self.libraries;
+        copies || self.roll((library, name, "refers")).is_multiple_of(2)
     }
 
     fn source(&self, library: usize) -> String {

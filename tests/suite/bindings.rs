@@ -43,7 +43,10 @@ fn check(what: Trait, loaders: &Loaders) -> Result<()> {
     let library = bindings::build_library(scratch.path())?;
     let grid = Grid { what, libraries: 28, names: 64 };
     let dir = grid.build(&root, loaders.for_copy(BuildCopy::Morsel)?)?;
-    for version in Version::ALL {
+    // Stock musl in the place of the loader hosts no other libc.
+    for version in
+        Version::ALL.into_iter().filter(|&version| version == Version::V1_2_3 || !loaders.is_self_check())
+    {
         let mut stock = Command::new(loaders.libc(version)?);
         let (stock, _) = dump(stock.arg("./prog"), &dir, &library, scratch.path())?;
         ensure!(stock.count() > grid.libraries * grid.names / 2, "{} bindings are too few", stock.count());
