@@ -116,6 +116,7 @@ impl<'n> From<SymbolName<'n>> for Query<'n> {
 impl<'a> Index<'a> {
     /// Makes the table in `memory`, which is zero, and as much as the outline says.
     pub fn new(outline: &Outline<'_>, memory: &'a mut [u32]) -> Self {
+        log::debug!("all names in one table: {}", outline.count);
         let (starts, exports) = memory.split_at_mut(outline.count + 1);
         let (exports, _) = exports.as_chunks_mut::<2>();
         // From the sizes of the buckets to where they begin, one place further on: while they are filled, these places become the

@@ -8,12 +8,16 @@
 //! [`directives`] reads a [`case`], [`toolchain`] builds it for the loaders that [`worlds`] has found, and
 //! [`verdict`] [`run`]s and compares it, after [`normalise`] has removed what must differ. [`elf_edit`] and
 //! [`corruption`] change ELF files field by field.
+//!
+//! A [`grid`] is a generated program of many libraries, whose [`bindings`] are dumped under both loaders.
 
+pub mod bindings;
 pub mod case;
 pub mod corruption;
 pub mod directives;
 pub mod elf_edit;
 pub mod elf_fields;
+pub mod grid;
 pub mod normalise;
 pub mod run;
 pub mod scratch;

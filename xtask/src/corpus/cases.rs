@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use difftest::bindings::{self, Dumps};
 
 use super::manifest::{Case, Kind, Musl, folder};
 use crate::proc::Outcome;
@@ -49,16 +50,24 @@ pub struct Report {
     pub failure: Option<String>,
     /// How long it took.
     pub time: Duration,
+    /// How many bindings were dumped.
+    pub bindings: usize,
 }
 
-/// Runs a case in all three modes.
-pub fn run(case: &Case, loader: &Path, musl: Musl, limit: Duration) -> Result<Vec<Report>> {
-    run_in_modes(&[Mode::Stock, Mode::Direct, Mode::Interp], case, loader, musl, limit)
+/// Runs a case in all three modes. If there is a library that dumps bindings, these are compared, too.
+pub fn run(
+    case: &Case,
+    loader: &Path,
+    musl: Musl,
+    limit: Duration,
+    dumper: Option<&Path>,
+) -> Result<Vec<Report>> {
+    run_in_modes(&Mode::ALL, case, loader, musl, limit, dumper)
 }
 
 /// Runs a case under stock musl, and under a loader that is fused with the same libc and has taken its place.
 pub fn run_installed(case: &Case, fused: &Path, limit: Duration) -> Result<Vec<Report>> {
-    run_in_modes(&[Mode::Stock, Mode::Installed], case, fused, case.musl, limit)
+    run_in_modes(&[Mode::Stock, Mode::Installed], case, fused, case.musl, limit, None)
 }
 
 fn run_in_modes(
@@ -67,16 +76,33 @@ fn run_in_modes(
     loader: &Path,
     musl: Musl,
     limit: Duration,
+    dumper: Option<&Path>,
 ) -> Result<Vec<Report>> {
     let mut reports = Vec::new();
-    let mut stock: Option<Outcome> = None;
+    let mut stock: Option<Run> = None;
     for &mode in modes {
-        let (outcome, time) = run_in(case, mode, loader, musl, limit)?;
-        let failure = judge(case, stock.as_ref(), &outcome);
-        reports.push(Report { mode, failure, time });
-        stock.get_or_insert(outcome);
+        let run = run_in(case, mode, loader, musl, limit, dumper)?;
+        let failure = judge(case, stock.as_ref().map(|stock| &stock.outcome), &run.outcome);
+        let different = || run.bindings.differences(&stock.as_ref()?.bindings);
+        let failure = failure.or_else(different).or_else(|| run.lacks_bindings(dumper));
+        reports.push(Report { mode, failure, time: run.time, bindings: run.bindings.count() });
+        stock.get_or_insert(run);
     }
     Ok(reports)
+}
+
+/// One run of a case.
+struct Run {
+    outcome: Outcome,
+    time: Duration,
+    /// None if they were not asked for.
+    bindings: Dumps,
+}
+
+impl Run {
+    fn lacks_bindings(&self, dumper: Option<&Path>) -> Option<String> {
+        (dumper.is_some() && self.bindings.count() == 0).then(|| "no bindings were dumped".to_owned())
+    }
 }
 
 /// Why an outcome is not right, by the case and by stock musl's outcome; None if it is.
@@ -108,7 +134,8 @@ fn run_in(
     loader: &Path,
     musl: Musl,
     limit: Duration,
-) -> Result<(Outcome, Duration)> {
+    dumper: Option<&Path>,
+) -> Result<Run> {
     let corpus = super::dir()?;
     let scratch = corpus.join(format!(".tmp-{}", std::process::id()));
     // The folder is ours alone: its name holds our process id.
@@ -119,7 +146,15 @@ fn run_in(
         _ => Command::new("bash"),
     };
     clean(&mut bash, &scratch);
-    bash.arg("-c").arg(expand(&case.command, mode, loader, musl)?).current_dir(&corpus);
+    let dumps = scratch.join("bindings");
+    let command = match dumper {
+        Some(library) => {
+            fs::create_dir(&dumps)?;
+            dumping(&case.command, library, &dumps)
+        }
+        None => case.command.clone(),
+    };
+    bash.arg("-c").arg(expand(&command, mode, loader, musl)?).current_dir(&corpus);
     if mode != Mode::Stock {
         if musl == Musl::V1_2_5 && mode != Mode::Installed {
             bash.env("LD_MORSEL_LIBC", paths::musl_1_2_5()?);
@@ -133,8 +168,16 @@ fn run_in(
     let begin = Instant::now();
     let outcome = proc::outcome(&mut bash, limit)?;
     let time = begin.elapsed();
+    let bindings = if dumper.is_some() { Dumps::read(&dumps)? } else { Dumps::default() };
     fs::remove_dir_all(&scratch)?;
-    Ok((outcome, time))
+    Ok(Run { outcome, time, bindings })
+}
+
+/// The command of a case whose programs, and only these, preload a library that dumps bindings to a folder. (Programs of the
+/// host are not musl's.)
+fn dumping(command: &str, library: &Path, folder: &Path) -> String {
+    let preload = format!(r#"LD_PRELOAD="{}${{LD_PRELOAD:+:$LD_PRELOAD}}""#, library.display());
+    command.replace("{run ", &format!("{preload} {}='{}' {{run ", bindings::FOLDER, folder.display()))
 }
 
 /// Gives a command next to no environment, so that runs are alike.

@@ -24,6 +24,9 @@ pub struct Args {
     /// Host this musl instead of the one that a case names
     #[arg(long)]
     musl: Option<Musl>,
+    /// Compare what each relocation was bound to, too
+    #[arg(long, conflicts_with = "build")]
+    bindings: bool,
     /// List the cases and do nothing
     #[arg(long, conflicts_with_all = ["build", "run"])]
     list: bool,
@@ -55,7 +58,7 @@ pub fn run(args: &Args) -> Result<bool> {
         return Ok(true);
     }
     let loader = jobs::build::loader()?;
-    let tally = run_cases(&chosen, &loader, args.musl)?;
+    let tally = run_cases(&chosen, &loader, args.musl, args.bindings)?;
     println!("{tally}");
     Ok(tally.failed == 0)
 }
@@ -90,23 +93,31 @@ impl std::fmt::Display for Tally {
     }
 }
 
-/// Runs cases, whose packages are there, and prints what came of them.
-pub fn run_cases(chosen: &[&Case], loader: &Path, musl: Option<Musl>) -> Result<Tally> {
+/// Runs cases, whose packages are there, and prints what came of them. With `bindings`, what relocations were bound to is
+/// compared, too.
+pub fn run_cases(chosen: &[&Case], loader: &Path, musl: Option<Musl>, bindings: bool) -> Result<Tally> {
     let mut tally = Tally::default();
-    let mut table = ui::Table::new(&["case", "stock", "direct", "interp"]);
+    let mut columns = vec!["case", "stock", "direct", "interp"];
+    columns.extend(bindings.then_some("bindings"));
+    let mut table = ui::Table::new(&columns);
+    let dumper = bindings.then(|| difftest::bindings::build_library(&crate::corpus::dir()?)).transpose()?;
     let mut failures = Vec::new();
     for case in chosen {
         let spinner = ui::spinner(format!("running {}", case.name));
-        let reports = cases::run(case, loader, musl.unwrap_or(case.musl), cases::limit(case.kind));
+        let musl = musl.unwrap_or(case.musl);
+        let reports = cases::run(case, loader, musl, cases::limit(case.kind), dumper.as_deref());
         spinner.finish_and_clear();
         let mut row = vec![case.name.clone()];
-        for report in reports? {
+        let reports = reports?;
+        let count = reports.iter().map(|report| report.bindings).max().unwrap_or_default();
+        for report in reports {
             let ok = report.failure.is_none();
             tally.count(ok);
             row.push(if ok { ui::duration(report.time) } else { ui::verdict(false) });
             failures
                 .extend(report.failure.map(|why| format!("{} ({}): {why}", case.name, report.mode.name())));
         }
+        row.extend(bindings.then(|| count.to_string()));
         table.row(row);
     }
     table.print();

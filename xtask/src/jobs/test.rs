@@ -262,7 +262,8 @@ fn corpus(args: &Args, loader: &Path) -> Result<Tally> {
     let manifest = Manifest::read()?;
     let named = |case: &&Case| args.filter.as_ref().is_none_or(|filter| case.name.contains(filter));
     let all = args.corpus || std::env::var_os("CI").is_some();
-    let wanted = |case: &&Case| case.kind != Kind::Bench && (case.quick || all);
+    // The start-up workloads are programs of many libraries, whose bindings are of interest.
+    let wanted = |case: &&Case| all || (case.quick && case.kind != Kind::Bench);
     let chosen: Vec<_> = manifest.cases.iter().filter(wanted).filter(named).collect();
     if chosen.is_empty() {
         return Ok(Tally::default());
@@ -271,7 +272,12 @@ fn corpus(args: &Args, loader: &Path) -> Result<Tally> {
     if !Path::new(paths::STOCK).exists() {
         bail!("there is no {} to compare with", paths::STOCK);
     }
-    super::corpus::run_cases(&chosen, loader, None)
+    let mut tally = super::corpus::run_cases(&chosen, loader, None, false)?;
+    // Once more with a library preloaded that tells what relocations were bound to.
+    let bound = super::corpus::run_cases(&chosen, loader, None, true)?;
+    tally.passed += bound.passed;
+    tally.failed += bound.failed;
+    Ok(tally)
 }
 
 /// The module by itself, and with the loader.
