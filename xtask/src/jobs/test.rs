@@ -280,6 +280,9 @@ fn corpus(args: &Args, loader: &Path) -> Result<Tally> {
     Ok(tally)
 }
 
+/// What a kernel with every check switched on can run in a time that one can wait for.
+const THREADS: &str = "threads/";
+
 /// The module by itself, and with the loader.
 fn kernel(args: &Args, loader: &Path) -> Result<Tally> {
     let flavours: &[Flavour] = match args.debug_kernel {
