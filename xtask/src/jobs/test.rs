@@ -285,16 +285,13 @@ const THREADS: &str = "threads/";
 
 /// The module by itself, and with the loader.
 fn kernel(args: &Args, loader: &Path) -> Result<Tally> {
-    let flavours: &[Flavour] = match args.debug_kernel {
-        true => &[Flavour::Debug],
-        false => &[Flavour::V6_1, Flavour::V6_12],
-    };
-    let mut tally = Tally::default();
-    for &flavour in flavours {
-        tally =
-            tally + vm::selftest::run(flavour, None, false)? + vm::loader::run(flavour, loader, true, None)?;
+    if args.debug_kernel {
+        let tally = vm::selftest::run(Flavour::Debug, None, false)?;
+        return Ok(tally + vm::loader::run(Flavour::Debug, loader, true, Some(THREADS))?);
     }
-    Ok(tally)
+    let tally =
+        vm::selftest::run(Flavour::V6_1, None, false)? + vm::selftest::run(Flavour::V6_12, None, false)?;
+    Ok(tally + vm::loader::run(Flavour::V6_1, loader, true, None)?)
 }
 
 #[cfg(test)]
