@@ -1,6 +1,6 @@
 //! Who takes part in a measurement: our loader, stock musl's, and others that show how good one could be. A new
 //! column of the tables is a new `Peer`, a name and a way to start a workload: the loader with a prelinked image, say,
-//! is `Ours` with one more variable in its environment, a fused program one more flavour of `compile`.
+//! is `Ours` with one more variable in its environment.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,8 @@ use super::replica::Replica;
 use super::source;
 use super::stage::{self, Stage};
 use super::workload::{Kind, Start, Workload};
+use crate::corpus::manifest::Musl;
+use crate::jobs::chroot;
 use crate::{paths, proc, ui};
 
 /// A way to start a program.
@@ -21,6 +23,8 @@ pub enum Peer {
     Stock,
     /// The loader of this repository
     Ours,
+    /// The same, fused with stock musl's libc in one file
+    Fused,
     /// The same again: what differs is noise
     Again,
     /// glibc's loader, calls bound when they are made
@@ -37,14 +41,15 @@ pub enum Peer {
 
 impl Peer {
     /// Those that take part unless others are asked for.
-    pub const USUAL: [Self; 6] =
-        [Self::Stock, Self::Ours, Self::GlibcLazy, Self::GlibcNow, Self::Static, Self::Floor];
+    pub const USUAL: [Self; 7] =
+        [Self::Stock, Self::Ours, Self::Fused, Self::GlibcLazy, Self::GlibcNow, Self::Static, Self::Floor];
 
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Stock => "stock musl",
             Self::Ours => "ours",
+            Self::Fused => "ours fused",
             Self::Again => "ours again",
             Self::GlibcLazy => "glibc lazy",
             Self::GlibcNow => "glibc now",
@@ -56,7 +61,7 @@ impl Peer {
 
     /// Whether it loads dynamic musl programs: those whose instructions are counted.
     pub fn is_loader_of_musl(self) -> bool {
-        matches!(self, Self::Stock | Self::Ours)
+        matches!(self, Self::Stock | Self::Ours | Self::Fused)
     }
 
     /// How it starts a workload. The error says why it cannot.
@@ -77,7 +82,9 @@ impl Peer {
 
     fn start_compiled(self, lab: &mut Lab, source: &dyn Source) -> Result<Start> {
         let flavour = match self {
-            Self::Stock | Self::Ours | Self::Again | Self::Rustld | Self::Floor => Flavour::Musl,
+            Self::Stock | Self::Ours | Self::Fused | Self::Again | Self::Rustld | Self::Floor => {
+                Flavour::Musl
+            }
             Self::GlibcLazy | Self::GlibcNow => Flavour::Glibc,
             Self::Static => Flavour::Static,
         };
@@ -88,7 +95,9 @@ impl Peer {
         match self {
             Self::GlibcNow => Ok(start.with("LD_BIND_NOW", "1")),
             Self::GlibcLazy | Self::Static => Ok(start),
-            Self::Stock | Self::Ours | Self::Again | Self::Rustld | Self::Floor => self.interpret(lab, start),
+            Self::Stock | Self::Ours | Self::Fused | Self::Again | Self::Rustld | Self::Floor => {
+                self.interpret(lab, start)
+            }
         }
     }
 
@@ -123,6 +132,10 @@ impl Peer {
             Self::Ours | Self::Again => {
                 let loader = lab.loader.clone();
                 lab.interpreted(start, *b"our", &loader)
+            }
+            Self::Fused => {
+                let fused = chroot::fused(&lab.loader, Musl::V1_2_3)?;
+                lab.interpreted(start, *b"fus", &fused)
             }
             Self::Floor => lab.interpreted(start, *b"nop", &floor()?),
             Self::Rustld => under_rustld(start),

@@ -186,7 +186,7 @@ fn is_stock(root: &Path) -> Result<()> {
 }
 
 /// The loader fused with a version of libc.
-fn fused(loader: &Path, musl: Musl) -> Result<PathBuf> {
+pub fn fused(loader: &Path, musl: Musl) -> Result<PathBuf> {
     let (libc, name) = match musl {
         Musl::V1_2_3 => (PathBuf::from(paths::STOCK), "1.2.3"),
         Musl::V1_2_5 => (paths::musl_1_2_5()?, "1.2.5"),
