@@ -155,13 +155,14 @@ static int morsel_map(struct file *file, const struct morsel_region *region,
 	if (!IS_ERR_VALUE(addr))
 		return 0;
 	error = addr;
-	/* mmap may have removed the reservation before it failed. */
-	if (replace && IS_ERR_VALUE(vm_mmap(NULL, region->addr, region->length,
-					    PROT_NONE,
-					    MAP_PRIVATE | MAP_ANONYMOUS |
-					    MAP_NORESERVE | MAP_FIXED_NOREPLACE,
-					    0)))
-		pr_debug("the reservation is still there, or lost\n");
+	/*
+	 * mmap may have removed the reservation before it failed. If it has
+	 * not, or if there is no memory for this either, nothing can be done.
+	 */
+	if (replace)
+		addr = vm_mmap(NULL, region->addr, region->length, PROT_NONE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE |
+			       MAP_FIXED_NOREPLACE, 0);
 	return error;
 }
 

@@ -128,7 +128,8 @@ struct morsel *morsel_find(struct file *backing,
  * Called without the mmap lock: it reads the file.
  *
  * Return: 0, with a use that morsel_unuse() ends (it gives back the caller's
- * reference as well), or an error as of morsel_fill(); -EXDEV if the operations are not always the same.
+ * reference as well), or an error as of morsel_fill(); -EXDEV if the file system
+ * does not always use the same operations.
  */
 int morsel_use(struct morsel *m, const struct vm_operations_struct *fs_ops)
 {

@@ -222,9 +222,7 @@ static long morsel_hold_ioctl(struct file *file, unsigned int cmd,
 		-EFAULT : 0;
 }
 
-/* The same structures in 32-bit processes, but these have no 64-bit addresses
- * to share anything at: only native calls.
- */
+/* No compat_ioctl: the layouts are the same, but the loader is 64-bit only. */
 const struct file_operations morsel_device_fops = {
 	.owner = THIS_MODULE,
 	.unlocked_ioctl = morsel_device_ioctl,

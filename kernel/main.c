@@ -3,6 +3,8 @@
  * morsel: page tables of file regions that processes share, on stock kernels.
  * Module, parameters and device. docs/morsel-module.md says what it is for.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/init.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>

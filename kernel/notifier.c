@@ -3,6 +3,8 @@
  * Putting a morsel's tables into an address space, and taking them out before
  * the kernel works on the range: nobody else may ever see them as their own.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/mmu_notifier.h>
 #include <linux/smp.h>
 #include <asm/tlbflush.h>

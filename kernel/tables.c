@@ -3,6 +3,8 @@
  * The content of a morsel: the pages of a file region and page tables for
  * them, complete before anybody sees them and unchanged until they are freed.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/fadvise.h>
 #include <linux/highmem.h>
 #include <linux/magic.h>

@@ -15,12 +15,24 @@ static const uint64_t extremes[] = {
 static void set_field(struct morsel_region *r, int field, uint64_t value)
 {
 	switch (field) {
-	case 0: r->fd = value; break;
-	case 1: r->prot = value; break;
-	case 2: r->offset = value; break;
-	case 3: r->length = value; break;
-	case 4: r->addr = value; break;
-	case 5: r->flags = value; break;
+	case 0:
+		r->fd = value;
+		break;
+	case 1:
+		r->prot = value;
+		break;
+	case 2:
+		r->offset = value;
+		break;
+	case 3:
+		r->length = value;
+		break;
+	case 4:
+		r->addr = value;
+		break;
+	case 5:
+		r->flags = value;
+		break;
 	}
 }
 

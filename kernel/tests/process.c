@@ -221,7 +221,6 @@ static void plain_is_private(void)
 	check(mprotect((void *)BASE, SIZE, PROT_READ | PROT_WRITE) == 0);
 	*(volatile char *)(BASE + 5) = 1;
 	check_pages(BASE + PAGE, 1, PAGES - 1, 27);
-	
 }
 
 static volatile bool stop;
