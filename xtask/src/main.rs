@@ -35,7 +35,7 @@ enum Job {
     Test(jobs::test::Args),
     /// Build real programs into the cache, and run them under stock musl and under the loader
     Corpus(jobs::corpus::Args),
-    /// Measure the start of synthetic programs beside stock musl
+    /// Measure what a start costs, beside stock musl and others
     Bench(jobs::bench::Args),
     /// Build, and make ld-morsel the loader of a root directory
     Install(jobs::install::Args),

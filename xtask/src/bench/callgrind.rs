@@ -26,25 +26,29 @@ const TOOL: &str = "/usr/libexec/valgrind/callgrind-amd64-linux";
 
 /// Counts the instructions of a program.
 pub fn instructions(start: &Start) -> Result<Instructions> {
-    let [main, rest] = run(start, &[])?;
-    let main = main.map(|text| total(&text)).transpose()?;
-    let rest = rest.map(|text| total(&text)).transpose()?;
-    match (main, rest) {
-        (Some(main), Some(rest)) => Ok(Instructions { main: Some(main), exit: main + rest }),
-        (None, Some(exit)) => Ok(Instructions { main: None, exit }),
-        (_, None) => bail!("callgrind has written no profile of {}", start.program.display()),
-    }
+    let Profile { main, rest } = run(start, &[])?;
+    let main = main.as_deref().map(total).transpose()?;
+    let rest = rest.iter().map(|text| total(text)).sum::<Result<u64>>()?;
+    Ok(Instructions { main, exit: main.unwrap_or(0) + rest })
 }
 
 /// A start's instructions until main, by stack: lines of function names, outermost first, and a number, as the tools
 /// for flame graphs read them.
 pub fn stacks(start: &Start) -> Result<Vec<String>> {
-    let [main, rest] = run(start, &["--separate-callers=24"])?;
-    folded(&main.or(rest).context("callgrind has written no profile")?)
+    let Profile { main, mut rest } = run(start, &["--separate-callers=24"])?;
+    // The last is of the whole run if there is no other.
+    folded(&main.or_else(|| rest.pop()).context("callgrind has written no profile")?)
 }
 
-/// Runs callgrind, and returns what it wrote until main and from there on.
-fn run(start: &Start, options: &[&str]) -> Result<[Option<String>; 2]> {
+/// What callgrind has written.
+struct Profile {
+    /// Until main, if it was found.
+    main: Option<String>,
+    /// From there on; in two parts where the program's own main is found as well as the one that stands in for it.
+    rest: Vec<String>,
+}
+
+fn run(start: &Start, options: &[&str]) -> Result<Profile> {
     let dir = crate::paths::cache()?.join(format!("bench/callgrind-{}", std::process::id()));
     fs::create_dir_all(&dir)?;
     let file = dir.join("out");
@@ -63,17 +67,15 @@ fn run(start: &Start, options: &[&str]) -> Result<[Option<String>; 2]> {
     let mut command = trace::command(&valgrind)?;
     let status = command.stderr(fs::File::create(&log)?).stdout(Stdio::null()).status();
     let read = |name: &str| fs::read_to_string(dir.join(name)).ok();
-    let (parts, said) = ([read("out.1"), read("out")], read("log").unwrap_or_default());
+    let main = read("out.1");
+    let rest: Vec<_> = ["out.2", "out"].into_iter().filter_map(read).collect();
+    let said = read("log").unwrap_or_default();
     fs::remove_dir_all(&dir)?;
     let status = status.with_context(|| format!("cannot run {TOOL}"))?;
-    if parts[1].is_none() && parts[0].is_none() {
+    if rest.is_empty() {
         bail!("valgrind on {}: {status}\n{}", start.program.display(), crate::proc::tail(&said, 5));
     }
-    Ok(match parts {
-        // Without a dump before main, the only file is the one of the whole run.
-        [Some(main), Some(rest)] => [Some(main), Some(rest)],
-        [one, other] => [None, other.or(one)],
-    })
+    Ok(Profile { main, rest })
 }
 
 /// The total that callgrind writes at the end.

@@ -122,6 +122,11 @@ impl Peer {
         match self {
             // It is a glibc program itself, which musl's libraries must not be preloaded to: it goes without a mark.
             Self::Rustld => self.interpret(lab, start),
+            // A copy like the others': how the page cache holds the original is the past's doing.
+            Self::Stock => {
+                let program = lab.stage.with_interpreter(&start.program, Path::new(paths::STOCK))?;
+                Ok(Start { program, ..start.preloading(&mark) })
+            }
             _ => self.interpret(lab, start.preloading(&mark)),
         }
     }

@@ -33,7 +33,7 @@ pub fn flame_graph(title: &str, stacks: &[String]) -> Result<String> {
     let mut options = Options::default();
     options.title = title.to_owned();
     options.count_name = "instructions".to_owned();
-    options.image_width = Some(980);
+    options.image_width = Some(994);
     options.min_width = 0.15;
     // The colour of a function is the same in all graphs.
     options.hash = true;

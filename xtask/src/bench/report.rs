@@ -208,7 +208,7 @@ fn cells(column: &Column) -> String {
     }
     let main = column.counts.and_then(|counts| counts.main);
     let memory = column.counts.and_then(|counts| counts.memory);
-    let instructions = column.instructions.map(|counted| counted.main.unwrap_or(counted.exit));
+    let instructions = column.instructions.and_then(|counted| counted.main);
     let figures = [
         (main.map(|main| main.system_calls), ""),
         (main.map(|main| main.page_faults), ""),

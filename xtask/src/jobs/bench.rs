@@ -206,7 +206,7 @@ fn print(measured: &Measured) {
         }
         let main = column.counts.and_then(|counts| counts.main);
         let memory = column.counts.and_then(|counts| counts.memory);
-        let instructions = column.instructions.map(|counted| counted.main.unwrap_or(counted.exit));
+        let instructions = column.instructions.and_then(|counted| counted.main);
         let cell =
             |value: Option<u64>, unit: &str| value.map_or("-".to_owned(), |value| format!("{value}{unit}"));
         row.push(cell(main.map(|main| main.system_calls), ""));
