@@ -19,6 +19,8 @@ use crate::sys;
 pub struct Slots {
     bias: LoadBias,
     windows: Vec<Range<u64>>,
+    /// What is read-only after relocation.
+    sealed: Range<u64>,
     /// The window that the last slot was in: relocations are sorted by address, mostly.
     current: usize,
 }
@@ -30,7 +32,8 @@ impl Slots {
         let loads = object.segments.loads.iter();
         let writable = loads.filter(|load| text || load.flags.contains(SegmentFlags::WRITE));
         let windows = writable.map(|load| load.range().start.0..load.range().end.0).collect();
-        Self { bias: object.mapping.bias, windows, current: 0 }
+        let sealed = object.segments.relro.clone().unwrap_or_default();
+        Self { bias: object.mapping.bias, windows, sealed: sealed.start.0..sealed.end.0, current: 0 }
     }
 
     /// The address of `size` writable bytes at `slot`.
@@ -103,19 +106,20 @@ impl Slots {
         done
     }
 
-    /// Asks for the pages of a long dense run in the current window at once, rather than fault by fault.
+    /// Asks for the pages of a long run at once, rather than fault by fault, as far as they are read-only after relocation: such
+    /// data consists of little else than what is relocated.
     fn populate(&self, entries: &[Rela], kind: u32) {
-        const LONG: usize = 1024;
-        const DENSE: u64 = 8;
-        let (Some(first), Some(window)) = (entries.first(), self.windows.get(self.current)) else { return };
-        let in_run = |entry: &Rela| entry.r_info == u64::from(kind) && window.contains(&entry.r_offset);
-        let Some(last) = entries.get(LONG - 1).filter(|entry| in_run(entry)) else { return };
+        const LONG: usize = 512;
+        const DENSE: u64 = 64;
+        let in_run = |entry: &Rela| entry.r_info == u64::from(kind) && self.sealed.contains(&entry.r_offset);
+        let Some(first) = entries.first().filter(|first| in_run(first)) else { return };
         // Link editors sort them: where the run ends is found by halving. A wrong guess costs a few pages.
-        let last = entries.get(entries.partition_point(in_run) - 1).unwrap_or(last);
-        let pages = page_down(first.r_offset)..page_up(last.r_offset);
-        let count = pages.end.saturating_sub(pages.start) / PAGE_SIZE;
-        if pages.end <= window.end && count > 0 && entries.len() as u64 / count >= DENSE {
-            sys::populate_writable(self.bias.apply(Vaddr(pages.start)).0, pages.end - pages.start);
+        let count = entries.partition_point(in_run);
+        let Some(last) = entries.get(count.saturating_sub(1)) else { return };
+        let pages = page_down(first.r_offset)..page_up(last.r_offset).min(self.sealed.end);
+        let length = pages.end.saturating_sub(pages.start);
+        if count >= LONG && length > 0 && count as u64 / (length / PAGE_SIZE) >= DENSE {
+            sys::populate_writable(self.bias.apply(Vaddr(pages.start)).0, length);
         }
     }
 
