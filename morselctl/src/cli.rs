@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{completions, fuse, inspect, install};
+use crate::{completions, fuse, image, inspect, install};
 
 /// The tool beside the dynamic loader ld-morsel.
 #[derive(Parser)]
@@ -17,6 +17,8 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Load and bind programs' libraries ahead of time
+    Build(image::BuildArgs),
     /// Write one ELF file that holds the loader and a stock libc.so
     Fuse(fuse::Args),
     /// Make ld-morsel the loader of a root directory
@@ -40,6 +42,7 @@ enum Command {
 /// Does what was asked for.
 pub fn run(args: Args) -> Result<()> {
     match args.command {
+        Command::Build(args) => image::run_build(&args),
         Command::Fuse(args) => fuse::run(&args),
         Command::Install(args) => install::run(&args),
         Command::Uninstall(args) => install::run_uninstall(&args),

@@ -56,7 +56,11 @@ impl Pending {
         Self::create(target, |path| std::os::unix::fs::symlink(points_to, path))
     }
 
-    fn create(target: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> Result<Self> {
+    /// What `make` makes under the temporary name, to become `target`.
+    ///
+    /// # Errors
+    /// What `make` says.
+    pub fn create(target: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> Result<Self> {
         let mut name = OsString::from(".");
         name.push(target.file_name().with_context(|| format!("{}: not a file's name", target.display()))?);
         name.push(format!(".morselctl-{}", std::process::id()));

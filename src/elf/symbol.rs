@@ -33,6 +33,16 @@ impl Symbol {
         }
     }
 
+    /// A symbol that is known by its parts; it has no name.
+    pub fn from_parts(value: u64, size: u64, info: u8, section: u16) -> Self {
+        Self { name: 0, value, size, info, section }
+    }
+
+    /// `st_shndx`
+    pub fn section(&self) -> u16 {
+        self.section
+    }
+
     /// `st_shndx` is not `SHN_UNDEF`.
     pub fn is_defined(&self) -> bool {
         self.section != 0

@@ -46,6 +46,8 @@ pub struct Mapping {
     pub pages: Range<Address>,
     /// Name of the backend that mapped it (for `LD_MORSEL_STATS`).
     pub backend: &'static str,
+    /// What is read-only after relocation has never been writable.
+    pub sealed: bool,
 }
 
 /// What the search for libraries remembers of an object. Apart from [`Object`], which does not change any more once the

@@ -14,7 +14,8 @@ use crate::program::Object;
 /// every read checks its bounds afresh, the worst that comes of it is a wrong binding of that object.
 #[derive(Debug)]
 pub struct Slots {
-    bias: LoadBias,
+    /// From the object's addresses to where the loader finds its bytes.
+    memory: LoadBias,
     windows: Vec<Range<u64>>,
     /// The window that the last slot was in: relocations are sorted by address, mostly.
     current: usize,
@@ -23,11 +24,16 @@ pub struct Slots {
 impl Slots {
     /// The slots of a mapped object.
     pub fn of(object: &Object) -> Self {
+        Self::elsewhere(object, object.mapping.bias)
+    }
+
+    /// The slots of an object whose bytes are not where it will be: `memory` leads to them.
+    pub fn elsewhere(object: &Object, memory: LoadBias) -> Self {
         let text = object.dynamic.text_relocations;
         let loads = object.segments.loads.iter();
         let writable = loads.filter(|load| text || load.flags.contains(SegmentFlags::WRITE));
         let windows = writable.map(|load| load.range().start.0..load.range().end.0).collect();
-        Self { bias: object.mapping.bias, windows, current: 0 }
+        Self { memory, windows, current: 0 }
     }
 
     /// The address of `size` writable bytes at `slot`.
@@ -38,7 +44,7 @@ impl Slots {
         if !self.windows.get(self.current).is_some_and(holds) {
             self.current = self.windows.iter().position(holds)?;
         }
-        Some(self.bias.apply(slot).0 as *mut u8)
+        Some(self.memory.apply(slot).0 as *mut u8)
     }
 
     /// Where `slot` is in the process, if `size` bytes may be written there.

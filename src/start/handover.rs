@@ -9,8 +9,8 @@ use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use linux_raw_sys::auxvec::AT_RANDOM;
 
-use crate::bind::Scope;
-use crate::elf::Address;
+use crate::bind::{Definition, Scope};
+use crate::elf::{Address, SymbolName};
 use crate::error::{RelocationProblem, StartError};
 use crate::host::{self, Boot, Synthetic};
 use crate::layout;
@@ -34,6 +34,8 @@ pub struct Handover {
     pub deferred: Vec<Deferred>,
     /// Copies that libc makes.
     pub libc_copies: Vec<LibcCopy>,
+    /// What libc must bind to instead of its own definitions, if an image knows it.
+    pub interposed: Option<Vec<(SymbolName<'static>, Definition)>>,
     /// For the statistics.
     pub counts: Counts,
     /// A new name for the program.
@@ -55,7 +57,7 @@ impl Handover {
     /// The program is mapped and relocated, and nothing of it has run.
     #[inline(never)]
     pub unsafe fn hand_over(
-        self,
+        mut self,
         mut loader: Loader,
         scope: Scope,
         tls: &'static StaticTls,
@@ -72,7 +74,7 @@ impl Handover {
         tls_code::publish(tls);
         tls::dynamic::add_modules(&waiting_modules(program));
         let boot = program.libc().map(|libc| {
-            let interposed = host::exports(&program[libc], &scope);
+            let interposed = self.interposed.take().unwrap_or_else(|| host::exports(&program[libc], &scope));
             let stack_sizes = program.objects().map(|object| object.segments.stack_size);
             let synthetic = Synthetic::new(
                 &interposed,
@@ -122,7 +124,7 @@ fn finish() -> ! {
     unsafe { resolve_deferred(&handover.deferred) };
     let loader = process.loader.change().expect("nobody has sealed anything yet");
     for object in loader.program.objects() {
-        if matches!(object.origin, Origin::Kernel | Origin::File) {
+        if matches!(object.origin, Origin::Kernel | Origin::File) && !object.mapping.sealed {
             // SAFETY: the object is completely relocated.
             if let Err(errno) = unsafe { protect::seal_relro(object) } {
                 let problem = RelocationProblem::Relro(errno);

@@ -11,20 +11,21 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 
-use linux_raw_sys::auxvec::{AT_BASE, AT_SYSINFO_EHDR};
+use linux_raw_sys::auxvec::{AT_BASE, AT_EUID, AT_RANDOM, AT_SYSINFO_EHDR};
 
 use crate::bind::{Index, Lookup, Outline, Scope};
-use crate::config::{self, Config};
+use crate::config::{self, Config, ImageChoice};
 use crate::discover::{Discovery, Host, Search, Wishes};
 use crate::elf::{Address, ElfError, PAGE_SIZE, SegmentFlags};
 use crate::error::{RelocationProblem, StartError};
 use crate::host::{OwnFile, locate};
+use crate::image::{self, Attached, Circumstances};
 use crate::map::{self, System, adopt};
 use crate::program::{Object, ObjectId, Origin, Program};
-use crate::relocate::{Moment, Slots, relocate};
+use crate::relocate::{Moment, Relocated, Slots, complete, relocate};
 use crate::runtime::{DebugState, DebugSymbols, Loader};
 use crate::statistics::Phases;
-use crate::sys::{self, MESSAGE_PREFIX, Scratch, Text};
+use crate::sys::{self, FileStamp, MESSAGE_PREFIX, Scratch, Text};
 use crate::tls;
 
 use handover::Handover;
@@ -63,26 +64,39 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
     let data = loader.address(data.map_or(loader.dynamic_section, |load| load.vaddr));
     // SAFETY: the kernel has mapped our file, for the life of the process.
     let fused = || unsafe { own.libc(invocation.interpreter_name) };
-    let libc = locate::libc(&mut system, config.libc, fused, invocation.interpreter, invocation.own_name);
-    let libc = libc.unwrap_or_else(|error| fail(&[error]));
-    let shown = libc.as_ref().filter(|libc| libc.mapping.pages.start == own.start).unwrap_or(&loader);
-    let debug_symbols = DebugSymbols::of(&loader, shown);
-    if system.list {
-        announce_interpreter(invocation.interpreter_name, own.start);
-    }
-    phases.end("prepare");
-
-    let host = libc.map(|libc| Host { loader, libc });
     let wishes = Wishes {
         interpreter: invocation.interpreter_name,
         library_path: config.library_path,
         secure: config.secure,
     };
-    let mut search = Search::new(host, wishes);
-    let mut objects = Program::default();
-    objects.add(program);
-    let mut program = objects;
-    let mut errors = Discovery::new(&mut system, &mut program, &mut search).start(config.preload);
+    let alone = program;
+    let image = find_image(&alone, invocation.file, own, &config, &stack, system.list);
+    let (debug_symbols, mut program, mut search, mut errors);
+    match &image {
+        Some(image) => {
+            let shown = fused().and_then(Result::ok);
+            debug_symbols = DebugSymbols::of(&loader, shown.as_deref().unwrap_or(&loader));
+            phases.end("prepare");
+            program = image.objects(alone, loader).unwrap_or_else(|cause| damaged(image, cause));
+            search = Search::done(image.libc_path(), wishes);
+            errors = Vec::new();
+        }
+        None => {
+            let libc =
+                locate::libc(&mut system, config.libc, fused, invocation.interpreter, invocation.own_name);
+            let libc = libc.unwrap_or_else(|error| fail(&[error]));
+            let shown = libc.as_ref().filter(|libc| libc.mapping.pages.start == own.start);
+            debug_symbols = DebugSymbols::of(&loader, shown.unwrap_or(&loader));
+            if system.list {
+                announce_interpreter(invocation.interpreter_name, own.start);
+            }
+            phases.end("prepare");
+            search = Search::new(libc.map(|libc| Host { loader, libc }), wishes);
+            program = Program::default();
+            program.add(alone);
+            errors = Discovery::new(&mut system, &mut program, &mut search).start(config.preload);
+        }
+    }
     let scope = Scope::new(&program);
     add_unsearched(&mut program, search.take_host(), &stack);
     phases.end("discover");
@@ -90,16 +104,15 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
     let tls = Box::leak(Box::new(tls::lay_out(&mut program, config.tls_surplus)));
     let debug = DebugState::new(own.start, debug_symbols);
     show_to_debuggers(&program[ObjectId::PROGRAM], debug);
-    let outline = Outline::worthwhile(scope.first().entries());
-    let mut memory = outline.as_ref().and_then(|outline| Scratch::new(outline.words()).ok());
-    let index = outline.as_ref().zip(memory.as_mut());
-    let index = index.map(|(outline, memory)| Index::new(outline, memory.words()));
-    // SAFETY: everything is mapped and laid out, and no code but ours has run.
-    let relocated = unsafe {
-        let order = program.ids().skip(1).chain([ObjectId::PROGRAM]);
-        relocate(&program, Lookup { index, ..Lookup::in_global(&scope) }, order, Moment::Start)
+    if let Some(image) = image.as_ref().filter(|image| !image.has_layout_of(&program)) {
+        damaged(image, ElfError::BadTable("its thread-local storage"));
+    }
+    let relocated = match &image {
+        // SAFETY: everything is mapped and laid out, and no code but ours has run.
+        Some(image) => unsafe { complete(&program, Lookup::in_global(&scope), image.late(&program)) },
+        // SAFETY: likewise.
+        None => unsafe { relocate_all(&program, &scope) },
     };
-    drop(memory);
     errors.extend(relocated.errors);
     phases.end("relocate");
     if !errors.is_empty() {
@@ -120,6 +133,7 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
     let handover = Handover {
         deferred: relocated.deferred,
         libc_copies: relocated.libc_copies,
+        interposed: image.as_ref().map(|image| image.interposed(&loader.program)),
         counts: relocated.counts,
         argv0: invocation.argv0,
         statistics: config.stats,
@@ -128,6 +142,61 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
     };
     // SAFETY: the program is complete.
     unsafe { handover.hand_over(loader, scope, tls, debug, stack) }
+}
+
+/// The program's image, if it has one that may be used. Only a program that the kernel has started has one.
+fn find_image(
+    program: &Object,
+    file: Option<FileStamp>,
+    own: OwnFile,
+    config: &Config<'static>,
+    stack: &InitialStack,
+    list: bool,
+) -> Option<Attached> {
+    if list || program.origin != Origin::Kernel || config.image == ImageChoice::Off {
+        return None;
+    }
+    // Whoever starts a privileged program controls its path.
+    let own_status = || sys::file_status(c"/proc/self/exe").ok().map(|status| status.stamp);
+    let file = if config.secure { own_status() } else { file };
+    // SAFETY: the kernel has mapped our file.
+    let loader = unsafe { own.build_id() };
+    let (file, loader) = file.zip(loader)?;
+    let (headers, count) = program.program_headers?;
+    let size = usize::from(count) * goblin::elf64::program_header::SIZEOF_PHDR;
+    // SAFETY: the program headers are mapped with the program.
+    let headers = unsafe { core::slice::from_raw_parts(headers.0 as *const u8, size) };
+    let random = stack.auxiliary_value(AT_RANDOM).filter(|&random| random != 0);
+    // SAFETY: AT_RANDOM points to sixteen random bytes; libc uses the first half.
+    let random = random.map_or(0, |random| unsafe { (random as *const u64).add(1).read_unaligned() });
+    let circumstances = Circumstances {
+        config,
+        file,
+        program_headers: image::format::checksum(&[headers]),
+        loader,
+        user: stack.auxiliary_value(AT_EUID).unwrap_or(u64::MAX) as u32,
+        random,
+    };
+    image::attach(&circumstances).unwrap_or_else(|(path, cause)| fail(&[StartError::Image { path, cause }]))
+}
+
+/// An image that has passed all checks and yet does not fit: there is no way back.
+fn damaged(image: &Attached, cause: ElfError) -> ! {
+    fail(&[StartError::Program { name: image.path.clone(), cause }])
+}
+
+/// Relocates all objects.
+///
+/// # Safety
+/// Everything is mapped and laid out, and no code but ours has run.
+unsafe fn relocate_all(program: &Program, scope: &Scope) -> Relocated {
+    let outline = Outline::worthwhile(scope.first().entries());
+    let mut memory = outline.as_ref().and_then(|outline| Scratch::new(outline.words()).ok());
+    let index = outline.as_ref().zip(memory.as_mut());
+    let index = index.map(|(outline, memory)| Index::new(outline, memory.words()));
+    let order = program.ids().skip(1).chain([ObjectId::PROGRAM]);
+    // SAFETY: passed on to the caller.
+    unsafe { relocate(program, Lookup { index, ..Lookup::in_global(scope) }, order, Moment::Start) }
 }
 
 /// An address below which there is free space, if all is as usual: the kernel puts an interpreter at the top of the memory for
