@@ -270,13 +270,14 @@ impl Attached {
         // The copy in the tables spares a page that nobody else needs.
         let copy = View::new(vec![(dynamic_section, member.dynamic)]);
         let dynamic = Dynamic::parse(&copy, dynamic_section)?;
-        let symbols = SymbolTable::parse(&view, &dynamic)?;
+        let symbols = SymbolTable::parse_with(&view, &dynamic, member.gnu_hash)?;
         let is_libc = member.role == Role::Libc;
+        let sealed = !is_libc && self.is_sealed(member);
         Ok(Box::new(Object {
             name: CString::from(member.name),
             origin: if is_libc { Origin::Libc } else { Origin::File },
             identity: member.identity,
-            mapping: Mapping { bias, pages, backend: "image", sealed: !is_libc && self.is_sealed(member) },
+            mapping: Mapping { bias, pages, backend: "image", sealed, shared: !is_libc },
             program_headers: member.headers.map(|(vaddr, count)| (bias.apply(Vaddr(vaddr)), count as u16)),
             entry: bias.apply(Vaddr(member.entry)),
             segments,

@@ -254,6 +254,8 @@ pub struct Member<'a> {
     pub header_table: &'a [u8],
     /// The dynamic section.
     pub dynamic: &'a [u8],
+    /// The head of its `DT_GNU_HASH` table, if it has one.
+    pub gnu_hash: Option<[u32; 4]>,
     /// Its pages.
     pub regions: Vec<Region>,
 }
@@ -291,6 +293,8 @@ impl<'a> Record<'a> for Member<'a> {
         to.half(count);
         to.bytes(self.header_table);
         to.bytes(self.dynamic);
+        to.presence(self.gnu_hash.is_some());
+        self.gnu_hash.unwrap_or_default().into_iter().for_each(|half| to.half(half));
         to.list(&self.regions);
     }
 
@@ -323,6 +327,9 @@ impl<'a> Record<'a> for Member<'a> {
         };
         let (place, entry) = (from.word()?, from.word()?);
         let (loaded, headers) = (from.presence()?, (from.word()?, from.half()?));
+        let (header_table, dynamic) = (from.bytes()?, from.bytes()?);
+        let hashed = from.presence()?;
+        let gnu_hash = [from.half()?, from.half()?, from.half()?, from.half()?];
         Some(Self {
             role,
             name,
@@ -334,8 +341,9 @@ impl<'a> Record<'a> for Member<'a> {
             place,
             entry,
             headers: loaded.then_some(headers),
-            header_table: from.bytes()?,
-            dynamic: from.bytes()?,
+            header_table,
+            dynamic,
+            gnu_hash: hashed.then_some(gnu_hash),
             regions: from.list()?,
         })
     }

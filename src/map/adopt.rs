@@ -42,7 +42,7 @@ unsafe fn adopt(
         name: CString::from(name),
         origin,
         identity: None,
-        mapping: Mapping { bias, pages, backend: "kernel", sealed: false },
+        mapping: Mapping { bias, pages, backend: "kernel", sealed: false, shared: false },
         program_headers: Some(headers),
         entry,
         segments,

@@ -63,7 +63,7 @@ pub fn load(
     let pages = bias.apply_range(&plan.span);
     let program_headers =
         segments.program_headers(&table_range).map(|vaddr| (bias.apply(vaddr), header.phnum));
-    let mapping = Mapping { bias, pages, backend: mapper.name(), sealed: false };
+    let mapping = Mapping { bias, pages, backend: mapper.name(), sealed: false, shared: false };
     // SAFETY: all segments have just been mapped at `bias` and are never unmapped while the object is known.
     let view = unsafe { view(&segments, bias) };
     let described = describe(&segments, &view);

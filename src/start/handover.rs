@@ -163,7 +163,9 @@ fn waiting_modules(program: &Program) -> Vec<Module> {
 /// What the start-up objects leave of their writable pages.
 fn unused_memory(program: &Program) -> impl Iterator<Item = Range<Address>> + '_ {
     let ours = program.objects().filter(|object| matches!(object.origin, Origin::Kernel | Origin::File));
-    ours.flat_map(|object| {
+    // libc writes to what it is given.
+    let private = ours.filter(|object| !object.mapping.shared);
+    private.flat_map(|object| {
         layout::unused_ends(&object.segments).map(|gap| object.mapping.bias.apply_range(&gap))
     })
 }

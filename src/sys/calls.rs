@@ -100,8 +100,8 @@ impl From<rustix::fs::Stat> for FileStatus {
         let stamp = FileStamp {
             identity: FileIdentity { device: stat.st_dev, inode: stat.st_ino },
             size: u64::try_from(stat.st_size).unwrap_or(0),
-            modified: nanoseconds(stat.st_mtime, stat.st_mtime_nsec as u64),
-            changed: nanoseconds(stat.st_ctime, stat.st_ctime_nsec as u64),
+            modified: nanoseconds(stat.st_mtime, stat.st_mtime_nsec),
+            changed: nanoseconds(stat.st_ctime, stat.st_ctime_nsec),
         };
         Self { stamp, owner: stat.st_uid, mode: stat.st_mode }
     }

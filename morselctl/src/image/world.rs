@@ -206,7 +206,7 @@ pub fn read_object(
         name,
         origin,
         identity,
-        mapping: Mapping { bias, pages, backend: "image", sealed: false },
+        mapping: Mapping { bias, pages, backend: "image", sealed: false, shared: false },
         program_headers: segments
             .program_headers(&table_range)
             .map(|vaddr| (bias.apply(vaddr), header.phnum)),

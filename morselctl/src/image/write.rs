@@ -112,11 +112,12 @@ pub fn write(built: &mut Built, target: &Path) -> Result<Written> {
     })
 }
 
-/// Writes all pages that are not zero.
+/// Writes all that is not zero, in large pieces: the kernel keeps what is written at once together.
 fn write_sparsely(file: &fs::File, memory: &[u8], at: u64) -> io::Result<()> {
-    for (offset, page) in (at..).step_by(PAGE_SIZE as usize).zip(memory.chunks(PAGE_SIZE as usize)) {
-        if page.iter().any(|&byte| byte != 0) {
-            file.write_all_at(page, offset)?;
+    const PIECE: usize = 2 << 20;
+    for (offset, piece) in (at..).step_by(PIECE).zip(memory.chunks(PIECE)) {
+        if let Some(last) = piece.iter().rposition(|&byte| byte != 0) {
+            file.write_all_at(&piece[..=last], offset)?;
         }
     }
     Ok(())
@@ -159,6 +160,7 @@ fn members(built: &mut Built) -> Vec<Member<'static>> {
                 .map(|(address, count)| (bias.unapply(address).0, u32::from(count))),
             header_table: part.as_ref().map_or(&[][..], |part| header_table(part, object)),
             dynamic: part.as_ref().map_or(&[][..], |_| dynamic_section(object)),
+            gnu_hash: object.symbols.gnu_hash_head(),
             regions: part.map_or_else(Vec::new, |part| regions(part, object, seal, *base)),
         });
     }

@@ -40,7 +40,7 @@ pub fn load(library: &Library, name: &CStr, identity: FileIdentity) -> Result<Bo
         name: CString::from(name),
         origin: Origin::File,
         identity: Some(identity),
-        mapping: Mapping { bias, pages: bias.apply_range(&segments.span()), backend: "test", sealed: false },
+        mapping: Mapping { bias, pages: bias.apply_range(&segments.span()), backend: "test", sealed: false, shared: false },
         program_headers: None,
         entry: bias.apply(header.entry),
         segments,
