@@ -23,7 +23,7 @@ use super::check::{self, Refusal};
 use super::format::{
     Binding, BuildId, Content, HEADER_AT, HEADER_SIZE, Header, Key, Member, Region, Role, Tables, VERSION,
 };
-use super::{SYSTEM_PLACE, base_at, path_in};
+use super::{BASE_ALIGN, SYSTEM_PLACE, base_at, path_in};
 
 /// How often another place is tried for an image whose own is taken.
 const ATTEMPTS: u64 = 8;
@@ -97,7 +97,10 @@ fn try_attach(path: &CStr, circumstances: &Circumstances<'_>) -> Result<(Tables<
     let directory = sys::file_status(&directory).map_err(|errno| Refusal::System("its directory", errno))?;
     check::ownership(&status, &directory, circumstances.user, config.secure)?;
     let mut bytes = [0; HEADER_SIZE];
-    file.read_at(&mut bytes, HEADER_AT as u64).map_err(|errno| Refusal::System("read", errno))?;
+    let read = file.read_at(&mut bytes, HEADER_AT as u64);
+    if read.map_err(|errno| Refusal::System("read", errno))? < HEADER_SIZE {
+        return Err(Refusal::Damaged("it is cut off"));
+    }
     let header = Header::parse(&bytes).ok_or(Refusal::Damaged("not an image"))?;
     if header.version != VERSION {
         return Err(Refusal::Version(header.version));
@@ -108,6 +111,7 @@ fn try_attach(path: &CStr, circumstances: &Circumstances<'_>) -> Result<(Tables<
     let tables_end = header.tables.checked_add(header.tables_size);
     let whole = header.window <= page_up(status.stamp.size)
         && header.tables % PAGE_SIZE == 0
+        && header.base % BASE_ALIGN == 0
         && tables_end.is_some_and(|end| end <= status.stamp.size && end <= header.window);
     if !whole {
         return Err(Refusal::Damaged("it is cut off"));

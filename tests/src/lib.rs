@@ -14,6 +14,7 @@ pub mod corruption;
 pub mod directives;
 pub mod elf_edit;
 pub mod elf_fields;
+pub mod images;
 pub mod normalise;
 pub mod run;
 pub mod scratch;

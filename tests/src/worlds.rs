@@ -211,6 +211,19 @@ pub fn workspace_root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf)
 }
 
+/// The tool that builds images: `MORSELCTL`, or the release build.
+pub fn morselctl() -> Result<PathBuf> {
+    let built = || workspace_root().join("target/release/morselctl");
+    let path = std::env::var_os("MORSELCTL").map_or_else(built, PathBuf::from);
+    if !path.is_absolute() || !path.exists() {
+        bail!(
+            "{} is not there: run `cargo build --release -p morselctl`, or `cargo xtask test`",
+            path.display()
+        );
+    }
+    Ok(path)
+}
+
 /// Where build products go: `target/difftest`, or `DIFFTEST_DIR`.
 pub fn build_root() -> PathBuf {
     std::env::var_os("DIFFTEST_DIR").map_or_else(|| workspace_root().join("target/difftest"), PathBuf::from)

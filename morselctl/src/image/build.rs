@@ -225,6 +225,9 @@ fn check_objects(program: &Program, world: &Recorder) -> Result<()> {
         if in_image && object.dynamic.text_relocations {
             bail!("{name} has relocations in its code (DT_TEXTREL)");
         }
+        if in_image && object.segments.span().start != Vaddr(0) {
+            bail!("{name} is linked for a fixed address");
+        }
         let most = if in_image { BASE_ALIGN } else { PAGE_SIZE };
         if object.segments.tls.is_some_and(|tls| tls.align > most) {
             bail!("{name} has thread-local storage that is aligned to more than {most} bytes");

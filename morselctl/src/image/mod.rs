@@ -32,6 +32,9 @@ pub struct BuildArgs {
     /// Where to put the image of the one program; default: where the loader looks
     #[arg(short, long, value_name = "IMAGE")]
     output: Option<PathBuf>,
+    /// The directory of the images; default: where the loader looks
+    #[arg(long, value_name = "DIR", conflicts_with = "output")]
+    into: Option<PathBuf>,
     #[command(flatten)]
     circumstances: Circumstances,
 }
@@ -57,9 +60,11 @@ pub fn run_build(args: &BuildArgs) -> Result<()> {
 fn build_one(program: &Path, args: &BuildArgs) -> Result<()> {
     let started = Instant::now();
     let mut built = build_settled(program, &args.circumstances)?;
-    let target = match &args.output {
-        Some(path) => path.clone(),
-        None => usual_directory()?.join(file_name(built.file.identity)),
+    let name = file_name(built.file.identity);
+    let target = match (&args.output, &args.into) {
+        (Some(path), _) => path.clone(),
+        (None, Some(directory)) => directory.join(name),
+        (None, None) => usual_directory()?.join(name),
     };
     let written = write::write(&mut built, &target)?;
     println!(

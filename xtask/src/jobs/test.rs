@@ -47,6 +47,8 @@ enum Step {
     Binary,
     /// The differential suite: ld-morsel beside stock musl
     Diff,
+    /// The suite once more, with an image for every program
+    Images,
     /// Real programs
     Corpus,
     /// The fuzz targets compile
@@ -60,7 +62,7 @@ impl Step {
 
     /// Whether it consists of tests with names, which a filter can choose from.
     fn has_names(self) -> bool {
-        matches!(self, Self::Unit | Self::Diff | Self::Corpus)
+        matches!(self, Self::Unit | Self::Diff | Self::Images | Self::Corpus)
     }
 }
 
@@ -83,6 +85,16 @@ impl Session<'_> {
         self.loader.get_or_init(build).as_deref().context("there is no loader to test")
     }
 
+    /// The differential suite.
+    fn suite(&self) -> Result<Command> {
+        let mut suite = proc::cargo();
+        suite.args(["test", "--package", "difftest", "--no-fail-fast"]);
+        suite.env("LD_MORSEL", paths::reachable_by_all(self.loader()?)?);
+        suite.env("MORSELCTL", paths::reachable_by_all(&jobs::build::tool()?)?);
+        suite.env("DIFFTEST_MUSL125", paths::reachable_by_all(&paths::musl_1_2_5()?)?);
+        Ok(suite)
+    }
+
     fn run(&self, step: Step) -> Result<Tally> {
         let filter = self.args.filter.as_deref();
         match step {
@@ -103,11 +115,10 @@ impl Session<'_> {
                 Ok(tally)
             }
             Step::Binary => binary(self.loader()?),
-            Step::Diff => {
-                let mut suite = proc::cargo();
-                suite.args(["test", "--package", "difftest", "--no-fail-fast"]);
-                suite.env("LD_MORSEL", paths::reachable_by_all(self.loader()?)?);
-                suite.env("DIFFTEST_MUSL125", paths::reachable_by_all(&paths::musl_1_2_5()?)?);
+            Step::Diff => tests(&mut self.suite()?, filter),
+            Step::Images => {
+                let mut suite = self.suite()?;
+                suite.args(["--test", "cases"]).env("DIFFTEST_IMAGES", "1");
                 tests(&mut suite, filter)
             }
             Step::Corpus => corpus(self.args, self.loader()?),
