@@ -233,7 +233,10 @@ impl<'a> GnuHash<'a> {
         const BAD: ElfError = ElfError::BadTable("DT_GNU_HASH");
         let words: &[u32] = view.table_from(vaddr, "DT_GNU_HASH")?;
         let (in_table, rest) = words.split_first_chunk().ok_or(BAD)?;
-        let [bucket_count, first_symbol, bloom_count, bloom_shift] = head.unwrap_or_else(|| *in_table);
+        let [bucket_count, first_symbol, bloom_count, bloom_shift] = match head {
+            Some(head) => head,
+            None => *in_table,
+        };
         let bloom_bytes = u64::from(bloom_count) * size_of::<u64>() as u64;
         let bloom = view.table(Vaddr(vaddr.0 + 16), bloom_bytes, "DT_GNU_HASH")?;
         let (_, rest) = rest.split_at_checked(2 * bloom_count as usize).ok_or(BAD)?;

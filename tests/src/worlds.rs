@@ -194,8 +194,10 @@ impl Loaders {
         if version == Version::V1_2_5 {
             settings.push(("LD_MORSEL_LIBC".to_owned(), self.libc(version)?.display().to_string()));
         }
-        if let Ok(backend) = std::env::var("LD_MORSEL_MAP") {
-            settings.push(("LD_MORSEL_MAP".to_owned(), backend));
+        for name in ["LD_MORSEL_MAP", "LD_MORSEL_ASLR"] {
+            if let Ok(value) = std::env::var(name) {
+                settings.push((name.to_owned(), value));
+            }
         }
         Ok(settings)
     }

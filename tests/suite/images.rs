@@ -21,7 +21,7 @@ int main(int argc, char **argv) {
 "#;
 const A: &str = r#"
 #include <stdio.h>
-const char *b(void); __thread int counter = 6; const char *(*volatile through_data)(void) = b; FILE *volatile *out = &stdout;
+const char *b(void); __thread int counter = 6; const char *(*volatile through_data)(void) = b; FILE *const volatile *out = &stdout;
 const char *a(void) { fputs(through_data(), *out); fputs(" ", *out); return "VERSION"; }
 void *where(void) { return (void *)a; }
 "#;

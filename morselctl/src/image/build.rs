@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use goblin::elf64::program_header::ProgramHeader;
 use ld_morsel::bind::{Definition, Index, Lookup, Outline, Scope};
-use ld_morsel::discover::{Discovery, Host, Search, Wishes};
+use ld_morsel::discover::{Discovery, Host, Search, Wishes, World};
 use ld_morsel::elf::{Address, LoadBias, PAGE_SIZE, Vaddr};
 use ld_morsel::host::{self, locate};
 use ld_morsel::image::format::{Binding, BuildId, Interposed, LateRelocation, checksum};
@@ -22,6 +22,7 @@ use ld_morsel::relocate::{Relocated, Slots, relocate_ahead};
 use ld_morsel::sys::{self, FileStamp};
 use ld_morsel::tls;
 
+use super::fused;
 use super::world::{Recorder, read_object};
 use crate::elf_file::ElfFile;
 
@@ -82,17 +83,11 @@ fn build_at(path: &Path, circumstances: &Circumstances, base: u64) -> Result<Bui
     let program_path = CString::new(path.as_os_str().as_bytes())?;
     let file = sys::file_status(&program_path).map_err(|errno| told(sys::errno_text(errno)))?;
     let bytes = fs::read(path)?;
-    let (program, part) = read_object(
-        &bytes,
-        |_| true,
-        program_path.clone(),
-        Origin::Kernel,
-        None,
-        |plan| match plan.span.start {
+    let (program, part) =
+        read_object(&bytes, program_path.clone(), Origin::Kernel, None, |plan| match plan.span.start {
             Vaddr(0) => LoadBias(0x5555_5555_0000),
             _ => LoadBias(0),
-        },
-    )?;
+        })?;
     let program_headers = checksum(&[&part.header_table]);
     let interpreter: &'static CStr = program.interpreter().context("it names no interpreter")?;
     let mut world = Recorder::new(base, PAGE_SIZE, program_path.clone());
@@ -114,7 +109,7 @@ fn build_at(path: &Path, circumstances: &Circumstances, base: u64) -> Result<Bui
     tls::lay_out(&mut program, None);
     check_objects(&program, &world)?;
 
-    let mut scratch = vec![part.memory, part.moved];
+    let mut scratch = [part.memory, part.moved];
     let relocated = relocate(&program, &mut world, &mut scratch[0], 0);
     refuse(relocated.errors)?;
     let libc = program.libc().context("the program does not use a libc")?;
@@ -180,16 +175,16 @@ fn read_loader(path: &CStr, world: &mut Recorder) -> Result<Loader> {
     let note = note.with_context(|| format!("its interpreter {} is not ld-morsel", shown.display()))?;
     // Where the kernel puts it is not known: nothing of the image may depend on it.
     let anywhere = |_: &_| LoadBias(0x7fff_0000_0000);
-    let mut libc = None;
-    let mut own = &file.bytes[..];
-    let unfused;
-    if note.distance > 0 {
-        let distance = Vaddr(note.distance);
-        libc = Some(world.place(&file.bytes, |load| load.range().end <= distance, path.into(), None)?);
-        unfused = unfuse(&file, note.distance)?;
-        own = &unfused;
-    }
-    let (object, part) = read_object(own, |_| true, c"ld-morsel".into(), Origin::Loader, None, anywhere)?;
+    let (libc, own) = match note.distance {
+        0 => (None, file.bytes.clone()),
+        distance => {
+            // The build ID tells of the loader alone.
+            world.open(path).map_err(|errno| told(sys::errno_text(errno)))?;
+            let (libc, own) = fused::take_apart(&file, distance)?;
+            (Some(world.place(&libc, path.into(), None)?), own)
+        }
+    };
+    let (object, part) = read_object(&own, c"ld-morsel".into(), Origin::Loader, None, anywhere)?;
     let content = |header: &ProgramHeader| {
         let start = usize::try_from(header.p_vaddr).ok()?;
         part.memory.get(start..start + usize::try_from(header.p_filesz).ok()?)
@@ -197,21 +192,6 @@ fn read_loader(path: &CStr, world: &mut Recorder) -> Result<Loader> {
     let build_id = check::build_id(&part.header_table, content);
     let build_id = build_id.with_context(|| format!("{} has no build ID", shown.display()))?;
     Ok(Loader { object, build_id, libc })
-}
-
-/// The loader's own ELF file, of the file that it is fused in: there, it is laid out as in memory.
-fn unfuse(file: &ElfFile, distance: u64) -> Result<Vec<u8>> {
-    let mut own = file.bytes.get(distance as usize..).context("the note is wrong")?.to_vec();
-    let header = ld_morsel::elf::FileHeader::parse(&own)?;
-    let table = header.program_headers()?;
-    let table = own.get_mut(table.start as usize..table.end as usize).context("it is cut off")?;
-    for bytes in table.chunks_exact_mut(size_of::<ProgramHeader>()) {
-        let mut entry = ProgramHeader::default();
-        let Ok(()) = plain::copy_from_bytes(&mut entry, bytes) else { continue };
-        // `p_offset` is the third field (gABI chapter 5), `p_vaddr` the fourth.
-        bytes[8..16].copy_from_slice(&entry.p_vaddr.to_le_bytes());
-    }
-    Ok(own)
 }
 
 /// What an image cannot hold.

@@ -1,20 +1,25 @@
-//! Images: building them (`build`, of files seen through `world`), writing them (`write`), and where they belong.
+//! Images: building them (`build`, of files seen through `world`), writing them (`write`), looking at them (`inspect`), and
+//! where they belong.
 
 mod build;
+mod fused;
+mod inspect;
 mod world;
 mod write;
 
 use std::ffi::CString;
 use std::fs::DirBuilder;
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use ld_morsel::image::{SYSTEM_PLACE, check, file_name};
-use ld_morsel::sys::{self, FileStamp};
+use ld_morsel::sys::{self, FileIdentity, FileStamp};
 
 use build::{Built, Circumstances};
+pub use inspect::{ImageFile, show, to_json};
 
 /// A change that comes as soon as that after another may leave no trace in a file's times: clocks of file systems tick.
 const TICK: Duration = Duration::from_millis(20);
@@ -37,6 +42,84 @@ pub struct BuildArgs {
     into: Option<PathBuf>,
     #[command(flatten)]
     circumstances: Circumstances,
+}
+
+/// Options of `verify`.
+#[derive(clap::Args)]
+pub struct FileArgs {
+    /// The images
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<PathBuf>,
+}
+
+/// Options of `list`.
+#[derive(clap::Args)]
+pub struct ListArgs {
+    /// The directory; default: where `build` puts images
+    directory: Option<PathBuf>,
+}
+
+/// Options of `drop`.
+#[derive(clap::Args)]
+pub struct DropArgs {
+    /// The programs
+    #[arg(required = true, value_name = "PROGRAM")]
+    programs: Vec<PathBuf>,
+    /// The directory of the images; default: where `build` puts them
+    #[arg(long, value_name = "DIR")]
+    from: Option<PathBuf>,
+}
+
+/// `morselctl verify`
+pub fn run_verify(args: &FileArgs) -> Result<()> {
+    let mut failed = 0;
+    for path in &args.images {
+        let image = ImageFile::read(path).and_then(|image| image.with_context(|| not_an_image(path)));
+        if let Err(error) = image.and_then(|image| inspect::verify(&image)) {
+            eprintln!("morselctl: {error:#}");
+            failed += 1;
+        }
+    }
+    if failed > 0 {
+        bail!("{failed} of {} images may not be used", args.images.len());
+    }
+    Ok(())
+}
+
+fn not_an_image(path: &Path) -> String {
+    format!("{} is not an image", path.display())
+}
+
+/// `morselctl list`
+pub fn run_list(args: &ListArgs) -> Result<()> {
+    let directory = args.directory.clone().map_or_else(usual_place, Ok)?;
+    let entries = match std::fs::read_dir(&directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries.with_context(|| directory.display().to_string())?,
+    };
+    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    paths.sort();
+    for path in paths {
+        let said = match ImageFile::read(&path) {
+            Ok(Some(image)) => inspect::summary(&image),
+            Ok(None) => continue,
+            Err(error) => Err(error),
+        };
+        println!("{}  {}", path.display(), said.unwrap_or_else(|error| format!("{error:#}")));
+    }
+    Ok(())
+}
+
+/// `morselctl drop`
+pub fn run_drop(args: &DropArgs) -> Result<()> {
+    let directory = args.from.clone().map_or_else(usual_place, Ok)?;
+    for program in &args.programs {
+        let metadata = std::fs::metadata(program).with_context(|| program.display().to_string())?;
+        let identity = FileIdentity { device: metadata.dev(), inode: metadata.ino() };
+        let path = directory.join(file_name(identity));
+        std::fs::remove_file(&path).with_context(|| format!("{}: {}", program.display(), path.display()))?;
+    }
+    Ok(())
 }
 
 /// `morselctl build`
@@ -99,7 +182,7 @@ fn build_settled(program: &Path, circumstances: &Circumstances) -> Result<Built>
 
 /// How long to wait before it is certain that reading the file anew shows what its stamp stands for.
 fn unsettled_for(stamp: &FileStamp, begun: SystemTime) -> Duration {
-    let whole = stamp.changed % 1_000_000_000 == 0;
+    let whole = stamp.changed.is_multiple_of(1_000_000_000);
     let settled = UNIX_EPOCH + Duration::from_nanos(stamp.changed) + if whole { COARSE_TICK } else { TICK };
     settled.duration_since(begun).unwrap_or_default().min(COARSE_TICK)
 }
@@ -114,15 +197,20 @@ fn unchanged(built: &Built) -> bool {
 }
 
 /// Where images are: for everybody if root makes them, else for the user alone.
-fn usual_directory() -> Result<PathBuf> {
-    let directory = if is_root()? {
+fn usual_place() -> Result<PathBuf> {
+    Ok(if is_root()? {
         PathBuf::from(SYSTEM_PLACE)
     } else {
         let cache = std::env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
         let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
         let cache = cache.or_else(home).context("neither XDG_CACHE_HOME nor HOME is set")?;
         cache.join("ld-morsel")
-    };
+    })
+}
+
+/// The same, made if it is not there.
+fn usual_directory() -> Result<PathBuf> {
+    let directory = usual_place()?;
     DirBuilder::new()
         .recursive(true)
         .mode(0o755)

@@ -85,7 +85,6 @@ impl Recorder {
     pub fn place(
         &mut self,
         bytes: &[u8],
-        keep: impl Fn(&LoadSegment) -> bool,
         name: CString,
         identity: Option<FileIdentity>,
     ) -> Result<Box<Object>, ElfError> {
@@ -99,7 +98,7 @@ impl Recorder {
             next = next.next_multiple_of(align);
             LoadBias::between(Address(base + next), plan.span.start)
         };
-        let (object, part) = read_object(bytes, keep, name, Origin::File, identity, place)?;
+        let (object, part) = read_object(bytes, name, Origin::File, identity, place)?;
         self.end = next + part.plan.length();
         self.parts.push(part);
         Ok(object)
@@ -142,7 +141,7 @@ impl World for Recorder {
         name: CString,
     ) -> Result<Box<Object>, LoadError> {
         let bytes = self.contents(file)?;
-        Ok(self.place(&bytes, |_| true, name, Some(identity))?)
+        Ok(self.place(&bytes, name, Some(identity))?)
     }
 
     fn unload(&mut self, object: Box<Object>) {
@@ -168,13 +167,12 @@ impl World for Recorder {
     fn announce(&mut self, _name: &CStr, _path: &CStr, _start: Address) {}
 }
 
-/// An object as the loader would describe it, of the segments that `keep` keeps; `place` says where it will be.
+/// An object as the loader would describe it; `place` says where it will be.
 ///
 /// # Errors
 /// The loader would refuse it.
 pub fn read_object(
     bytes: &[u8],
-    keep: impl Fn(&LoadSegment) -> bool,
     name: CString,
     origin: Origin,
     identity: Option<FileIdentity>,
@@ -184,8 +182,7 @@ pub fn read_object(
     let table_range = header.program_headers()?;
     let range = usize::try_from(table_range.start).ok().zip(usize::try_from(table_range.end).ok());
     let header_table = range.and_then(|(start, end)| bytes.get(start..end)).ok_or(ElfError::Truncated)?;
-    let mut segments = Segments::parse(header_table)?;
-    segments.loads.retain(keep);
+    let segments = Segments::parse(header_table)?;
     segments.check_file_size(bytes.len() as u64)?;
     let plan = Plan::new(header.object_type, &segments);
     let bias = place(&plan);

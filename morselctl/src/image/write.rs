@@ -158,7 +158,7 @@ fn members(built: &mut Built) -> Vec<Member<'static>> {
             headers: object
                 .program_headers
                 .map(|(address, count)| (bias.unapply(address).0, u32::from(count))),
-            header_table: part.as_ref().map_or(&[][..], |part| header_table(part, object)),
+            header_table: part.as_ref().map_or(&[][..], |part| part.header_table.clone().leak()),
             dynamic: part.as_ref().map_or(&[][..], |_| dynamic_section(object)),
             gnu_hash: object.symbols.gnu_hash_head(),
             regions: part.map_or_else(Vec::new, |part| regions(part, object, seal, *base)),
@@ -169,17 +169,6 @@ fn members(built: &mut Built) -> Vec<Member<'static>> {
 
 fn leak(text: &CStr) -> &'static CStr {
     Box::leak(text.into())
-}
-
-/// The program headers of the segments that the object has: of a fused file, not those of the loader.
-fn header_table(part: &Part, object: &Object) -> &'static [u8] {
-    let kept = part.header_table.chunks_exact(size_of::<ProgramHeader>()).filter(|bytes| {
-        let mut header = ProgramHeader::default();
-        let read = plain::copy_from_bytes(&mut header, bytes).is_ok();
-        let loaded = object.segments.loads.iter().any(|load| load.vaddr.0 == header.p_vaddr);
-        read && (header.p_type != PT_LOAD || loaded)
-    });
-    kept.collect::<Vec<_>>().concat().leak()
 }
 
 /// The dynamic section up to its end.
