@@ -11,12 +11,13 @@ use crate::bind::Definition;
 use crate::config::{Config, ImageChoice};
 use crate::discover::search;
 use crate::elf::{
-    Address, Dynamic, ElfError, LoadBias, PAGE_SIZE, RelrSlots, Segments, Symbol, SymbolName, SymbolTable,
-    Vaddr, View, page_up,
+    Dynamic, ElfError, LoadBias, PAGE_SIZE, RelrSlots, Segments, Symbol, SymbolName, SymbolTable, Vaddr,
+    View, page_up,
 };
 use crate::map::load;
 use crate::program::{Mapping, Object, ObjectId, Origin, Program};
 use crate::relocate::Late;
+use crate::statistics::UsedImage;
 use crate::sys::{self, Errno, File, FileStamp, Memory, MemoryFlags, Text};
 
 use super::check::{self, Refusal};
@@ -40,11 +41,12 @@ pub struct Circumstances<'a> {
     pub loader: BuildId,
     /// The effective user.
     pub user: u32,
-    /// Sixteen bytes from the kernel, if it has given any.
+    /// A number that is different in every process, for its place.
     pub random: u64,
 }
 
 /// An image in the process.
+#[derive(Debug)]
 pub struct Attached {
     /// Where it is.
     pub path: CString,
@@ -53,7 +55,7 @@ pub struct Attached {
 }
 
 /// Where the image's pages are.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Window {
     start: u64,
     size: u64,
@@ -231,7 +233,7 @@ fn rebase(window: Window, words: &[u64]) -> Result<(), Refusal> {
 
 impl Attached {
     /// Whether it is not at its own base.
-    pub fn is_moved(&self) -> bool {
+    fn is_moved(&self) -> bool {
         self.window.delta != 0
     }
 
@@ -320,6 +322,11 @@ impl Attached {
         entries.map(|entry| (SymbolName::new(entry.name), definition(&entry.binding, program))).collect()
     }
 
+    /// What there is to tell of it.
+    pub fn statistics(&self) -> UsedImage {
+        UsedImage { path: self.path.clone(), moved: self.is_moved(), late: self.tables.late.len() }
+    }
+
     /// Where libc is in the file system.
     pub fn libc_path(&self) -> CString {
         let libc = self.tables.members.iter().find(|member| member.role == Role::Libc);
@@ -331,11 +338,4 @@ fn definition(binding: &Binding, program: &Program) -> Definition {
     let object = ObjectId(binding.object);
     let symbol = Symbol::from_parts(binding.value, binding.size, binding.info, binding.section);
     Definition { object, symbol, bias: program[object].mapping.bias }
-}
-
-/// Where the window would be seen from outside.
-impl core::fmt::Debug for Attached {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "{:?} at {:?}", self.path, Address(self.window.start))
-    }
 }

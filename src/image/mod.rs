@@ -6,6 +6,8 @@ pub mod attach;
 pub mod check;
 pub mod encoding;
 pub mod format;
+#[cfg(test)]
+mod tests;
 
 use alloc::ffi::CString;
 use alloc::string::String;

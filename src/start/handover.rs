@@ -18,7 +18,7 @@ use crate::map::protect;
 use crate::program::{Object, ObjectId, Origin, Program};
 use crate::relocate::{Counts, Deferred, LibcCopy, resolve_deferred};
 use crate::runtime::{self, DebugState, Guarded, Initialization, ListState, Loader, Process};
-use crate::statistics::{self, Phases};
+use crate::statistics::{self, Phases, UsedImage};
 use crate::sys;
 use crate::tls::dynamic::Module;
 use crate::tls::{self, StaticTls, x86_64 as tls_code};
@@ -36,6 +36,8 @@ pub struct Handover {
     pub libc_copies: Vec<LibcCopy>,
     /// What libc must bind to instead of its own definitions, if an image knows it.
     pub interposed: Option<Vec<(SymbolName<'static>, Definition)>>,
+    /// For the statistics.
+    pub image: Option<UsedImage>,
     /// For the statistics.
     pub counts: Counts,
     /// A new name for the program.
@@ -139,7 +141,8 @@ fn finish() -> ! {
     }
     if let Some(target) = handover.statistics {
         handover.phases.end("seal");
-        statistics::write(target, &loader.program, &handover.counts, &handover.phases);
+        let (counts, phases) = (&handover.counts, &handover.phases);
+        statistics::write(target, &loader.program, handover.image.as_ref(), counts, phases);
     }
     let data = handover.data;
     drop((handover, loader));

@@ -1,8 +1,10 @@
 //! From the kernel's hands to the program's entry: the one way through the house.
 //!
-//! `start` tells the story; `invocation` finds out what is to be run, `handover` boots libc and lets go.
+//! `start` tells the story; `invocation` finds out what is to be run, `image` whether most of the work is done already,
+//! `handover` boots libc and lets go.
 
 mod handover;
+mod image;
 mod invocation;
 mod stack;
 pub mod x86_64;
@@ -11,21 +13,21 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 
-use linux_raw_sys::auxvec::{AT_BASE, AT_EUID, AT_RANDOM, AT_SYSINFO_EHDR};
+use linux_raw_sys::auxvec::{AT_BASE, AT_SYSINFO_EHDR};
 
 use crate::bind::{Index, Lookup, Outline, Scope};
-use crate::config::{self, Config, ImageChoice};
+use crate::config::{self, Config};
 use crate::discover::{Discovery, Host, Search, Wishes};
 use crate::elf::{Address, ElfError, PAGE_SIZE, SegmentFlags};
 use crate::error::{RelocationProblem, StartError};
 use crate::host::{OwnFile, locate};
-use crate::image::{self, Attached, Circumstances};
+use crate::image::Attached;
 use crate::map::{self, System, adopt};
 use crate::program::{Object, ObjectId, Origin, Program};
 use crate::relocate::{Moment, Relocated, Slots, complete, relocate};
 use crate::runtime::{DebugState, DebugSymbols, Loader};
 use crate::statistics::Phases;
-use crate::sys::{self, FileStamp, MESSAGE_PREFIX, Scratch, Text};
+use crate::sys::{self, MESSAGE_PREFIX, Scratch, Text};
 use crate::tls;
 
 use handover::Handover;
@@ -70,14 +72,14 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
         secure: config.secure,
     };
     let alone = program;
-    let image = find_image(&alone, invocation.file, own, &config, &stack, system.list);
+    let image = image::find(&alone, invocation.file, own, &config, &stack, system.list);
     let (debug_symbols, mut program, mut search, mut errors);
     match &image {
         Some(image) => {
             let shown = fused().and_then(Result::ok);
             debug_symbols = DebugSymbols::of(&loader, shown.as_deref().unwrap_or(&loader));
-            phases.end("prepare");
-            program = image.objects(alone, loader).unwrap_or_else(|cause| damaged(image, cause));
+            phases.end("image");
+            program = image.objects(alone, loader).unwrap_or_else(|cause| image::damaged(image, cause));
             search = Search::done(image.libc_path(), wishes);
             errors = Vec::new();
         }
@@ -105,7 +107,7 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
     let debug = DebugState::new(own.start, debug_symbols);
     show_to_debuggers(&program[ObjectId::PROGRAM], debug);
     if let Some(image) = image.as_ref().filter(|image| !image.has_layout_of(&program)) {
-        damaged(image, ElfError::BadTable("its thread-local storage"));
+        image::damaged(image, ElfError::BadTable("its thread-local storage"));
     }
     let relocated = match &image {
         // SAFETY: everything is mapped and laid out, and no code but ours has run.
@@ -134,6 +136,7 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
         deferred: relocated.deferred,
         libc_copies: relocated.libc_copies,
         interposed: image.as_ref().map(|image| image.interposed(&loader.program)),
+        image: image.as_ref().filter(|_| config.stats.is_some()).map(Attached::statistics),
         counts: relocated.counts,
         argv0: invocation.argv0,
         statistics: config.stats,
@@ -142,47 +145,6 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
     };
     // SAFETY: the program is complete.
     unsafe { handover.hand_over(loader, scope, tls, debug, stack) }
-}
-
-/// The program's image, if it has one that may be used. Only a program that the kernel has started has one.
-fn find_image(
-    program: &Object,
-    file: Option<FileStamp>,
-    own: OwnFile,
-    config: &Config<'static>,
-    stack: &InitialStack,
-    list: bool,
-) -> Option<Attached> {
-    if list || program.origin != Origin::Kernel || config.image == ImageChoice::Off {
-        return None;
-    }
-    // Whoever starts a privileged program controls its path.
-    let own_status = || sys::file_status(c"/proc/self/exe").ok().map(|status| status.stamp);
-    let file = if config.secure { own_status() } else { file };
-    // SAFETY: the kernel has mapped our file.
-    let loader = unsafe { own.build_id() };
-    let (file, loader) = file.zip(loader)?;
-    let (headers, count) = program.program_headers?;
-    let size = usize::from(count) * goblin::elf64::program_header::SIZEOF_PHDR;
-    // SAFETY: the program headers are mapped with the program.
-    let headers = unsafe { core::slice::from_raw_parts(headers.0 as *const u8, size) };
-    let random = stack.auxiliary_value(AT_RANDOM).filter(|&random| random != 0);
-    // SAFETY: AT_RANDOM points to sixteen random bytes; libc uses the first half.
-    let random = random.map_or(0, |random| unsafe { (random as *const u64).add(1).read_unaligned() });
-    let circumstances = Circumstances {
-        config,
-        file,
-        program_headers: image::format::checksum(&[headers]),
-        loader,
-        user: stack.auxiliary_value(AT_EUID).unwrap_or(u64::MAX) as u32,
-        random,
-    };
-    image::attach(&circumstances).unwrap_or_else(|(path, cause)| fail(&[StartError::Image { path, cause }]))
-}
-
-/// An image that has passed all checks and yet does not fit: there is no way back.
-fn damaged(image: &Attached, cause: ElfError) -> ! {
-    fail(&[StartError::Program { name: image.path.clone(), cause }])
 }
 
 /// Relocates all objects.

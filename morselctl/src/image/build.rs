@@ -96,6 +96,7 @@ fn build_at(path: &Path, circumstances: &Circumstances, base: u64) -> Result<Bui
 
     let wishes = [&circumstances.library_path, &circumstances.preload, &circumstances.libc].map(leak);
     let [library_path, preload, chosen] = wishes;
+    let is_fused = fused.is_some();
     let fused = || fused.map(Ok);
     let libc = locate::libc(&mut world, chosen, fused, None, Some(interpreter)).map_err(told)?;
     let libc = libc.context("no libc was found")?;
@@ -106,6 +107,9 @@ fn build_at(path: &Path, circumstances: &Circumstances, base: u64) -> Result<Bui
     let mut program = objects;
     let errors = Discovery::new(&mut world, &mut program, &mut search).start(preload);
     refuse(errors)?;
+    if is_fused && !program.objects().any(|object| object.origin == Origin::File) {
+        bail!("it has no libraries: its loader, which is fused with libc, starts it faster without an image");
+    }
     tls::lay_out(&mut program, None);
     check_objects(&program, &world)?;
 

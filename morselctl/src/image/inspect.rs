@@ -77,18 +77,15 @@ impl ImageFile {
         self.bytes.get(start..start.checked_add(usize::try_from(self.header.tables_size).ok()?)?)
     }
 
-    /// The tables, as words: that is how they lie in a page.
+    /// The tables, aligned as in a page.
     fn with_tables<T>(&self, work: impl FnOnce(&Tables<'_>) -> T) -> Result<T> {
+        const WORD: usize = size_of::<u64>();
         let bytes = self.table_bytes().unwrap_or_default();
-        let mut words = vec![0_u64; bytes.len().div_ceil(8)];
-        for (word, bytes) in words.iter_mut().zip(bytes.chunks(8)) {
-            let mut eight = [0; 8];
-            eight[..bytes.len()].copy_from_slice(bytes);
-            *word = u64::from_le_bytes(eight);
-        }
-        // SAFETY: words may be seen as bytes.
-        let aligned = unsafe { plain::as_bytes(&words[..]) };
-        let tables = check::tables(&self.header, &aligned[..bytes.len()]);
+        let mut memory = vec![0; bytes.len() + WORD];
+        let start = memory.as_ptr().align_offset(WORD);
+        let aligned = &mut memory[start..start + bytes.len()];
+        aligned.copy_from_slice(bytes);
+        let tables = check::tables(&self.header, aligned);
         let tables = tables.map_err(|refusal| anyhow::anyhow!("{}: {refusal}", self.path.display()))?;
         Ok(work(&tables))
     }
