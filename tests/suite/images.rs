@@ -330,6 +330,55 @@ fn any_bit_of_its_tables_is_wrong() {
 }
 
 #[test]
+fn the_system_path_file_has_changed() {
+    let fixture = Fixture::new();
+    // The path file is sought near the loader.
+    for directory in ["near", "near/lib", "near/etc"] {
+        fs::create_dir(fixture.path(directory)).expect(directory);
+    }
+    let loaders = Loaders::find().expect("loaders");
+    let loader = fixture.path("near/lib/ld");
+    fs::copy(loaders.for_copy(BuildCopy::Morsel).expect("the loader under test"), &loader).expect("copy");
+    let path_file = fixture.path("near/etc/ld-musl-x86_64.path");
+    fs::write(&path_file, fixture.path("lib").display().to_string()).expect("write");
+    let interpreter = format!("-Wl,--dynamic-linker={}", loader.display());
+    fixture.compile("prog", &fixture.path("main.c"), &["-Llib", "-la", "-lb", &interpreter]);
+    fixture.build(&[]);
+    fixture.uses_it(&[], USUAL);
+    fixture.library("other/libb.so", B, "b8");
+    let both = format!("{}:{}", fixture.path("other").display(), fixture.path("lib").display());
+    fs::write(&path_file, both).expect("write");
+    fixture.refuses_it(&[], &format!("{} has changed", path_file.display()), "b8 a1 b8 7");
+}
+
+#[test]
+fn in_secure_mode_only_images_of_root_count() {
+    let fixture = Fixture::new();
+    // $ORIGIN does not count for a privileged program.
+    let loaders = Loaders::find().expect("loaders");
+    let loader = loaders.for_copy(BuildCopy::Morsel).expect("the loader under test");
+    let interpreter = format!("-Wl,--dynamic-linker={}", loader.display());
+    let run_path = format!("-Wl,-rpath,{}", fixture.path("lib").display());
+    fixture.compile("prog", &fixture.path("main.c"), &["-Llib", "-la", "-lb", &interpreter, &run_path]);
+    // Nor does the environment: only the usual place and the addresses tell. The system's own stays out of it.
+    let script = r#"
+        set -e
+        mount -t tmpfs -o mode=755 none /var/cache
+        chmod u+s prog
+        "$MORSELCTL" build prog >/dev/null
+        run() { setpriv --reuid 65534 --clear-groups ./prog where | tail -n 1; }
+        [ "$(run)" = "$(run)" ] && echo used
+        chown 65534 /var/cache/ld-morsel/*
+        [ "$(run)" != "$(run)" ] && [ -n "$(run)" ] && echo refused
+    "#;
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script]).current_dir(fixture.scratch.path());
+    command.env("MORSELCTL", morselctl().expect("morselctl"));
+    let outcome = run(&mut command, Duration::from_secs(10)).expect("unshare");
+    assert_eq!(outcome.stdout, "used\nrefused\n", "{outcome:?}");
+}
+
+#[test]
 fn it_is_placed_at_random_if_the_user_wants_it() {
     let fixture = Fixture::new();
     let place = |settings: &[(&str, &str)]| {
