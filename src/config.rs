@@ -39,6 +39,44 @@ impl MapChoice {
     }
 }
 
+/// `LD_MORSEL_IMAGE`: whether to use an image, and which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImageChoice<'a> {
+    /// None.
+    Off,
+    /// The program's own, if there is one that may be used.
+    Use {
+        /// The image's path; if it ends in a slash, the directory of the program's own. `None`: the usual directory.
+        place: Option<&'a CStr>,
+        /// Without an image the program does not start.
+        required: bool,
+    },
+}
+
+impl Default for ImageChoice<'_> {
+    fn default() -> Self {
+        Self::Use { place: None, required: false }
+    }
+}
+
+impl<'a> ImageChoice<'a> {
+    /// Reads the variable's value.
+    fn parse(value: &'a CStr) -> Option<Self> {
+        let bytes = value.to_bytes_with_nul();
+        let (required, place) = match bytes.strip_prefix(b"require:") {
+            Some(place) => (true, place),
+            None => (false, bytes),
+        };
+        match place {
+            b"off\0" if !required => Some(Self::Off),
+            b"auto\0" if !required => Some(Self::default()),
+            b"require\0" if !required => Some(Self::Use { place: None, required: true }),
+            [b'/', ..] => Some(Self::Use { place: CStr::from_bytes_with_nul(place).ok(), required }),
+            _ => None,
+        }
+    }
+}
+
 /// What the environment says.
 #[derive(Clone, Copy, Debug)]
 pub struct Config<'a> {
@@ -50,6 +88,10 @@ pub struct Config<'a> {
     pub libc: Option<&'a CStr>,
     /// `LD_MORSEL_MAP`
     pub map: MapChoice,
+    /// `LD_MORSEL_IMAGE`
+    pub image: ImageChoice<'a>,
+    /// `LD_MORSEL_ASLR`: an image is placed at random in each process.
+    pub random_image: bool,
     /// `LD_MORSEL_LOG`
     pub log: LevelFilter,
     /// `LD_MORSEL_TLS_SURPLUS`: bytes of static thread-local storage for objects that are loaded later.
@@ -77,6 +119,8 @@ impl<'a> Config<'a> {
             preload: None,
             libc: None,
             map: MapChoice::default(),
+            image: ImageChoice::default(),
+            random_image: false,
             log: LevelFilter::Off,
             tls_surplus: None,
             stats: None,
@@ -85,14 +129,16 @@ impl<'a> Config<'a> {
         if secure {
             return config;
         }
-        let (mut map, mut log, mut surplus) = (None, None, None);
+        let (mut map, mut log, mut surplus, mut image, mut aslr) = (None, None, None, None, None);
         for entry in environment {
-            let wanted: [(&[u8], &mut Option<&'a CStr>); 7] = [
+            let wanted: [(&[u8], &mut Option<&'a CStr>); 9] = [
                 (b"LD_LIBRARY_PATH", &mut config.library_path),
                 (b"LD_PRELOAD", &mut config.preload),
                 (b"LD_MORSEL_LIBC", &mut config.libc),
                 (b"LD_MORSEL_STATS", &mut config.stats),
                 (b"LD_MORSEL_MAP", &mut map),
+                (b"LD_MORSEL_IMAGE", &mut image),
+                (b"LD_MORSEL_ASLR", &mut aslr),
                 (b"LD_MORSEL_LOG", &mut log),
                 (b"LD_MORSEL_TLS_SURPLUS", &mut surplus),
             ];
@@ -106,6 +152,23 @@ impl<'a> Config<'a> {
             match MapChoice::ALL.iter().find(|choice| choice.name().as_bytes() == value.to_bytes()) {
                 Some(choice) => config.map = *choice,
                 None => complain("LD_MORSEL_MAP", value, "auto, morsel, huge or file"),
+            }
+        }
+        if let Some(value) = image {
+            match ImageChoice::parse(value) {
+                Some(choice) => config.image = choice,
+                None => complain(
+                    "LD_MORSEL_IMAGE",
+                    value,
+                    "auto, off, require, an absolute path or require: and one",
+                ),
+            }
+        }
+        if let Some(value) = aslr {
+            match value.to_bytes() {
+                b"process" => config.random_image = true,
+                b"image" => {}
+                _ => complain("LD_MORSEL_ASLR", value, "image or process"),
             }
         }
         if let Some(value) = log {

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::elf::ElfError;
+use crate::image::Refusal;
 use crate::sys::{Errno, MESSAGE_PREFIX, Text, errno_text};
 
 /// Why a file could not be loaded.
@@ -46,6 +47,13 @@ impl fmt::Display for LoadError {
 /// An error of start-up. They are collected, so that a user sees all of them at once (`ldso_fail` in musl).
 #[derive(Debug)]
 pub enum StartError {
+    /// An image is required, and this one cannot be used.
+    Image {
+        /// Where it is.
+        path: CString,
+        /// Why not.
+        cause: Refusal,
+    },
     /// A library that is needed cannot be loaded.
     Library {
         /// As it is named in `DT_NEEDED`.
@@ -146,6 +154,7 @@ impl fmt::Display for StartError {
                 let (program, cause) = (Text::from(program), errno_text(Errno::NOMEM));
                 write!(f, "{program}: Error getting {bytes} bytes thread-local storage: {cause}")
             }
+            Self::Image { path, cause } => write!(f, "{}image {}: {cause}", MESSAGE_PREFIX, Text::from(path)),
             Self::Libc { path, cause } => write!(f, "{}{}: {cause}", MESSAGE_PREFIX, Text::from(path)),
         }
     }

@@ -8,6 +8,7 @@
 //! | [`start`] | the kernel's hands: self-relocation, the initial stack, and at the end the jump to the program |
 //! | [`config`] | what the user asked for |
 //! | [`host`] | which libc (first), and booting it (last) |
+//! | [`image`] | instead of the next three and most of [`relocate`]: all of it, made ahead of time |
 //! | [`discover`] | which objects, in which order |
 //! | [`layout`] | where each region of an object goes, its page class and alignment |
 //! | [`map`] | making the layout real |
@@ -39,6 +40,8 @@ pub mod statistics;
 // The modules that touch memory which is not Rust's.
 #[allow(unsafe_code)]
 pub mod host;
+#[allow(unsafe_code)]
+pub mod image;
 #[allow(unsafe_code)]
 pub mod map;
 #[allow(unsafe_code)]

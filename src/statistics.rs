@@ -1,6 +1,7 @@
 //! `LD_MORSEL_STATS`: what a start did, as one JSON object. Where it is not asked for, it costs a test of a flag per
 //! phase.
 
+use alloc::ffi::CString;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ffi::CStr;
@@ -35,12 +36,30 @@ impl Phases {
     }
 }
 
+/// The image that a start has used.
+#[derive(Debug)]
+pub struct UsedImage {
+    /// Where it is.
+    pub path: CString,
+    /// It is not at its own base.
+    pub moved: bool,
+    /// How many relocations it has left to the process.
+    pub late: usize,
+}
+
 /// Writes the object to `target`, a path, or `-` for standard error. A path that cannot be written is worth a warning,
 /// not a failure.
-pub fn write(target: &CStr, program: &Program, pieces: &[Piecewise], counts: &Counts, phases: &Phases) {
+pub fn write(
+    target: &CStr,
+    program: &Program,
+    image: Option<&UsedImage>,
+    pieces: &[Piecewise],
+    counts: &Counts,
+    phases: &Phases,
+) {
     let mut json = String::new();
     // Writing to a string cannot fail.
-    let _ = render(&mut json, program, pieces, counts, phases);
+    let _ = render(&mut json, program, image, pieces, counts, phases);
     let result = if target == c"-" {
         sys::write_all(sys::stderr(), json.as_bytes())
     } else {
@@ -56,6 +75,7 @@ pub fn write(target: &CStr, program: &Program, pieces: &[Piecewise], counts: &Co
 fn render(
     json: &mut String,
     program: &Program,
+    image: Option<&UsedImage>,
     pieces: &[Piecewise],
     counts: &Counts,
     phases: &Phases,
@@ -86,7 +106,15 @@ fn render(
             region.state
         )?;
     }
-    json.push_str("],\"relocations\":{");
+    json.push_str("],");
+    match image {
+        Some(UsedImage { path, moved, late }) => {
+            let path = Quoted(path);
+            write!(json, "\"image\":{{\"path\":{path},\"moved\":{moved},\"late_relocations\":{late}}},")?;
+        }
+        None => json.push_str("\"image\":null,"),
+    }
+    json.push_str("\"relocations\":{");
     for (index, (kind, count)) in counts.named().enumerate() {
         let separator = if index > 0 { "," } else { "" };
         write!(json, "{separator}\"{kind}\":{count}")?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{completions, fuse, inspect, install};
+use crate::{completions, fuse, image, inspect, install};
 
 /// The tool beside the dynamic loader ld-morsel.
 #[derive(Parser)]
@@ -17,13 +17,21 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Load and bind programs' libraries ahead of time
+    Build(image::BuildArgs),
+    /// Say whether images may be used, and why not
+    Verify(image::FileArgs),
+    /// List the images in the usual place
+    List(image::ListArgs),
+    /// Remove images of programs from the usual place
+    Drop(image::DropArgs),
     /// Write one ELF file that holds the loader and a stock libc.so
     Fuse(fuse::Args),
     /// Make ld-morsel the loader of a root directory
     Install(install::Args),
     /// Put the former loader of a root directory back
     Uninstall(install::RootArgs),
-    /// Show how much of a library can be shared by page tables, and why not more
+    /// Show what is in an image; or how much of a library can be shared by page tables, and why not more
     Inspect(inspect::Args),
     /// Write a completion script to standard output
     Completions {
@@ -40,6 +48,10 @@ enum Command {
 /// Does what was asked for.
 pub fn run(args: Args) -> Result<()> {
     match args.command {
+        Command::Build(args) => image::run_build(&args),
+        Command::Verify(args) => image::run_verify(&args),
+        Command::List(args) => image::run_list(&args),
+        Command::Drop(args) => image::run_drop(&args),
         Command::Fuse(args) => fuse::run(&args),
         Command::Install(args) => install::run(&args),
         Command::Uninstall(args) => install::run_uninstall(&args),

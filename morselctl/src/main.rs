@@ -11,6 +11,7 @@ mod cli;
 mod completions;
 mod elf_file;
 mod fuse;
+mod image;
 mod inspect;
 mod install;
 mod write;

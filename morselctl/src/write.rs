@@ -57,7 +57,11 @@ impl Pending {
         Self::create(target, |path| std::os::unix::fs::symlink(points_to, path))
     }
 
-    fn create(target: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> Result<Self> {
+    /// What `make` makes under the temporary name, to become `target`.
+    ///
+    /// # Errors
+    /// What `make` says.
+    pub fn create(target: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> Result<Self> {
         let mut name = temporary_name(target)?;
         name.push(std::process::id().to_string());
         let pending = Self { temporary: target.with_file_name(name), target: target.to_owned() };

@@ -104,6 +104,11 @@ impl Search {
         Self { wishes, host, libc_path, system_path: None, announced: Vec::new() }
     }
 
+    /// The search of a program for which an image has found everything that it starts with. `libc_path` is where libc is.
+    pub fn done(libc_path: CString, wishes: Wishes) -> Self {
+        Self { wishes, host: None, libc_path, system_path: None, announced: Vec::new() }
+    }
+
     /// libc, if nothing asked for it.
     pub fn take_host(&mut self) -> Option<Host> {
         self.host.take()

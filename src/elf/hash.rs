@@ -162,13 +162,18 @@ impl Filter<'_> {
 }
 
 impl<'a> HashTable<'a> {
-    /// Reads whichever table the object has.
+    /// Reads whichever table the object has. `gnu_head` is the head of `DT_GNU_HASH`, if the caller knows it.
     ///
     /// # Errors
     /// [`ElfError::BadTable`] if a table reaches outside the object.
-    pub fn parse(view: &View<'a>, gnu: Option<Vaddr>, sysv: Option<Vaddr>) -> Result<Self, ElfError> {
+    pub fn parse(
+        view: &View<'a>,
+        gnu: Option<Vaddr>,
+        sysv: Option<Vaddr>,
+        gnu_head: Option<[u32; 4]>,
+    ) -> Result<Self, ElfError> {
         match (gnu, sysv) {
-            (Some(vaddr), _) => GnuHash::parse(view, vaddr).map(Self::Gnu),
+            (Some(vaddr), _) => GnuHash::parse(view, vaddr, gnu_head).map(Self::Gnu),
             (None, Some(vaddr)) => SysvHash::parse(view, vaddr).map(Self::Sysv),
             (None, None) => Ok(Self::None),
         }
@@ -181,6 +186,14 @@ impl<'a> HashTable<'a> {
             Self::Gnu(table) => table.find(name, accept),
             Self::Sysv(table) => table.find(name, accept),
             Self::None => None,
+        }
+    }
+
+    /// The head of a `DT_GNU_HASH` table, for [`HashTable::parse`].
+    pub fn gnu_head(&self) -> Option<[u32; 4]> {
+        match self {
+            Self::Gnu(table) => Some(table.head()),
+            Self::Sysv(_) | Self::None => None,
         }
     }
 
@@ -216,11 +229,14 @@ impl<'a> HashTable<'a> {
 }
 
 impl<'a> GnuHash<'a> {
-    fn parse(view: &View<'a>, vaddr: Vaddr) -> Result<Self, ElfError> {
+    fn parse(view: &View<'a>, vaddr: Vaddr, head: Option<[u32; 4]>) -> Result<Self, ElfError> {
         const BAD: ElfError = ElfError::BadTable("DT_GNU_HASH");
         let words: &[u32] = view.table_from(vaddr, "DT_GNU_HASH")?;
-        let (&[bucket_count, first_symbol, bloom_count, bloom_shift], rest) =
-            words.split_first_chunk().ok_or(BAD)?;
+        let (in_table, rest) = words.split_first_chunk().ok_or(BAD)?;
+        let [bucket_count, first_symbol, bloom_count, bloom_shift] = match head {
+            Some(head) => head,
+            None => *in_table,
+        };
         let bloom_bytes = u64::from(bloom_count) * size_of::<u64>() as u64;
         let bloom = view.table(Vaddr(vaddr.0 + 16), bloom_bytes, "DT_GNU_HASH")?;
         let (_, rest) = rest.split_at_checked(2 * bloom_count as usize).ok_or(BAD)?;
@@ -244,6 +260,11 @@ impl<'a> GnuHash<'a> {
             index = index.wrapping_add(1);
         }
         None
+    }
+
+    /// The numbers with which the table begins.
+    fn head(&self) -> [u32; 4] {
+        [self.buckets.len() as u32, self.first_symbol, self.bloom.len() as u32, self.bloom_shift]
     }
 
     /// The hash values of some symbols that the table covers, but for the lowest bit.

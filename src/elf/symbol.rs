@@ -33,6 +33,16 @@ impl Symbol {
         }
     }
 
+    /// A symbol that is known by its parts; it has no name.
+    pub fn from_parts(value: u64, size: u64, info: u8, section: u16) -> Self {
+        Self { name: 0, value, size, info, section }
+    }
+
+    /// `st_shndx`
+    pub fn section(&self) -> u16 {
+        self.section
+    }
+
     /// `st_shndx` is not `SHN_UNDEF`.
     pub fn is_defined(&self) -> bool {
         self.section != 0
@@ -103,6 +113,18 @@ impl<'a> SymbolTable<'a> {
     /// # Errors
     /// [`ElfError::BadTable`] naming the table that reaches outside the object.
     pub fn parse(view: &View<'a>, dynamic: &Dynamic) -> Result<Self, ElfError> {
+        Self::parse_with(view, dynamic, None)
+    }
+
+    /// The same. If `gnu_hash` is the head of the object's `DT_GNU_HASH`, no page of the object is touched.
+    ///
+    /// # Errors
+    /// As for [`SymbolTable::parse`].
+    pub fn parse_with(
+        view: &View<'a>,
+        dynamic: &Dynamic,
+        gnu_hash: Option<[u32; 4]>,
+    ) -> Result<Self, ElfError> {
         let symbols = match dynamic.symtab {
             Some(vaddr) => view.table_from(vaddr, "DT_SYMTAB")?,
             None => &[],
@@ -115,7 +137,7 @@ impl<'a> SymbolTable<'a> {
             Some(vaddr) => view.table_from(vaddr, "DT_VERSYM")?,
             None => &[],
         };
-        let hash = HashTable::parse(view, dynamic.gnu_hash, dynamic.hash)?;
+        let hash = HashTable::parse(view, dynamic.gnu_hash, dynamic.hash, gnu_hash)?;
         let definitions = dynamic.verdef.and_then(|vaddr| view.from(vaddr)).map(VersionDefinitions::new);
         Ok(Self { symbols, strings, hash, versions, definitions })
     }
@@ -135,6 +157,11 @@ impl<'a> SymbolTable<'a> {
     pub fn string(&self, offset: u64) -> Option<&'a core::ffi::CStr> {
         let rest = self.strings.get(usize::try_from(offset).ok()?..)?;
         core::ffi::CStr::from_bytes_until_nul(rest).ok()
+    }
+
+    /// The head of the `DT_GNU_HASH` table, if that is what the object has.
+    pub fn gnu_hash_head(&self) -> Option<[u32; 4]> {
+        self.hash.gnu_head()
     }
 
     /// A filter for the names that [`SymbolTable::lookup`] finds.

@@ -6,7 +6,10 @@
 use alloc::boxed::Box;
 use core::ffi::CStr;
 
+use goblin::elf64::program_header::SIZEOF_PHDR;
+
 use crate::elf::{Address, ElfError, FileHeader};
+use crate::image::{self, format::BuildId};
 use crate::map::adopt;
 use crate::program::Object;
 
@@ -60,6 +63,24 @@ impl OwnFile {
         // SAFETY: the file begins with its header.
         let bytes = unsafe { core::slice::from_raw_parts(self.start.0 as *const u8, FileHeader::SIZE) };
         Ok(Address(self.start.0.wrapping_add(FileHeader::parse(bytes)?.phoff)))
+    }
+
+    /// The build ID of this loader, if it has one of the usual kind.
+    ///
+    /// # Safety
+    /// The kernel has mapped the file.
+    pub unsafe fn build_id(&self) -> Option<BuildId> {
+        let start = self.loader.0;
+        // SAFETY: the loader begins with its header, and its program headers and notes are mapped with it.
+        unsafe {
+            let bytes =
+                |at: u64, size| core::slice::from_raw_parts(start.wrapping_add(at) as *const u8, size);
+            let header = FileHeader::parse(bytes(0, FileHeader::SIZE)).ok()?;
+            let table = bytes(header.phoff, usize::from(header.phnum) * SIZEOF_PHDR);
+            image::check::build_id(table, |note| {
+                Some(bytes(note.p_vaddr, usize::try_from(note.p_memsz).ok()?))
+            })
+        }
     }
 
     /// The libc that is in the file, if one is.

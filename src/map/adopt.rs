@@ -42,7 +42,7 @@ unsafe fn adopt(
         name: CString::from(name),
         origin,
         identity: None,
-        mapping: Mapping { bias, pages, backend: "kernel" },
+        mapping: Mapping { bias, pages, backend: "kernel", sealed: false, shared: false },
         program_headers: Some(headers),
         entry,
         segments,
@@ -56,7 +56,7 @@ unsafe fn adopt(
     }))
 }
 
-/// The program that the kernel started. Its bias comes from `PT_PHDR`, or else (where musl would assume 0) from the
+/// The program that the kernel started; `size` is that of the file at its path, if there is one. Its bias comes from `PT_PHDR`, or else (where musl would assume 0) from the
 /// segment that holds the program headers.
 ///
 /// # Errors
@@ -64,10 +64,15 @@ unsafe fn adopt(
 ///
 /// # Safety
 /// `headers` are `AT_PHDR` and `AT_PHNUM`, `entry` is `AT_ENTRY` of a process whose interpreter we are.
-pub unsafe fn program(name: &CStr, headers: (Address, u16), entry: Address) -> Result<Box<Object>, ElfError> {
+pub unsafe fn program(
+    name: &CStr,
+    size: Option<u64>,
+    headers: (Address, u16),
+    entry: Address,
+) -> Result<Box<Object>, ElfError> {
     // SAFETY: passed on to the caller.
     let segments = unsafe { segments_at(headers.0, headers.1) }?;
-    check_file(name, &segments)?;
+    check_file(size, &segments)?;
     let after_header = FileHeader::SIZE as u64..FileHeader::SIZE as u64 + 1;
     let linked = segments.phdr.or_else(|| segments.program_headers(&after_header));
     let bias = linked.map_or(LoadBias(0), |vaddr| LoadBias::between(headers.0, vaddr));
@@ -76,10 +81,11 @@ pub unsafe fn program(name: &CStr, headers: (Address, u16), entry: Address) -> R
 }
 
 /// The kernel does not mind if a program's file is shorter than its segments, but touching what is missing would be fatal.
-/// `name` may lead elsewhere by now, but asking `/proc` costs several times as much: that is the second opinion.
-fn check_file(name: &CStr, segments: &Segments) -> Result<(), ElfError> {
-    let check = |path| sys::file_size(path).map_or(Ok(()), |size| segments.check_file_size(size));
-    check(name).or_else(|_| check(c"/proc/self/exe"))
+/// The program's path may lead elsewhere by now, but asking `/proc` costs several times as much: that is the second opinion.
+fn check_file(size: Option<u64>, segments: &Segments) -> Result<(), ElfError> {
+    let check = |size: Option<u64>| size.map_or(Ok(()), |size| segments.check_file_size(size));
+    let own = || sys::file_status(c"/proc/self/exe").ok().map(|status| status.stamp.size);
+    check(size).or_else(|_| check(own()))
 }
 
 /// An object that is mapped as one piece with its ELF header at `start`: this loader, or the vDSO (`AT_SYSINFO_EHDR`).

@@ -64,7 +64,7 @@ pub fn load(
     let pages = bias.apply_range(&plan.span);
     let program_headers =
         segments.program_headers(&table_range).map(|vaddr| (bias.apply(vaddr), header.phnum));
-    let mapping = Mapping { bias, pages, backend: mapper.name() };
+    let mapping = Mapping { bias, pages, backend: mapper.name(), sealed: false, shared: false };
     // SAFETY: all segments have just been mapped at `bias` and are never unmapped while the object is known.
     let view = unsafe { view(&segments, bias) };
     let described = describe(&segments, &view);
@@ -96,8 +96,11 @@ pub fn load(
 }
 
 /// Reads what the dynamic section points to.
+///
+/// # Errors
+/// What is wrong with it.
 #[inline(never)]
-pub(super) fn describe(
+pub fn describe(
     segments: &Segments,
     view: &View<'static>,
 ) -> Result<(Vaddr, Dynamic, SymbolTable<'static>), crate::elf::ElfError> {
@@ -114,7 +117,7 @@ pub(super) fn describe(
 /// The segments are mapped at `bias` and stay so. Slices into writable segments are handed out, too: dynamic
 /// sections, and all tables of an object that patchelf has changed, lie there. They must not be written to while they
 /// are being read (see `relocate::Slots`).
-pub(super) unsafe fn view(segments: &Segments, bias: LoadBias) -> View<'static> {
+pub unsafe fn view(segments: &Segments, bias: LoadBias) -> View<'static> {
     let readable = segments.loads.iter().filter(|load| load.flags.contains(SegmentFlags::READ));
     let part = |load: &LoadSegment| {
         // Only writable segments are sure to have memory beyond what the file gives them.

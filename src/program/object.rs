@@ -46,6 +46,10 @@ pub struct Mapping {
     pub pages: Range<Address>,
     /// Name of the backend that mapped it (for `LD_MORSEL_STATS`).
     pub backend: &'static str,
+    /// What is read-only after relocation has never been writable.
+    pub sealed: bool,
+    /// Its writable pages are shared with other processes until somebody writes to them.
+    pub shared: bool,
 }
 
 /// What the search for libraries remembers of an object. Apart from [`Object`], which does not change any more once the

@@ -1,6 +1,7 @@
 //! Writing values: every relocation of every object but libc (which relocates itself when it is booted), in musl's
 //! order (`reloc_all`, `do_relocs`).
 
+mod ahead;
 mod slots;
 mod x86_64;
 
@@ -14,6 +15,7 @@ use crate::map::protect;
 use crate::program::{Object, ObjectId, Origin, Program};
 use crate::sys::Text;
 
+pub use ahead::{Late, complete, relocate_ahead};
 pub use slots::Slots;
 
 /// A value that only a function of the program can tell (`STT_GNU_IFUNC`, `R_X86_64_IRELATIVE`). Such functions run when
@@ -43,6 +45,10 @@ pub struct LibcCopy {
 /// When objects are relocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
+    /// When an image is built, in another process.
+    Ahead,
+    /// As at start, but for what names a symbol: that is bound already.
+    Bound,
     /// Before libc is booted.
     Start,
     /// In a running program; `lazy` if symbols may stay open (`RTLD_LAZY`).
@@ -103,6 +109,8 @@ pub struct Postponed {
 /// The outcome of relocation.
 #[derive(Debug, Default)]
 pub struct Relocated {
+    /// What an image leaves to the process.
+    pub late: Vec<Late>,
     /// To be tried again when more objects are loaded.
     pub postponed: Vec<Postponed>,
     /// To be asked later.
@@ -133,7 +141,7 @@ pub unsafe fn relocate(
         if matches!(object.origin, Origin::Kernel | Origin::File) {
             let moment = match moment {
                 Moment::Running { lazy } => Moment::Running { lazy: lazy && !object.dynamic.bind_now },
-                Moment::Start => Moment::Start,
+                Moment::Ahead | Moment::Bound | Moment::Start => moment,
             };
             let slots = Slots::of(object);
             // SAFETY: passed on to the caller.
@@ -257,7 +265,7 @@ impl Pass<'_> {
             let mut entries = RelocationTable::parse(view, table, has_addends, what)?;
             if let RelocationTable::Rela(all) = &mut entries {
                 // SAFETY: passed on to the caller.
-                let run = unsafe { self.slots.write_run(all, x86_64::RELATIVE) };
+                let run = unsafe { self.slots.write_run(all, x86_64::RELATIVE, self.object.mapping.bias) };
                 self.done.counts.add_many(x86_64::RELATIVE, run);
                 *all = &all[run..];
             }
@@ -281,11 +289,11 @@ impl Pass<'_> {
     /// # Safety
     /// As for [`relocate`].
     unsafe fn batch(&mut self, batch: &[Relocation]) {
-        if batch.iter().any(|relocation| relocation.symbol != 0) {
+        if self.moment != Moment::Bound && batch.iter().any(|relocation| relocation.symbol != 0) {
             // SAFETY: passed on to the caller.
             return unsafe { self.symbolic_batch(batch) };
         }
-        for relocation in batch {
+        for relocation in batch.iter().filter(|relocation| relocation.symbol == 0) {
             // SAFETY: passed on to the caller.
             if let Err(problem) = unsafe { self.apply(relocation, None) } {
                 self.report(*problem);

@@ -17,7 +17,8 @@ use crate::sys;
 /// every read checks its bounds afresh, the worst that comes of it is a wrong binding of that object.
 #[derive(Debug)]
 pub struct Slots {
-    bias: LoadBias,
+    /// From the object's addresses to where the loader finds its bytes.
+    memory: LoadBias,
     windows: Vec<Range<u64>>,
     /// What is read-only after relocation.
     sealed: Range<u64>,
@@ -28,12 +29,17 @@ pub struct Slots {
 impl Slots {
     /// The slots of a mapped object.
     pub fn of(object: &Object) -> Self {
+        Self::elsewhere(object, object.mapping.bias)
+    }
+
+    /// The slots of an object whose bytes are not where it will be: `memory` leads to them.
+    pub fn elsewhere(object: &Object, memory: LoadBias) -> Self {
         let text = object.dynamic.text_relocations;
         let loads = object.segments.loads.iter();
         let writable = loads.filter(|load| text || load.flags.contains(SegmentFlags::WRITE));
         let windows = writable.map(|load| load.range().start.0..load.range().end.0).collect();
         let sealed = object.segments.relro.clone().unwrap_or_default();
-        Self { bias: object.mapping.bias, windows, sealed: sealed.start.0..sealed.end.0, current: 0 }
+        Self { memory, windows, sealed: sealed.start.0..sealed.end.0, current: 0 }
     }
 
     /// The address of `size` writable bytes at `slot`.
@@ -44,7 +50,7 @@ impl Slots {
         if !self.windows.get(self.current).is_some_and(holds) {
             self.current = self.windows.iter().position(holds)?;
         }
-        Some(self.bias.apply(slot).0 as *mut u8)
+        Some(self.memory.apply(slot).0 as *mut u8)
     }
 
     /// Where `slot` is in the process, if `size` bytes may be written there.
@@ -75,12 +81,12 @@ impl Slots {
         Some(())
     }
 
-    /// Carries out relocations of type `kind` that add the load bias to a constant, as long as `entries` begins with such.
+    /// Carries out relocations of type `kind` that add the load `bias` to a constant, as long as `entries` begins with such.
     /// Returns how many there were. One that may not be written ends the run, too.
     ///
     /// # Safety
     /// As for [`Slots::write`].
-    pub unsafe fn write_run(&mut self, entries: &[Rela], kind: u32) -> usize {
+    pub unsafe fn write_run(&mut self, entries: &[Rela], kind: u32, bias: LoadBias) -> usize {
         const SIZE: u64 = size_of::<u64>() as u64;
         let in_run = |entry: &&Rela| entry.r_info == u64::from(kind);
         let mut done = 0;
@@ -96,9 +102,9 @@ impl Slots {
                 if entry.r_offset < start || entry.r_offset > last {
                     break;
                 }
-                let place = self.bias.apply(Vaddr(entry.r_offset)).0 as *mut u64;
+                let place = self.memory.apply(Vaddr(entry.r_offset)).0 as *mut u64;
                 // SAFETY: the word lies in a window; otherwise as in `write`.
-                unsafe { place.write_unaligned(self.bias.0.wrapping_add(entry.r_addend as u64)) };
+                unsafe { place.write_unaligned(bias.0.wrapping_add(entry.r_addend as u64)) };
                 done += 1;
             }
             debug_assert!(done > before);
@@ -119,7 +125,7 @@ impl Slots {
         let pages = page_down(first.r_offset)..page_up(last.r_offset).min(self.sealed.end);
         let length = pages.end.saturating_sub(pages.start);
         if count >= LONG && length > 0 && count as u64 / (length / PAGE_SIZE) >= DENSE {
-            sys::populate_writable(self.bias.apply(Vaddr(pages.start)).0, length);
+            sys::populate_writable(self.memory.apply(Vaddr(pages.start)).0, length);
         }
     }
 

@@ -75,14 +75,48 @@ impl Pass<'_> {
         relocation: &Relocation,
         reference: Option<&Reference<'_>>,
     ) -> Outcome<()> {
-        let slot = relocation.slot;
-        match relocation.kind {
-            R_X86_64_NONE => return Ok(()),
-            // SAFETY: passed on to the caller.
-            R_X86_64_COPY => return unsafe { self.copy(relocation, reference) },
-            _ => {}
+        if relocation.kind == R_X86_64_NONE {
+            return Ok(());
         }
         let target = *self.target(relocation, reference)?;
+        if self.moment == Moment::Ahead && self.is_late(relocation, &target) {
+            self.leave(relocation, &target);
+            return Ok(());
+        }
+        // SAFETY: passed on to the caller.
+        unsafe {
+            match relocation.kind {
+                R_X86_64_COPY => self.copy(relocation, reference, &target),
+                _ => self.apply_target(relocation, target),
+            }
+        }
+    }
+
+    /// Whether only the process itself can know the value: it says where something is that is not in the image, or what a function
+    /// returns. Where blocks of thread-local storage lie below the thread pointer is known.
+    fn is_late(&self, relocation: &Relocation, target: &Target) -> bool {
+        if self.object.origin == Origin::Kernel {
+            return relocation.symbol != 0;
+        }
+        match relocation.kind {
+            R_X86_64_IRELATIVE | R_X86_64_TLSDESC | R_X86_64_COPY => true,
+            R_X86_64_DTPMOD64 | R_X86_64_DTPOFF64 | R_X86_64_TPOFF64 => false,
+            _ => match target {
+                Target::Found(definition) => {
+                    let definer = self.program[definition.object].origin;
+                    definition.symbol.is_ifunc() || matches!(definer, Origin::Kernel | Origin::Loader)
+                }
+                _ => false,
+            },
+        }
+    }
+
+    /// Writes the value of a relocation whose target is known.
+    ///
+    /// # Safety
+    /// As for [`super::relocate`].
+    pub(super) unsafe fn apply_target(&mut self, relocation: &Relocation, target: Target) -> Outcome<()> {
+        let slot = relocation.slot;
         if let Target::Postponed = target {
             self.done.postponed.push(Postponed { object: self.id, relocation: *relocation });
             return Ok(());
@@ -188,10 +222,13 @@ impl Pass<'_> {
     ///
     /// # Safety
     /// As for [`super::relocate`].
-    unsafe fn copy(&mut self, relocation: &Relocation, reference: Option<&Reference<'_>>) -> Outcome<()> {
-        let (Some(Reference { symbol, query }), Target::Found(definition)) =
-            (reference, *self.target(relocation, reference)?)
-        else {
+    pub(super) unsafe fn copy(
+        &mut self,
+        relocation: &Relocation,
+        reference: Option<&Reference<'_>>,
+        target: &Target,
+    ) -> Outcome<()> {
+        let (Some(Reference { symbol, query }), Target::Found(definition)) = (reference, target) else {
             return Ok(());
         };
         let definer = &self.program[definition.object];
@@ -200,7 +237,7 @@ impl Pass<'_> {
             self.done.libc_copies.push(LibcCopy { name: query.name, slot, size: symbol.size });
             return Ok(());
         }
-        let source = self.source(&definition, symbol.size);
+        let source = self.source(definition, symbol.size);
         let source = source.ok_or_else(|| RelocationProblem::CopyOutOfBounds(query.name.bytes().to_vec()))?;
         // SAFETY: `Slots` checks the slot, the caller vouches for the rest.
         unsafe { self.slots.copy(relocation.slot, source) }.ok_or_else(|| corrupt(relocation))
@@ -226,6 +263,11 @@ pub(super) fn search_for(kind: u32) -> Search {
         R_X86_64_COPY => Search::BehindProgram,
         _ => Search::Anywhere(Accept::AnyWithValue),
     }
+}
+
+/// Whether a relocation copies a variable.
+pub(super) fn is_copy(kind: u32) -> bool {
+    kind == R_X86_64_COPY
 }
 
 /// Whether the slot of a relocation may stay as it is until somebody defines the symbol (musl: `dso->lazy`).

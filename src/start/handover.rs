@@ -9,8 +9,8 @@ use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use linux_raw_sys::auxvec::AT_RANDOM;
 
-use crate::bind::Scope;
-use crate::elf::Address;
+use crate::bind::{Definition, Scope};
+use crate::elf::{Address, SymbolName};
 use crate::error::{RelocationProblem, StartError};
 use crate::host::{self, Boot, Synthetic};
 use crate::layout;
@@ -18,7 +18,7 @@ use crate::map::protect;
 use crate::program::{Object, ObjectId, Origin, Program};
 use crate::relocate::{Counts, Deferred, LibcCopy, resolve_deferred};
 use crate::runtime::{self, DebugState, Guarded, Initialization, ListState, Loader, Process};
-use crate::statistics::{self, Phases};
+use crate::statistics::{self, Phases, UsedImage};
 use crate::sys;
 use crate::tls::dynamic::Module;
 use crate::tls::{self, StaticTls, x86_64 as tls_code};
@@ -34,6 +34,10 @@ pub struct Handover {
     pub deferred: Vec<Deferred>,
     /// Copies that libc makes.
     pub libc_copies: Vec<LibcCopy>,
+    /// What libc must bind to instead of its own definitions, if an image knows it.
+    pub interposed: Option<Vec<(SymbolName<'static>, Definition)>>,
+    /// For the statistics.
+    pub image: Option<UsedImage>,
     /// For the statistics.
     pub counts: Counts,
     /// A new name for the program.
@@ -55,7 +59,7 @@ impl Handover {
     /// The program is mapped and relocated, and nothing of it has run.
     #[inline(never)]
     pub unsafe fn hand_over(
-        self,
+        mut self,
         mut loader: Loader,
         scope: Scope,
         tls: &'static StaticTls,
@@ -72,7 +76,7 @@ impl Handover {
         tls_code::publish(tls);
         tls::dynamic::add_modules(&waiting_modules(program));
         let boot = program.libc().map(|libc| {
-            let interposed = host::exports(&program[libc], &scope);
+            let interposed = self.interposed.take().unwrap_or_else(|| host::exports(&program[libc], &scope));
             let stack_sizes = program.objects().map(|object| object.segments.stack_size);
             let synthetic = Synthetic::new(
                 &interposed,
@@ -122,7 +126,7 @@ fn finish() -> ! {
     unsafe { resolve_deferred(&handover.deferred) };
     let loader = process.loader.change().expect("nobody has sealed anything yet");
     for object in loader.program.objects() {
-        if matches!(object.origin, Origin::Kernel | Origin::File) {
+        if matches!(object.origin, Origin::Kernel | Origin::File) && !object.mapping.sealed {
             // SAFETY: the object is completely relocated.
             if let Err(errno) = unsafe { protect::seal_relro(object) } {
                 let problem = RelocationProblem::Relro(errno);
@@ -138,7 +142,8 @@ fn finish() -> ! {
     if let Some(target) = handover.statistics {
         handover.phases.end("seal");
         let pieces = loader.system.mapper.pieces();
-        statistics::write(target, &loader.program, pieces, &handover.counts, &handover.phases);
+        let (counts, phases) = (&handover.counts, &handover.phases);
+        statistics::write(target, &loader.program, handover.image.as_ref(), pieces, counts, phases);
     }
     let data = handover.data;
     drop((handover, loader));
@@ -162,7 +167,9 @@ fn waiting_modules(program: &Program) -> Vec<Module> {
 /// What the start-up objects leave of their writable pages.
 fn unused_memory(program: &Program) -> impl Iterator<Item = Range<Address>> + '_ {
     let ours = program.objects().filter(|object| matches!(object.origin, Origin::Kernel | Origin::File));
-    ours.flat_map(|object| {
+    // libc writes to what it is given.
+    let private = ours.filter(|object| !object.mapping.shared);
+    private.flat_map(|object| {
         layout::unused_ends(&object.segments).map(|gap| object.mapping.bias.apply_range(&gap))
     })
 }

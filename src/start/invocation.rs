@@ -15,7 +15,7 @@ use crate::error::{LoadError, StartError};
 use crate::host::{self, OwnFile, locate};
 use crate::map::{System, adopt};
 use crate::program::Object;
-use crate::sys::{self, Errno, Text};
+use crate::sys::{self, Errno, FileStamp, Text};
 
 use super::stack::InitialStack;
 
@@ -38,6 +38,8 @@ pub struct Invocation {
     pub interpreter_name: &'static CStr,
     /// What the program is to take for its own name.
     pub argv0: Option<&'static CStr>,
+    /// The program's file, if the kernel started it and said where it is.
+    pub file: Option<FileStamp>,
 }
 
 impl Invocation {
@@ -76,13 +78,17 @@ impl Invocation {
         let name = path.unwrap_or(argv0);
         let count = stack.auxiliary_value(AT_PHNUM).and_then(|count| u16::try_from(count).ok());
         let entry = Address(stack.auxiliary_value(AT_ENTRY).unwrap_or_default());
+        let file = sys::file_status(name).ok().map(|status| status.stamp);
+        let size = file.map(|stamp| stamp.size);
         // SAFETY: these are the kernel's words about the program that it has mapped.
-        let program = unsafe { adopt::program(name, (headers, count.unwrap_or(0)), entry) };
+        let program = unsafe { adopt::program(name, size, (headers, count.unwrap_or(0)), entry) };
         let program =
             program.unwrap_or_else(|cause| super::fail(&[StartError::Program { name: name.into(), cause }]));
         let own_name = program.interpreter();
         let interpreter_name = own_name.unwrap_or_default();
-        Self { program, stack: *stack, config, interpreter: None, own_name, interpreter_name, argv0: None }
+        let stack = *stack;
+        let file = file.filter(|_| path.is_some());
+        Self { program, stack, config, interpreter: None, own_name, interpreter_name, argv0: None, file }
     }
 
     /// # Safety
@@ -106,7 +112,8 @@ impl Invocation {
         let interpreter = program.interpreter();
         // To list is to show what would happen if the program were started by its own interpreter.
         let interpreter_name = interpreter.filter(|_| line.list).unwrap_or(loader_name);
-        Self { program, stack, config, interpreter, own_name: None, interpreter_name, argv0: line.argv0 }
+        let argv0 = line.argv0;
+        Self { program, stack, config, interpreter, own_name: None, interpreter_name, argv0, file: None }
     }
 }
 

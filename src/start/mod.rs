@@ -1,8 +1,10 @@
 //! From the kernel's hands to the program's entry: the one way through the house.
 //!
-//! `start` tells the story; `invocation` finds out what is to be run, `handover` boots libc and lets go.
+//! `start` tells the story; `invocation` finds out what is to be run, `image` whether most of the work is done already,
+//! `handover` boots libc and lets go.
 
 mod handover;
+mod image;
 mod invocation;
 mod stack;
 pub mod x86_64;
@@ -19,9 +21,10 @@ use crate::discover::{Discovery, Host, Search, Wishes};
 use crate::elf::{Address, ElfError, PAGE_SIZE, SegmentFlags};
 use crate::error::{RelocationProblem, StartError};
 use crate::host::{OwnFile, locate};
+use crate::image::Attached;
 use crate::map::{self, System, adopt};
 use crate::program::{Object, ObjectId, Origin, Program};
-use crate::relocate::{Moment, Slots, relocate};
+use crate::relocate::{Moment, Relocated, Slots, complete, relocate};
 use crate::runtime::{DebugState, DebugSymbols, Loader};
 use crate::statistics::Phases;
 use crate::sys::{self, MESSAGE_PREFIX, Scratch, Text};
@@ -63,29 +66,42 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
     let data = loader.address(data.map_or(loader.dynamic_section, |load| load.vaddr));
     // SAFETY: the kernel has mapped our file, for the life of the process.
     let fused = || unsafe { own.libc(invocation.interpreter_name) };
-    let libc = locate::libc(&mut system, config.libc, fused, invocation.interpreter, invocation.own_name);
-    let libc = libc.unwrap_or_else(|error| fail(&[error]));
-    let hosted = libc.as_ref().filter(|libc| libc.mapping.pages.start == own.start);
-    // Debuggers know our file's symbols, also where the user has named another libc.
-    let other = if hosted.is_none() { fused().and_then(Result::ok) } else { None };
-    let debug_symbols = DebugSymbols::of(&loader, hosted.or(other.as_ref()).unwrap_or(&loader));
-    if system.list {
-        announce_interpreter(invocation.interpreter_name, own.start);
-    }
-    phases.end("prepare");
-
-    let host = libc.map(|libc| Host { loader, libc });
     let wishes = Wishes {
         interpreter: invocation.interpreter_name,
         library_path: config.library_path,
         secure: config.secure,
     };
-    let mut search = Search::new(host, wishes);
-    let mut objects = Program::default();
-    objects.add(program);
-    let mut program = objects;
-    let mut errors = Discovery::new(&mut system, &mut program, &mut search).start(config.preload);
-    system.mapper.settle();
+    let alone = program;
+    let image = image::find(&alone, invocation.file, own, &config, &stack, system.list);
+    let (debug_symbols, mut program, mut search, mut errors);
+    match &image {
+        Some(image) => {
+            let shown = fused().and_then(Result::ok);
+            debug_symbols = DebugSymbols::of(&loader, shown.as_deref().unwrap_or(&loader));
+            phases.end("image");
+            program = image.objects(alone, loader).unwrap_or_else(|cause| image::damaged(image, cause));
+            search = Search::done(image.libc_path(), wishes);
+            errors = Vec::new();
+        }
+        None => {
+            let libc =
+                locate::libc(&mut system, config.libc, fused, invocation.interpreter, invocation.own_name);
+            let libc = libc.unwrap_or_else(|error| fail(&[error]));
+            let hosted = libc.as_ref().filter(|libc| libc.mapping.pages.start == own.start);
+            // Debuggers know our file's symbols, also where the user has named another libc.
+            let other = if hosted.is_none() { fused().and_then(Result::ok) } else { None };
+            debug_symbols = DebugSymbols::of(&loader, hosted.or(other.as_ref()).unwrap_or(&loader));
+            if system.list {
+                announce_interpreter(invocation.interpreter_name, own.start);
+            }
+            phases.end("prepare");
+            search = Search::new(libc.map(|libc| Host { loader, libc }), wishes);
+            program = Program::default();
+            program.add(alone);
+            errors = Discovery::new(&mut system, &mut program, &mut search).start(config.preload);
+            system.mapper.settle();
+        }
+    }
     let scope = Scope::new(&program);
     add_unsearched(&mut program, search.take_host(), &stack);
     phases.end("discover");
@@ -93,16 +109,15 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
     let tls = Box::leak(Box::new(tls::lay_out(&mut program, config.tls_surplus)));
     let debug = DebugState::new(own.start, debug_symbols);
     show_to_debuggers(&program[ObjectId::PROGRAM], debug);
-    let outline = Outline::worthwhile(scope.first().entries());
-    let mut memory = outline.as_ref().and_then(|outline| Scratch::new(outline.words()).ok());
-    let index = outline.as_ref().zip(memory.as_mut());
-    let index = index.map(|(outline, memory)| Index::new(outline, memory.words()));
-    // SAFETY: everything is mapped and laid out, and no code but ours has run.
-    let relocated = unsafe {
-        let order = program.ids().skip(1).chain([ObjectId::PROGRAM]);
-        relocate(&program, Lookup { index, ..Lookup::in_global(&scope) }, order, Moment::Start)
+    if let Some(image) = image.as_ref().filter(|image| !image.has_layout_of(&program)) {
+        image::damaged(image, ElfError::BadTable("its thread-local storage"));
+    }
+    let relocated = match &image {
+        // SAFETY: everything is mapped and laid out, and no code but ours has run.
+        Some(image) => unsafe { complete(&program, Lookup::in_global(&scope), image.late(&program)) },
+        // SAFETY: likewise.
+        None => unsafe { relocate_all(&program, &scope) },
     };
-    drop(memory);
     errors.extend(relocated.errors);
     phases.end("relocate");
     if !errors.is_empty() {
@@ -123,6 +138,8 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
     let handover = Handover {
         deferred: relocated.deferred,
         libc_copies: relocated.libc_copies,
+        interposed: image.as_ref().map(|image| image.interposed(&loader.program)),
+        image: image.as_ref().filter(|_| config.stats.is_some()).map(Attached::statistics),
         counts: relocated.counts,
         argv0: invocation.argv0,
         statistics: config.stats,
@@ -131,6 +148,20 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
     };
     // SAFETY: the program is complete.
     unsafe { handover.hand_over(loader, scope, tls, debug, stack) }
+}
+
+/// Relocates all objects.
+///
+/// # Safety
+/// Everything is mapped and laid out, and no code but ours has run.
+unsafe fn relocate_all(program: &Program, scope: &Scope) -> Relocated {
+    let outline = Outline::worthwhile(scope.first().entries());
+    let mut memory = outline.as_ref().and_then(|outline| Scratch::new(outline.words()).ok());
+    let index = outline.as_ref().zip(memory.as_mut());
+    let index = index.map(|(outline, memory)| Index::new(outline, memory.words()));
+    let order = program.ids().skip(1).chain([ObjectId::PROGRAM]);
+    // SAFETY: passed on to the caller.
+    unsafe { relocate(program, Lookup { index, ..Lookup::in_global(scope) }, order, Moment::Start) }
 }
 
 /// An address below which there is free space, if all is as usual: the kernel puts an interpreter at the top of the memory for

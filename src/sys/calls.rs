@@ -70,10 +70,57 @@ pub struct FileIdentity {
     pub inode: u64,
 }
 
+/// The state of a file: whoever changes the file changes the stamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileStamp {
+    /// Which file.
+    pub identity: FileIdentity,
+    /// Bytes.
+    pub size: u64,
+    /// `st_mtime`, in nanoseconds.
+    pub modified: u64,
+    /// `st_ctime`, in nanoseconds.
+    pub changed: u64,
+}
+
+/// What there is to know of a file but its contents.
+#[derive(Clone, Copy, Debug)]
+pub struct FileStatus {
+    /// Its state.
+    pub stamp: FileStamp,
+    /// `st_uid`
+    pub owner: u32,
+    /// `st_mode`
+    pub mode: u32,
+}
+
+impl From<rustix::fs::Stat> for FileStatus {
+    fn from(stat: rustix::fs::Stat) -> Self {
+        let nanoseconds =
+            |seconds: i64, rest: u64| (seconds as u64).wrapping_mul(1_000_000_000).wrapping_add(rest);
+        let stamp = FileStamp {
+            identity: FileIdentity { device: stat.st_dev, inode: stat.st_ino },
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            modified: nanoseconds(stat.st_mtime, stat.st_mtime_nsec),
+            changed: nanoseconds(stat.st_ctime, stat.st_ctime_nsec),
+        };
+        Self { stamp, owner: stat.st_uid, mode: stat.st_mode }
+    }
+}
+
 impl File {
     /// The descriptor's number, for requests to the kernel that name it.
     pub fn descriptor(&self) -> i32 {
         self.0.as_raw_fd()
+    }
+
+    /// What there is to know.
+    ///
+    /// # Errors
+    /// What `fstat` says.
+    pub fn full_status(&self) -> Result<FileStatus, Errno> {
+        count();
+        rustix::fs::fstat(&self.0).map(FileStatus::from)
     }
 
     /// Identity and size in bytes.
@@ -81,10 +128,8 @@ impl File {
     /// # Errors
     /// What `fstat` says.
     pub fn status(&self) -> Result<(FileIdentity, u64), Errno> {
-        count();
-        let stat = rustix::fs::fstat(&self.0)?;
-        let identity = FileIdentity { device: stat.st_dev, inode: stat.st_ino };
-        Ok((identity, u64::try_from(stat.st_size).unwrap_or(0)))
+        let stamp = self.full_status()?.stamp;
+        Ok((stamp.identity, stamp.size))
     }
 
     /// Reads the beginning of the file, as much as one system call gives.
@@ -146,13 +191,13 @@ pub fn read_link<'a>(path: &CStr, buffer: &'a mut [u8]) -> Result<&'a [u8], Errn
     rustix::fs::readlinkat_raw(rustix::fs::CWD, path, &mut buffer[..]).map(|length| &buffer[..length])
 }
 
-/// The size in bytes of the file that a path leads to.
+/// What there is to know of the file that a path leads to.
 ///
 /// # Errors
 /// What `stat` says.
-pub fn file_size(path: &CStr) -> Result<u64, Errno> {
+pub fn file_status(path: &CStr) -> Result<FileStatus, Errno> {
     count();
-    Ok(u64::try_from(rustix::fs::stat(path)?.st_size).unwrap_or(0))
+    rustix::fs::stat(path).map(FileStatus::from)
 }
 
 /// Creates or truncates the file at `path` and writes `bytes`.

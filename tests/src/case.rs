@@ -138,6 +138,8 @@ pub struct Case {
     pub versions: Vec<Version>,
     /// In which way the loader under test is meant to differ.
     pub beyond_musl: Option<String>,
+    /// Why the program gets no image when the suite runs with images.
+    pub without_image: Option<String>,
     /// Whether each run gets a copy of the build folder of its own, because it changes files.
     pub sandbox: bool,
     /// The time limit of one run.
@@ -166,6 +168,7 @@ impl Case {
             modes: Mode::ALL.to_vec(),
             versions: Version::ALL.to_vec(),
             beyond_musl: None,
+            without_image: None,
             sandbox: false,
             timeout: Duration::from_secs(10),
             normalise: Vec::new(),

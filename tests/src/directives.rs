@@ -130,6 +130,10 @@ fn apply(case: &mut Case, directive: &Directive) -> Result<()> {
             ensure!(!value.is_empty(), "say in which way the loader does more than musl");
             case.beyond_musl = Some(value.to_owned());
         }
+        "Without-image" => {
+            ensure!(!value.is_empty(), "say what cannot be seen with an image");
+            case.without_image = Some(value.to_owned());
+        }
         "Sandbox" => {
             ensure!(value == "yes", "expected `yes`");
             case.sandbox = true;

@@ -18,6 +18,7 @@ pub mod directives;
 pub mod elf_edit;
 pub mod elf_fields;
 pub mod grid;
+pub mod images;
 pub mod normalise;
 pub mod run;
 pub mod scratch;

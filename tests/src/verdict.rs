@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use crate::case::{Case, Expected};
+use crate::images;
 use crate::normalise::Normaliser;
 use crate::run::{Ending, Outcome, run};
 use crate::scratch::Scratch;
@@ -71,6 +72,7 @@ fn observe(case: &Case, world: World, loaders: &Loaders, root: &Path) -> Result<
     let mut settings = vec![("PATH".to_owned(), "/usr/sbin:/usr/bin:/sbin:/bin".to_owned())];
     if world.side == Side::Morsel {
         settings.extend(loaders.settings(world.version)?);
+        settings.extend(images::setting(case, world, loaders, &dir, scratch.path(), fill)?);
     }
     let mut exports = String::new();
     for (name, value) in Case::in_world(&case.environment, world) {

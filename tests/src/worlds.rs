@@ -194,8 +194,10 @@ impl Loaders {
         if version == Version::V1_2_5 {
             settings.push(("LD_MORSEL_LIBC".to_owned(), self.libc(version)?.display().to_string()));
         }
-        if let Ok(backend) = std::env::var("LD_MORSEL_MAP") {
-            settings.push(("LD_MORSEL_MAP".to_owned(), backend));
+        for name in ["LD_MORSEL_MAP", "LD_MORSEL_ASLR"] {
+            if let Ok(value) = std::env::var(name) {
+                settings.push((name.to_owned(), value));
+            }
         }
         Ok(settings)
     }
@@ -209,6 +211,19 @@ impl Loaders {
 /// The root of the workspace.
 pub fn workspace_root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf)
+}
+
+/// The tool that builds images: `MORSELCTL`, or the release build.
+pub fn morselctl() -> Result<PathBuf> {
+    let built = || workspace_root().join("target/release/morselctl");
+    let path = std::env::var_os("MORSELCTL").map_or_else(built, PathBuf::from);
+    if !path.is_absolute() || !path.exists() {
+        bail!(
+            "{} is not there: run `cargo build --release -p morselctl`, or `cargo xtask test`",
+            path.display()
+        );
+    }
+    Ok(path)
 }
 
 /// Where build products go: `target/difftest`, or `DIFFTEST_DIR`.

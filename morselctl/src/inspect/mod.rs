@@ -1,4 +1,5 @@
-//! `morselctl inspect`: the regions of libraries, how much of each can be shared by page tables, and why not more.
+//! `morselctl inspect`: the regions of libraries, how much of each can be shared by page tables, and why not more. Images
+//! are shown by `image`.
 //!
 //! `share` finds that out; here it is shown, to people as a table and to scripts as JSON.
 
@@ -8,15 +9,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::elf_file::ElfFile;
+use crate::image::{self, ImageFile};
 use share::Segment;
 
 /// Options of the subcommand.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Libraries, or programs
-    #[arg(required = true, value_name = "LIB")]
+    /// Libraries, programs or images
+    #[arg(required = true, value_name = "FILE")]
     libraries: Vec<PathBuf>,
     /// Print a JSON array with an object for each library
     #[arg(long)]
@@ -55,26 +58,37 @@ const TEXT_RELOCATIONS: &str = "compile it with -fPIC: it has relocations in its
 /// The subcommand.
 pub fn run(args: &Args) -> Result<()> {
     let mut failed = 0;
-    let mut files = Vec::new();
+    let mut described = Vec::new();
     for path in &args.libraries {
-        match ElfFile::read(path) {
-            Ok((file, _)) => files.push(file),
+        match inspect(path, args.json) {
+            Ok(json) => described.extend(json),
             Err(error) => {
                 eprintln!("morselctl: {error:#}");
                 failed += 1;
             }
         }
     }
-    let libraries = files.iter().map(describe).collect::<Result<Vec<_>>>()?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&libraries)?);
-    } else {
-        libraries.iter().for_each(show);
+        println!("{}", serde_json::to_string_pretty(&described)?);
     }
     if failed > 0 {
         bail!("{failed} of {} files could not be inspected", args.libraries.len());
     }
     Ok(())
+}
+
+/// Shows a file, or describes it as JSON.
+fn inspect(path: &Path, json: bool) -> Result<Option<Value>> {
+    if let Some(image) = ImageFile::read(path)? {
+        return if json { image::to_json(&image).map(Some) } else { image::show(&image).map(|()| None) };
+    }
+    let (file, _) = ElfFile::read(path)?;
+    let library = describe(&file)?;
+    if json {
+        return Ok(Some(serde_json::to_value(library)?));
+    }
+    show(&library);
+    Ok(None)
 }
 
 fn describe(file: &ElfFile) -> Result<Library<'_>> {

@@ -36,7 +36,7 @@ fn with_hash_table<T>(
     let vaddr = Vaddr(0x1000);
     let view = View::new(vec![(vaddr, pages.bytes())]);
     let (gnu, sysv) = if gnu { (Some(vaddr), None) } else { (None, Some(vaddr)) };
-    use_table(HashTable::parse(&view, gnu, sysv))
+    use_table(HashTable::parse(&view, gnu, sysv, None))
 }
 
 proptest! {

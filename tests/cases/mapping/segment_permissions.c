@@ -1,5 +1,6 @@
 // Each segment of a library has exactly the permissions of its program header.
 //#Spec: 23
+//#Without-image: its pages are the image's in /proc/self/maps
 //#Lib: libfoo.so = foo.c -Wl,-z,separate-code,-z,norelro
 //#Prog: -lfoo
 //#Expect: r--p r-xp r--p rw-p

@@ -1,5 +1,6 @@
 // LD_MORSEL_LOG=debug says which paths were tried; trace names the bindings; every line has the prefix.
 //#Spec: beyond
+//#Without-image: no path is tried, nothing is bound
 //#Beyond-musl: stock musl has no log
 //#Make: mkdir empty
 //#Lib: libfoo.so = foo.c

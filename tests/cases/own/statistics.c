@@ -1,5 +1,6 @@
 // LD_MORSEL_STATS=PATH writes one JSON object about the start; - means standard error.
 //#Spec: beyond
+//#Without-image: nothing is looked up
 //#Beyond-musl: stock musl has no statistics
 //#Lib: libfoo.so = foo.c
 //#Prog: -lfoo

@@ -52,6 +52,8 @@ enum Step {
     Binary,
     /// The differential suite: ld-morsel beside stock musl
     Diff,
+    /// The suite once more, with an image for every program
+    Images,
     /// Real programs
     Corpus,
     /// morselctl: fused files, installation, linker scripts
@@ -73,9 +75,12 @@ impl Step {
 
     /// Whether it consists of tests with names, which a filter can choose from.
     fn has_names(self) -> bool {
-        matches!(self, Self::Unit | Self::Diff | Self::Corpus | Self::Tool)
+        matches!(self, Self::Unit | Self::Diff | Self::Images | Self::Corpus | Self::Tool)
     }
 }
+
+/// The differential suite, as `cargo` runs it.
+const SUITE: [&str; 4] = ["test", "--package", "difftest", "--no-fail-fast"];
 
 /// What the steps have in common.
 struct Session<'a> {
@@ -100,6 +105,7 @@ impl Session<'_> {
     fn with_loader(&self, mut command: Command, args: &[&str]) -> Result<Command> {
         command.args(args);
         command.env("LD_MORSEL", paths::reachable_by_all(self.loader()?)?);
+        command.env("MORSELCTL", paths::reachable_by_all(&jobs::build::tool()?)?);
         command.env("DIFFTEST_MUSL125", paths::reachable_by_all(&paths::musl_1_2_5()?)?);
         Ok(command)
     }
@@ -129,12 +135,11 @@ impl Session<'_> {
                 Ok(library + tests(proc::cargo().args(["test", "--package", "xtask"]), filter)?)
             }
             Step::Binary => binary(self.loader()?),
-            Step::Diff => {
-                let suite = proc::cargo();
-                tests(
-                    &mut self.with_loader(suite, &["test", "--package", "difftest", "--no-fail-fast"])?,
-                    filter,
-                )
+            Step::Diff => tests(&mut self.with_loader(proc::cargo(), &SUITE)?, filter),
+            Step::Images => {
+                let mut suite = self.with_loader(proc::cargo(), &SUITE)?;
+                suite.args(["--test", "cases"]).env("DIFFTEST_IMAGES", "1");
+                tests(&mut suite, filter)
             }
             Step::Corpus => corpus(self.args, self.loader()?),
             Step::Tool => {

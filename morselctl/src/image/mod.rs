@@ -1,0 +1,224 @@
+//! Images: building them (`build`, of files seen through `world`), writing them (`write`), looking at them (`inspect`), and
+//! where they belong.
+
+mod build;
+mod fused;
+mod inspect;
+mod world;
+mod write;
+
+use std::ffi::CString;
+use std::fs::DirBuilder;
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use ld_morsel::image::{SYSTEM_PLACE, check, file_name};
+use ld_morsel::sys::{self, FileIdentity, FileStamp};
+
+use build::{Built, Circumstances};
+pub use inspect::{ImageFile, show, to_json};
+
+/// A change that comes as soon as that after another may leave no trace in a file's times: clocks of file systems tick.
+const TICK: Duration = Duration::from_millis(20);
+/// The same where times have whole seconds.
+const COARSE_TICK: Duration = Duration::from_secs(2);
+/// How often a build is begun anew because its inputs change meanwhile.
+const ATTEMPTS: u32 = 5;
+
+/// Options of `build`.
+#[derive(clap::Args)]
+pub struct BuildArgs {
+    /// The programs
+    #[arg(required = true, value_name = "PROGRAM")]
+    programs: Vec<PathBuf>,
+    /// Where to put the image of the one program; default: where the loader looks
+    #[arg(short, long, value_name = "IMAGE")]
+    output: Option<PathBuf>,
+    /// The directory of the images; default: where the loader looks
+    #[arg(long, value_name = "DIR", conflicts_with = "output")]
+    into: Option<PathBuf>,
+    #[command(flatten)]
+    circumstances: Circumstances,
+}
+
+/// Options of `verify`.
+#[derive(clap::Args)]
+pub struct FileArgs {
+    /// The images
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<PathBuf>,
+}
+
+/// Options of `list`.
+#[derive(clap::Args)]
+pub struct ListArgs {
+    /// The directory; default: where `build` puts images
+    directory: Option<PathBuf>,
+}
+
+/// Options of `drop`.
+#[derive(clap::Args)]
+pub struct DropArgs {
+    /// The programs
+    #[arg(required = true, value_name = "PROGRAM")]
+    programs: Vec<PathBuf>,
+    /// The directory of the images; default: where `build` puts them
+    #[arg(long, value_name = "DIR")]
+    from: Option<PathBuf>,
+}
+
+/// `morselctl verify`
+pub fn run_verify(args: &FileArgs) -> Result<()> {
+    let mut failed = 0;
+    for path in &args.images {
+        let image = ImageFile::read(path).and_then(|image| image.with_context(|| not_an_image(path)));
+        if let Err(error) = image.and_then(|image| inspect::verify(&image)) {
+            eprintln!("morselctl: {error:#}");
+            failed += 1;
+        }
+    }
+    if failed > 0 {
+        bail!("{failed} of {} images may not be used", args.images.len());
+    }
+    Ok(())
+}
+
+fn not_an_image(path: &Path) -> String {
+    format!("{} is not an image", path.display())
+}
+
+/// `morselctl list`
+pub fn run_list(args: &ListArgs) -> Result<()> {
+    let directory = args.directory.clone().map_or_else(usual_place, Ok)?;
+    let entries = match std::fs::read_dir(&directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries.with_context(|| directory.display().to_string())?,
+    };
+    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    paths.sort();
+    for path in paths {
+        let said = match ImageFile::read(&path) {
+            Ok(Some(image)) => inspect::summary(&image),
+            Ok(None) => continue,
+            Err(error) => Err(error),
+        };
+        println!("{}  {}", path.display(), said.unwrap_or_else(|error| format!("{error:#}")));
+    }
+    Ok(())
+}
+
+/// `morselctl drop`
+pub fn run_drop(args: &DropArgs) -> Result<()> {
+    let directory = args.from.clone().map_or_else(usual_place, Ok)?;
+    for program in &args.programs {
+        let metadata = std::fs::metadata(program).with_context(|| program.display().to_string())?;
+        let identity = FileIdentity { device: metadata.dev(), inode: metadata.ino() };
+        let path = directory.join(file_name(identity));
+        std::fs::remove_file(&path).with_context(|| format!("{}: {}", program.display(), path.display()))?;
+    }
+    Ok(())
+}
+
+/// `morselctl build`
+pub fn run_build(args: &BuildArgs) -> Result<()> {
+    if args.output.is_some() && args.programs.len() > 1 {
+        bail!("--output is for one program");
+    }
+    let mut failed = 0;
+    for program in &args.programs {
+        if let Err(error) = build_one(program, args) {
+            eprintln!("morselctl: {error:#}");
+            failed += 1;
+        }
+    }
+    if failed > 0 {
+        bail!("{failed} of {} programs got no image", args.programs.len());
+    }
+    Ok(())
+}
+
+fn build_one(program: &Path, args: &BuildArgs) -> Result<()> {
+    let started = Instant::now();
+    let mut built = build_settled(program, &args.circumstances)?;
+    let name = file_name(built.file.identity);
+    let target = match (&args.output, &args.into) {
+        (Some(path), _) => path.clone(),
+        (None, Some(directory)) => directory.join(name),
+        (None, None) => usual_directory()?.join(name),
+    };
+    let written = write::write(&mut built, &target)?;
+    println!(
+        "{}: {} libraries, {} KiB with {} KiB of tables, {} late relocations, {} libraries to be sealed at start, {:.2} s",
+        target.display(),
+        written.members,
+        written.window / 1024,
+        written.tables.div_ceil(1024),
+        built.late.len(),
+        written.unsealed,
+        started.elapsed().as_secs_f64(),
+    );
+    Ok(())
+}
+
+/// Builds until nothing has changed meanwhile, nor can have changed unseen.
+fn build_settled(program: &Path, circumstances: &Circumstances) -> Result<Built> {
+    for _ in 0..ATTEMPTS {
+        let begun = SystemTime::now();
+        let built = build::build(program, circumstances)?;
+        let inputs = &built.world.inputs;
+        let stamps = inputs.iter().filter_map(|(_, stamp)| *stamp).chain([built.file]);
+        let wait = stamps.map(|stamp| unsettled_for(&stamp, begun)).max().unwrap_or_default();
+        if !wait.is_zero() {
+            std::thread::sleep(wait);
+        } else if unchanged(&built) {
+            return Ok(built);
+        }
+    }
+    bail!("{}: its files keep changing", program.display())
+}
+
+/// How long to wait before it is certain that reading the file anew shows what its stamp stands for.
+fn unsettled_for(stamp: &FileStamp, begun: SystemTime) -> Duration {
+    let whole = stamp.changed.is_multiple_of(1_000_000_000);
+    let settled = UNIX_EPOCH + Duration::from_nanos(stamp.changed) + if whole { COARSE_TICK } else { TICK };
+    settled.duration_since(begun).unwrap_or_default().min(COARSE_TICK)
+}
+
+fn unchanged(built: &Built) -> bool {
+    let same = |path: &CString, stamp: &Option<FileStamp>| match (sys::file_status(path), stamp) {
+        (Ok(status), Some(stamp)) => status.stamp == *stamp,
+        (Err(errno), None) => check::is_missing(errno),
+        _ => false,
+    };
+    built.world.inputs.iter().all(|(path, stamp)| same(path, stamp)) && same(&built.path, &Some(built.file))
+}
+
+/// Where images are: for everybody if root makes them, else for the user alone.
+fn usual_place() -> Result<PathBuf> {
+    Ok(if is_root()? {
+        PathBuf::from(SYSTEM_PLACE)
+    } else {
+        let cache = std::env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
+        let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
+        let cache = cache.or_else(home).context("neither XDG_CACHE_HOME nor HOME is set")?;
+        cache.join("ld-morsel")
+    })
+}
+
+/// The same, made if it is not there.
+fn usual_directory() -> Result<PathBuf> {
+    let directory = usual_place()?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(&directory)
+        .with_context(|| format!("cannot make {}", directory.display()))?;
+    Ok(directory)
+}
+
+fn is_root() -> Result<bool> {
+    Ok(std::fs::metadata("/proc/self").context("/proc/self")?.uid() == 0)
+}

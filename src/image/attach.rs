@@ -1,0 +1,341 @@
+//! Taking an image into the process: find it, check it, map its window, and describe its members as if they had just been
+//! loaded one by one.
+
+use alloc::boxed::Box;
+use alloc::ffi::CString;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ffi::CStr;
+
+use crate::bind::Definition;
+use crate::config::{Config, ImageChoice};
+use crate::discover::search;
+use crate::elf::{
+    Dynamic, ElfError, LoadBias, PAGE_SIZE, RelrSlots, Segments, Symbol, SymbolName, SymbolTable, Vaddr,
+    View, page_up,
+};
+use crate::map::load;
+use crate::program::{Mapping, Object, ObjectId, Origin, Program};
+use crate::relocate::Late;
+use crate::statistics::UsedImage;
+use crate::sys::{self, Errno, File, FileStamp, Memory, MemoryFlags, Text};
+
+use super::check::{self, Refusal};
+use super::format::{
+    Binding, BuildId, Content, HEADER_AT, HEADER_SIZE, Header, Key, Member, Region, Role, Tables, VERSION,
+};
+use super::{BASE_ALIGN, SYSTEM_PLACE, base_at, path_in};
+
+/// How often another place is tried for an image whose own is taken.
+const ATTEMPTS: u64 = 8;
+
+/// What an image is checked against.
+pub struct Circumstances<'a> {
+    /// What the user wants.
+    pub config: &'a Config<'static>,
+    /// The program's file.
+    pub file: FileStamp,
+    /// The checksum of the program's headers in memory.
+    pub program_headers: u64,
+    /// The loader's own build ID.
+    pub loader: BuildId,
+    /// The effective user.
+    pub user: u32,
+    /// A number that is different in every process, for its place.
+    pub random: u64,
+}
+
+/// An image in the process.
+#[derive(Debug)]
+pub struct Attached {
+    /// Where it is.
+    pub path: CString,
+    tables: Tables<'static>,
+    window: Window,
+}
+
+/// Where the image's pages are.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    start: u64,
+    size: u64,
+    /// From the image's base to there.
+    delta: u64,
+}
+
+/// The program's image, mapped and ready; `None` if there is none. Whoever requires one gets the reason.
+///
+/// # Errors
+/// An image is required, and there is none that can be used.
+#[inline(never)]
+pub fn attach(circumstances: &Circumstances<'_>) -> Result<Option<Attached>, (CString, Refusal)> {
+    let ImageChoice::Use { place, required } = circumstances.config.image else { return Ok(None) };
+    let program = circumstances.file.identity;
+    let path = match place {
+        Some(place) if place.to_bytes().ends_with(b"/") => path_in(place.to_bytes(), program),
+        Some(place) => Some(CString::from(place)),
+        None => path_in(SYSTEM_PLACE.as_bytes(), program),
+    };
+    let Some(path) = path else { return Ok(None) };
+    match try_attach(&path, circumstances) {
+        Ok((tables, window)) => {
+            log::info!("image {} at {:#x}", Text::from(&path), window.start);
+            Ok(Some(Attached { path, tables, window }))
+        }
+        Err(refusal) if required => Err((path, refusal)),
+        Err(Refusal::System("open", Errno::NOENT)) => Ok(None),
+        Err(refusal) => {
+            log::info!("image {} is not used: {refusal}", Text::from(&path));
+            Ok(None)
+        }
+    }
+}
+
+fn try_attach(path: &CStr, circumstances: &Circumstances<'_>) -> Result<(Tables<'static>, Window), Refusal> {
+    let config = circumstances.config;
+    let file = sys::open(path).map_err(|errno| Refusal::System("open", errno))?;
+    let status = file.full_status().map_err(|errno| Refusal::System("fstat", errno))?;
+    let directory = check::directory_of(path).ok_or(Refusal::Damaged("no path"))?;
+    let directory = sys::file_status(&directory).map_err(|errno| Refusal::System("its directory", errno))?;
+    check::ownership(&status, &directory, circumstances.user, config.secure)?;
+    let mut bytes = [0; HEADER_SIZE];
+    let read = file.read_at(&mut bytes, HEADER_AT as u64);
+    if read.map_err(|errno| Refusal::System("read", errno))? < HEADER_SIZE {
+        return Err(Refusal::Damaged("it is cut off"));
+    }
+    let header = Header::parse(&bytes).ok_or(Refusal::Damaged("not an image"))?;
+    if header.version != VERSION {
+        return Err(Refusal::Version(header.version));
+    }
+    if header.loader != circumstances.loader {
+        return Err(Refusal::OtherLoader);
+    }
+    let tables_end = header.tables.checked_add(header.tables_size);
+    let whole = header.window <= page_up(status.stamp.size)
+        && header.tables % PAGE_SIZE == 0
+        && header.base % BASE_ALIGN == 0
+        && tables_end.is_some_and(|end| end <= status.stamp.size && end <= header.window);
+    if !whole {
+        return Err(Refusal::Damaged("it is cut off"));
+    }
+    let window = map_window(&file, &header, circumstances)?;
+    let attached = check_and_set_up(&file, &header, window, circumstances);
+    if attached.is_err() {
+        // SAFETY: mapped just now; no reference into it is left.
+        unsafe { sys::unmap(window.start, window.size) };
+    }
+    Ok((attached?, window))
+}
+
+/// Maps the window, readable and no more: at the image's own base, if that is free and the user does not want another place.
+fn map_window(file: &File, header: &Header, circumstances: &Circumstances<'_>) -> Result<Window, Refusal> {
+    let size = page_up(header.window);
+    let window = Memory { length: size, access: MemoryFlags::READ, file: Some((file, 0)), populate: false };
+    let random = |attempt| base_at(circumstances.random.wrapping_mul(0x9e37_79b9_7f4a_7c15 + 2 * attempt));
+    let own = Some(header.base).filter(|_| !circumstances.config.random_image);
+    let mut failure = Errno::EXIST;
+    for start in own.into_iter().chain((1..=ATTEMPTS).map(random)) {
+        match window.map_free(start) {
+            Ok(()) => return Ok(Window { start, size, delta: start.wrapping_sub(header.base) }),
+            Err(errno) => failure = errno,
+        }
+        if failure != Errno::EXIST {
+            break;
+        }
+    }
+    Err(Refusal::System("mmap", failure))
+}
+
+fn check_and_set_up(
+    file: &File,
+    header: &Header,
+    window: Window,
+    circumstances: &Circumstances<'_>,
+) -> Result<Tables<'static>, Refusal> {
+    let (start, size) = (window.start + header.tables, header.tables_size as usize);
+    // SAFETY: the tables lie in the window (checked), which is mapped and stays so if we succeed.
+    let bytes: &'static [u8] = unsafe { core::slice::from_raw_parts(start as *const u8, size) };
+    let tables = check::tables(header, bytes)?;
+    let config = circumstances.config;
+    let now = Key {
+        library_path: config.library_path,
+        preload: config.preload,
+        libc: config.libc,
+        origin: None,
+        program: circumstances.file,
+        program_headers: circumstances.program_headers,
+    };
+    check::key(&tables.key, &now, config.secure)?;
+    check::inputs(&tables.inputs)?;
+    for member in &tables.members {
+        protect(file, window, member)?;
+    }
+    if window.delta != 0 {
+        rebase(window, tables.rebase)?;
+    }
+    Ok(tables)
+}
+
+/// Gives a member's pages the rights that its segments ask for. Pages that were writable for relocation only stay as they are
+/// if nothing is left to be done there.
+fn protect(file: &File, window: Window, member: &Member<'_>) -> Result<(), Refusal> {
+    let mut regions = member.regions.iter().peekable();
+    while let Some(region) = regions.next() {
+        let access_of = |region: &Region| match region.content {
+            Content::Sealed if window.delta == 0 => MemoryFlags::READ,
+            _ => region.access,
+        };
+        let access = access_of(region);
+        let mut end = region.range.end;
+        if region.content != Content::Zero {
+            let goes_on = |next: &Region, end| {
+                next.content != Content::Zero && access_of(next) == access && next.range.start == end
+            };
+            while let Some(next) = regions.next_if(|next| goes_on(next, end)) {
+                end = next.range.end;
+            }
+        }
+        let (start, end) = (region.range.start, end);
+        if start >= end || end > window.size || start % PAGE_SIZE != 0 || end % PAGE_SIZE != 0 {
+            return Err(Refusal::Damaged("pages outside of the window"));
+        }
+        let (address, length) = (window.start + start, end - start);
+        // SAFETY: the pages lie in the window, which nobody else knows yet.
+        let done = unsafe {
+            match region.content {
+                Content::Zero => Memory { access, ..Memory::zeroed(length) }.map_over(address),
+                _ if access == MemoryFlags::READ => Ok(()),
+                // It relocates itself: its data will be written to.
+                _ if member.role == Role::Libc && access.contains(MemoryFlags::WRITE) => {
+                    let file = Some((file, start));
+                    Memory { length, access, file, populate: true }.map_over(address)
+                }
+                _ => sys::change_protection(address, length, access),
+            }
+        };
+        done.map_err(|errno| Refusal::System("mmap", errno))?;
+    }
+    Ok(())
+}
+
+/// Moves what the image's words point to. The pages are writable: see [`protect`].
+fn rebase(window: Window, words: &[u64]) -> Result<(), Refusal> {
+    for slot in RelrSlots::new(words) {
+        if slot.0 >= window.size - size_of::<u64>() as u64 {
+            return Err(Refusal::Damaged("a word outside of the window"));
+        }
+        let word = (window.start + slot.0) as *mut u64;
+        // SAFETY: in the window; the builder names writable pages only, and the checksum vouches for the table.
+        unsafe { word.write_unaligned(word.read_unaligned().wrapping_add(window.delta)) };
+    }
+    Ok(())
+}
+
+impl Attached {
+    /// Whether it is not at its own base.
+    fn is_moved(&self) -> bool {
+        self.window.delta != 0
+    }
+
+    /// All objects of the process; two of them are there already.
+    ///
+    /// # Errors
+    /// A member does not fit its description.
+    #[inline(never)]
+    pub fn objects(&self, program: Box<Object>, loader: Box<Object>) -> Result<Program, ElfError> {
+        let (mut program, mut loader) = (Some(program), Some(loader));
+        let mut objects = Program::default();
+        for member in &self.tables.members {
+            let object = match member.role {
+                Role::Program => program.take(),
+                Role::Loader => loader.take(),
+                Role::Library | Role::Libc => Some(self.object(member)?),
+            };
+            let mut object = object.ok_or(ElfError::BadTable("an image's object is there twice"))?;
+            object.needed_by = member.needed_by.map(ObjectId);
+            object.dependencies = member.dependencies.iter().copied().map(ObjectId).collect();
+            let short_name = member.has_short_name.then(|| search::file_name(&object.name).to_vec());
+            let id = objects.add(object);
+            objects.notes_mut(id).short_name = short_name.and_then(|name| CString::new(name).ok());
+        }
+        Ok(objects)
+    }
+
+    /// A member, as [`load::load`] would describe it.
+    fn object(&self, member: &Member<'static>) -> Result<Box<Object>, ElfError> {
+        let bias = LoadBias(self.window.start.wrapping_add(member.place));
+        let segments = Segments::parse(member.header_table)?;
+        let pages = bias.apply_range(&segments.span());
+        let end = self.window.start + self.window.size;
+        if pages.start.0 < self.window.start || pages.end.0 > end {
+            return Err(ElfError::BadTable("an image's object lies outside of it"));
+        }
+        // SAFETY: the member's segments are mapped in the window, for the life of the process.
+        let view = unsafe { load::view(&segments, bias) };
+        let dynamic_section = segments.dynamic.ok_or(ElfError::NoDynamic)?;
+        // The copy in the tables spares a page that nobody else needs.
+        let copy = View::new(vec![(dynamic_section, member.dynamic)]);
+        let dynamic = Dynamic::parse(&copy, dynamic_section)?;
+        let symbols = SymbolTable::parse_with(&view, &dynamic, member.gnu_hash)?;
+        let is_libc = member.role == Role::Libc;
+        let sealed = !is_libc && self.is_sealed(member);
+        Ok(Box::new(Object {
+            name: CString::from(member.name),
+            origin: if is_libc { Origin::Libc } else { Origin::File },
+            identity: member.identity,
+            mapping: Mapping { bias, pages, backend: "image", sealed, shared: !is_libc },
+            program_headers: member.headers.map(|(vaddr, count)| (bias.apply(Vaddr(vaddr)), count as u16)),
+            entry: bias.apply(Vaddr(member.entry)),
+            segments,
+            dynamic_section,
+            dynamic,
+            view,
+            symbols,
+            needed_by: None,
+            dependencies: Vec::new(),
+            tls: None,
+        }))
+    }
+
+    /// Whether what is read-only after relocation is so already.
+    fn is_sealed(&self, member: &Member<'_>) -> bool {
+        !self.is_moved() && member.regions.iter().any(|region| region.content == Content::Sealed)
+    }
+
+    /// Whether thread-local storage is laid out as the image has been relocated for.
+    pub fn has_layout_of(&self, program: &Program) -> bool {
+        self.tables.members.iter().zip(program.objects()).all(|(member, object)| member.tls == object.tls)
+    }
+
+    /// What is left to be relocated.
+    pub fn late<'a>(&'a self, program: &'a Program) -> impl ExactSizeIterator<Item = Late> + 'a {
+        self.tables.late.iter().map(|late| Late {
+            object: ObjectId(late.object),
+            relocation: late.relocation,
+            definition: late.binding.map(|binding| definition(&binding, program)),
+        })
+    }
+
+    /// The definitions that libc must bind to instead of its own (see [`crate::host::exports`]).
+    pub fn interposed(&self, program: &Program) -> Vec<(SymbolName<'static>, Definition)> {
+        let entries = self.tables.interposed.iter();
+        entries.map(|entry| (SymbolName::new(entry.name), definition(&entry.binding, program))).collect()
+    }
+
+    /// What there is to tell of it.
+    pub fn statistics(&self) -> UsedImage {
+        UsedImage { path: self.path.clone(), moved: self.is_moved(), late: self.tables.late.len() }
+    }
+
+    /// Where libc is in the file system.
+    pub fn libc_path(&self) -> CString {
+        let libc = self.tables.members.iter().find(|member| member.role == Role::Libc);
+        libc.map(|libc| CString::from(libc.name)).unwrap_or_default()
+    }
+}
+
+fn definition(binding: &Binding, program: &Program) -> Definition {
+    let object = ObjectId(binding.object);
+    let symbol = Symbol::from_parts(binding.value, binding.size, binding.info, binding.section);
+    Definition { object, symbol, bias: program[object].mapping.bias }
+}

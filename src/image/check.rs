@@ -1,0 +1,152 @@
+//! The rules that decide whether an image may be used. Each has its own [`Refusal`], and a test that breaks it.
+
+use alloc::ffi::CString;
+use core::ffi::CStr;
+use core::fmt;
+
+use goblin::elf64::program_header::{PT_NOTE, ProgramHeader, SIZEOF_PHDR};
+
+use crate::discover::search;
+use crate::elf::notes;
+use crate::sys::{self, Errno, FileStatus, Text, errno_text};
+
+use super::format::{BuildId, Header, Input, Key, Tables, VERSION};
+
+/// Why an image is not used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The system refused something.
+    System(&'static str, Errno),
+    /// It is no image, or is cut off or damaged; what is wrong.
+    Damaged(&'static str),
+    /// It has another format.
+    Version(u32),
+    /// It is for another build of the loader.
+    OtherLoader,
+    /// It belongs to somebody else.
+    Owner(u32),
+    /// Others may write to it, or to its directory.
+    Writable(&'static str),
+    /// It has been built under other circumstances: what is different.
+    Key(&'static str),
+    /// A file is not the one that it was.
+    Changed(CString),
+    /// A file that was not there would be found now.
+    Appeared(CString),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System(what, errno) => write!(f, "{what}: {}", errno_text(*errno)),
+            Self::Damaged(what) => write!(f, "damaged: {what}"),
+            Self::Version(version) => write!(f, "format version {version}, not {VERSION}"),
+            Self::OtherLoader => f.write_str("made for another build of ld-morsel"),
+            Self::Owner(owner) => write!(f, "it belongs to user {owner}"),
+            Self::Writable(what) => write!(f, "others may write to {what}"),
+            Self::Key(what) => write!(f, "made for other circumstances: {what}"),
+            Self::Changed(path) => write!(f, "{} has changed", Text::from(path)),
+            Self::Appeared(path) => write!(f, "{} was not there when it was built", Text::from(path)),
+        }
+    }
+}
+
+/// The image, and its directory, belong to root or to the effective user (in secure-execution mode to root), and nobody else
+/// can write there.
+///
+/// # Errors
+/// One is not so.
+pub fn ownership(file: &FileStatus, directory: &FileStatus, user: u32, secure: bool) -> Result<(), Refusal> {
+    const WRITABLE_BY_OTHERS: u32 = 0o022;
+    for (status, what) in [(file, "it"), (directory, "its directory")] {
+        if status.owner != 0 && (secure || status.owner != user) {
+            return Err(Refusal::Owner(status.owner));
+        }
+        if status.mode & WRITABLE_BY_OTHERS != 0 {
+            return Err(Refusal::Writable(what));
+        }
+    }
+    Ok(())
+}
+
+/// The tables are whole.
+///
+/// # Errors
+/// They are not, or do not fit the header.
+pub fn tables<'a>(header: &Header, bytes: &'a [u8]) -> Result<Tables<'a>, Refusal> {
+    if header.expected_checksum(bytes) != header.checksum {
+        return Err(Refusal::Damaged("wrong checksum"));
+    }
+    Tables::parse(bytes).ok_or(Refusal::Damaged("tables that make no sense"))
+}
+
+/// The search would go the same way as when the image was built.
+///
+/// # Errors
+/// What is different.
+pub fn key(recorded: &Key<'_>, now: &Key<'_>, secure: bool) -> Result<(), Refusal> {
+    let same = [
+        (recorded.library_path == now.library_path, "LD_LIBRARY_PATH"),
+        (recorded.preload == now.preload, "LD_PRELOAD"),
+        (recorded.libc == now.libc, "LD_MORSEL_LIBC"),
+        (recorded.program == now.program, "the program's file"),
+        (recorded.program_headers == now.program_headers, "the program's headers"),
+        // A privileged program's $ORIGIN is not used.
+        (!secure || recorded.origin.is_none(), "secure-execution mode"),
+    ];
+    if let Some((_, what)) = same.iter().find(|(same, _)| !same) {
+        return Err(Refusal::Key(what));
+    }
+    let Some(origin) = recorded.origin else { return Ok(()) };
+    let mut buffer = [0; search::CANDIDATE_BUFFER];
+    match sys::read_link(c"/proc/self/exe", &mut buffer) {
+        Ok(path) if path == origin.to_bytes() => Ok(()),
+        Ok(_) => Err(Refusal::Key("the program's path ($ORIGIN)")),
+        Err(errno) => Err(Refusal::System("/proc/self/exe", errno)),
+    }
+}
+
+/// What was there is there, unchanged; what was missing is missing.
+///
+/// # Errors
+/// The first file for which it is not so.
+pub fn inputs(inputs: &[Input<'_>]) -> Result<(), Refusal> {
+    for Input { path, stamp } in inputs {
+        match (sys::file_status(path), stamp) {
+            (Ok(status), Some(stamp)) if status.stamp == *stamp => {}
+            (Err(errno), None) if is_missing(errno) => {}
+            (_, Some(_)) => return Err(Refusal::Changed(CString::from(*path))),
+            (_, None) => return Err(Refusal::Appeared(CString::from(*path))),
+        }
+    }
+    Ok(())
+}
+
+/// The GNU build ID of an object with these program headers; `content` has the bytes of its segments.
+pub fn build_id<'a>(
+    header_table: &[u8],
+    content: impl Fn(&ProgramHeader) -> Option<&'a [u8]>,
+) -> Option<BuildId> {
+    const OWNER: &[u8] = b"GNU\0";
+    const NT_GNU_BUILD_ID: u32 = 3;
+    let headers = header_table.chunks_exact(SIZEOF_PHDR).filter_map(|bytes| {
+        let mut header = ProgramHeader::default();
+        plain::copy_from_bytes(&mut header, bytes).ok().map(|()| header)
+    });
+    let segments = headers.filter(|header| header.p_type == PT_NOTE);
+    let mut notes = segments.filter_map(|header| content(&header)).flat_map(notes);
+    let note = notes.find(|note| (note.owner, note.kind) == (OWNER, NT_GNU_BUILD_ID))?;
+    note.descriptor.try_into().ok()
+}
+
+/// Whether the search goes on to the next directory.
+pub fn is_missing(errno: Errno) -> bool {
+    matches!(errno, Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::NAMETOOLONG)
+}
+
+/// The directory of a file, as a path.
+pub fn directory_of(path: &CStr) -> Option<CString> {
+    let bytes = path.to_bytes();
+    let end = bytes.iter().rposition(|&byte| byte == b'/')?;
+    CString::new(&bytes[..=end]).ok()
+}

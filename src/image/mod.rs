@@ -1,0 +1,51 @@
+//! Images: libraries as they are after loading, in one file (`docs/images.md`). `morselctl build` writes them; at start the
+//! loader checks whether the program's image still tells the truth ([`check`]) and maps it ([`attach`]). What comes after that
+//! is the same with an image as without one.
+
+pub mod attach;
+pub mod check;
+pub mod encoding;
+pub mod format;
+#[cfg(test)]
+mod tests;
+
+use alloc::ffi::CString;
+use alloc::string::String;
+use core::fmt::Write;
+
+use crate::sys::FileIdentity;
+
+pub use attach::{Attached, Circumstances, attach};
+pub use check::Refusal;
+
+/// The directory of the images that serve everybody.
+pub const SYSTEM_PLACE: &str = "/var/cache/ld-morsel";
+
+/// The images' bases are multiples of so many bytes: what can be had by one entry of a page directory.
+pub const BASE_ALIGN: u64 = 2 << 20;
+
+/// An address for an image, chosen by a random number: below it and above it there is room for all else. The kernel puts
+/// programs, libraries and stacks elsewhere.
+pub fn base_at(random: u64) -> u64 {
+    const LOWEST: u64 = 0x1000_0000_0000;
+    const HIGHEST: u64 = 0x5000_0000_0000;
+    LOWEST + random % ((HIGHEST - LOWEST) / BASE_ALIGN) * BASE_ALIGN
+}
+
+/// The name of a program's image in its directory.
+pub fn file_name(program: FileIdentity) -> String {
+    let mut name = String::new();
+    // Writing to a string cannot fail.
+    let _ = write!(name, "{:x}-{:x}", program.device, program.inode);
+    name
+}
+
+/// Where the image of a program is in a directory.
+fn path_in(directory: &[u8], program: FileIdentity) -> Option<CString> {
+    let mut path = directory.to_vec();
+    if path.last() != Some(&b'/') {
+        path.push(b'/');
+    }
+    path.extend_from_slice(file_name(program).as_bytes());
+    CString::new(path).ok()
+}

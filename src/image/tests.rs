@@ -1,0 +1,141 @@
+use alloc::vec;
+use alloc::vec::Vec;
+
+use proptest::prelude::*;
+
+use super::format::*;
+use super::{BASE_ALIGN, base_at, file_name};
+use crate::elf::{Relocation, Vaddr};
+use crate::program::TlsPlacement;
+use crate::sys::{FileIdentity, FileStamp, MemoryFlags};
+
+const STAMP: FileStamp =
+    FileStamp { identity: FileIdentity { device: 1, inode: 2 }, size: 3, modified: 4, changed: 5 };
+
+/// Tables with something in every field.
+fn tables() -> Tables<'static> {
+    let key = Key {
+        library_path: Some(c"/a:/b"),
+        preload: None,
+        libc: Some(c"/libc.so"),
+        origin: Some(c"/bin/prog"),
+        program: STAMP,
+        program_headers: 6,
+    };
+    let binding = Binding { object: 1, value: 7, size: 8, info: 0x12, section: 9 };
+    let member = Member {
+        role: Role::Library,
+        name: c"/lib/liba.so",
+        identity: Some(STAMP.identity),
+        has_short_name: true,
+        needed_by: Some(0),
+        dependencies: vec![1, 0],
+        tls: Some(TlsPlacement { module: 1, offset: Some(16) }),
+        place: 0x1000,
+        entry: 0x1234,
+        headers: Some((64, 7)),
+        header_table: &[1, 2, 3],
+        dynamic: &[4; 16],
+        gnu_hash: Some([1, 2, 3, 4]),
+        regions: vec![Region {
+            range: 0x1000..0x2000,
+            access: MemoryFlags::READ | MemoryFlags::EXECUTE,
+            content: Content::Sealed,
+        }],
+    };
+    let program = Member { role: Role::Program, identity: None, tls: None, headers: None, ..member.clone() };
+    let relocation = Relocation { slot: Vaddr(0x3000), kind: 6, symbol: 10, addend: Some(11) };
+    Tables {
+        key,
+        inputs: vec![
+            Input { path: c"/lib/liba.so", stamp: Some(STAMP) },
+            Input { path: c"/early/liba.so", stamp: None },
+        ],
+        members: vec![program, member],
+        late: vec![LateRelocation { object: 1, relocation, binding: Some(binding) }],
+        interposed: vec![Interposed { name: b"malloc", binding }],
+        rebase: &[0x3000, 0b1011],
+    }
+}
+
+fn bytes() -> Vec<u8> {
+    tables().to_bytes().concat()
+}
+
+/// The bytes as they lie in an image: aligned.
+fn parse(bytes: &[u8], check: impl FnOnce(Option<Tables<'_>>)) {
+    const WORD: usize = size_of::<u64>();
+    let mut memory = vec![0; bytes.len() + WORD];
+    let start = memory.as_ptr().align_offset(WORD);
+    let aligned = &mut memory[start..start + bytes.len()];
+    aligned.copy_from_slice(bytes);
+    check(Tables::parse(aligned));
+}
+
+#[test]
+fn tables_are_read_as_they_were_written() {
+    parse(&bytes(), |read| {
+        let (read, written) = (read.expect("sound tables"), tables());
+        assert_eq!((read.key, read.inputs), (written.key, written.inputs));
+        assert_eq!((read.members, read.interposed), (written.members, written.interposed));
+        assert_eq!((read.late[0].binding, read.rebase), (written.late[0].binding, written.rebase));
+        assert_eq!(read.late[0].relocation.addend, Some(11));
+    });
+}
+
+#[test]
+fn a_header_is_read_as_it_was_written() {
+    let header = Header {
+        version: VERSION,
+        loader: [7; 20],
+        base: 0x1000_0000_0000,
+        window: 0x5000,
+        tables: 0x4000,
+        tables_size: 100,
+        checksum: 99,
+    };
+    let bytes = header.to_bytes();
+    assert_eq!(bytes.len(), HEADER_SIZE);
+    assert_eq!(Header::parse(&bytes), Some(header));
+    assert_eq!(Header::parse(&bytes[..HEADER_SIZE - 1]), None);
+}
+
+#[test]
+fn objects_that_are_not_there_are_refused() {
+    let mut tables = tables();
+    tables.members.pop();
+    parse(&tables.to_bytes().concat(), |read| assert!(read.is_none()));
+}
+
+#[test]
+fn bases_are_aligned_and_apart_from_the_kernel() {
+    for random in [0, 1, u64::MAX, 0x1234_5678_9abc_def0] {
+        let base = base_at(random);
+        assert_eq!(base % BASE_ALIGN, 0);
+        assert!((0x1000_0000_0000..0x5000_0000_0000).contains(&base));
+    }
+}
+
+#[test]
+fn programs_have_images_of_their_own_names() {
+    assert_eq!(file_name(FileIdentity { device: 0xfe00, inode: 0x1f }), "fe00-1f");
+}
+
+proptest! {
+    #[test]
+    fn every_flipped_bit_changes_the_checksum(at in 0..bytes().len(), bit in 0..8) {
+        let sound = bytes();
+        let mut damaged = sound.clone();
+        damaged[at] ^= 1_u8 << bit;
+        prop_assert_ne!(checksum(&[&sound]), checksum(&[&damaged]));
+    }
+
+    #[test]
+    fn damaged_tables_are_read_without_a_panic(changes in prop::collection::vec((0..bytes().len(), any::<u8>()), 1..8), length in 0..=bytes().len()) {
+        let mut damaged = bytes();
+        for (at, byte) in changes {
+            damaged[at] = byte;
+        }
+        parse(&damaged[..length], |_| {});
+    }
+}

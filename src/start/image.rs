@@ -1,0 +1,55 @@
+//! What the image of a program is looked for with, and checked against.
+
+use linux_raw_sys::auxvec::{AT_EUID, AT_RANDOM};
+
+use crate::config::{Config, ImageChoice};
+use crate::elf::ElfError;
+use crate::error::StartError;
+use crate::host::OwnFile;
+use crate::image::{self, Attached, Circumstances};
+use crate::program::{Object, Origin};
+use crate::sys::{self, FileStamp};
+
+use super::InitialStack;
+
+/// The program's image, if it has one that may be used. Only a program that the kernel has started has one.
+pub fn find(
+    program: &Object,
+    file: Option<FileStamp>,
+    own: OwnFile,
+    config: &Config<'static>,
+    stack: &InitialStack,
+    list: bool,
+) -> Option<Attached> {
+    if list || program.origin != Origin::Kernel || config.image == ImageChoice::Off {
+        return None;
+    }
+    // Whoever starts a privileged program controls its path.
+    let own_status = || sys::file_status(c"/proc/self/exe").ok().map(|status| status.stamp);
+    let file = if config.secure { own_status() } else { file };
+    // SAFETY: the kernel has mapped our file.
+    let loader = unsafe { own.build_id() };
+    let (file, loader) = file.zip(loader)?;
+    let (headers, count) = program.program_headers?;
+    let size = usize::from(count) * goblin::elf64::program_header::SIZEOF_PHDR;
+    // SAFETY: the program headers are mapped with the program.
+    let headers = unsafe { core::slice::from_raw_parts(headers.0 as *const u8, size) };
+    let random = stack.auxiliary_value(AT_RANDOM).filter(|&random| random != 0);
+    // SAFETY: AT_RANDOM points to sixteen random bytes; libc uses the first half.
+    let random = random.map_or(0, |random| unsafe { (random as *const u64).add(1).read_unaligned() });
+    let circumstances = Circumstances {
+        config,
+        file,
+        program_headers: image::format::checksum(&[headers]),
+        loader,
+        user: stack.auxiliary_value(AT_EUID).unwrap_or(u64::MAX) as u32,
+        random,
+    };
+    image::attach(&circumstances)
+        .unwrap_or_else(|(path, cause)| super::fail(&[StartError::Image { path, cause }]))
+}
+
+/// An image that has passed all checks and yet does not fit: there is no way back.
+pub fn damaged(image: &Attached, cause: ElfError) -> ! {
+    super::fail(&[StartError::Program { name: image.path.clone(), cause }])
+}
