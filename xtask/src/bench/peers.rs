@@ -1,6 +1,5 @@
 //! Who takes part in a measurement: our loader, stock musl's, and others that show how good one could be. A new
-//! column of the tables is a new `Peer`, a name and a way to start a workload: the loader with a prelinked image, say,
-//! is `Ours` with one more variable in its environment.
+//! column of the tables is a new `Peer`, a name and a way to start a workload.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +12,7 @@ use super::source;
 use super::stage::{self, Stage};
 use super::workload::{Kind, Start, Workload};
 use crate::corpus::manifest::Musl;
-use crate::jobs::chroot;
+use crate::jobs::{self, chroot};
 use crate::{paths, proc, ui};
 
 /// A way to start a program.
@@ -25,7 +24,9 @@ pub enum Peer {
     Ours,
     /// The same, fused with stock musl's libc in one file
     Fused,
-    /// The same again: what differs is noise
+    /// The loader of this repository, with an image of the program's libraries
+    Image,
+    /// The same without, again: what differs is noise
     Again,
     /// glibc's loader, calls bound when they are made
     GlibcLazy,
@@ -50,6 +51,7 @@ impl Peer {
             Self::Stock => "stock musl",
             Self::Ours => "ours",
             Self::Fused => "ours fused",
+            Self::Image => "ours + image",
             Self::Again => "ours again",
             Self::GlibcLazy => "glibc lazy",
             Self::GlibcNow => "glibc now",
@@ -61,7 +63,7 @@ impl Peer {
 
     /// Whether it loads dynamic musl programs: those whose instructions are counted.
     pub fn is_loader_of_musl(self) -> bool {
-        matches!(self, Self::Stock | Self::Ours | Self::Fused)
+        matches!(self, Self::Stock | Self::Ours | Self::Fused | Self::Image)
     }
 
     /// How it starts a workload. The error says why it cannot.
@@ -82,11 +84,9 @@ impl Peer {
 
     fn start_compiled(self, lab: &mut Lab, source: &dyn Source) -> Result<Start> {
         let flavour = match self {
-            Self::Stock | Self::Ours | Self::Fused | Self::Again | Self::Rustld | Self::Floor => {
-                Flavour::Musl
-            }
             Self::GlibcLazy | Self::GlibcNow => Flavour::Glibc,
             Self::Static => Flavour::Static,
+            _ => Flavour::Musl,
         };
         let folder = compile::program(source, flavour)?;
         // The key in the folder's name differs from one version of the generator to the next: not in the stage.
@@ -95,9 +95,7 @@ impl Peer {
         match self {
             Self::GlibcNow => Ok(start.with("LD_BIND_NOW", "1")),
             Self::GlibcLazy | Self::Static => Ok(start),
-            Self::Stock | Self::Ours | Self::Fused | Self::Again | Self::Rustld | Self::Floor => {
-                self.interpret(lab, start)
-            }
+            _ => self.interpret(lab, start),
         }
     }
 
@@ -138,6 +136,11 @@ impl Peer {
                 let loader = lab.loader.clone();
                 lab.interpreted(start, *b"our", &loader)
             }
+            Self::Image => {
+                let loader = lab.loader.clone();
+                let start = lab.interpreted(start, *b"our", &loader)?;
+                lab.with_image(start)
+            }
             Self::Fused => {
                 let fused = chroot::fused(&lab.loader, Musl::V1_2_3)?;
                 lab.interpreted(start, *b"fus", &fused)
@@ -166,6 +169,21 @@ impl Lab {
         let loader = self.stage.loader(name, loader)?;
         let program = self.stage.with_interpreter(&start.program, &loader)?;
         Ok(Start { program, ..start })
+    }
+
+    /// The start of a program of ours with an image, which is built for it and its environment.
+    fn with_image(&self, start: Start) -> Result<Start> {
+        let images = self.stage.place("images");
+        fs::create_dir_all(&images)?;
+        let mut build = proc::command(jobs::build::tool()?);
+        build.arg("build").arg(&start.program).arg("--into").arg(&images);
+        for (variable, option) in [("LD_LIBRARY_PATH", "--library-path"), ("LD_PRELOAD", "--preload")] {
+            if let Some((_, value)) = start.env.iter().find(|(name, _)| name == variable) {
+                build.arg(option).arg(value);
+            }
+        }
+        proc::output(&mut build)?;
+        Ok(start.with("LD_MORSEL_IMAGE", format!("require:{}/", images.display())))
     }
 
     /// A library that sends the mark when main is entered, for programs that do not do so themselves.

@@ -41,6 +41,11 @@ impl Stage {
         Ok(path)
     }
 
+    /// Where something else of that name would be.
+    pub fn place(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
     /// Puts a folder of files there, and returns where it is.
     pub fn folder(&self, name: &str, folder: &Path) -> Result<PathBuf> {
         let staged = self.dir.join(name);
