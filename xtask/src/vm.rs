@@ -18,6 +18,8 @@ pub mod loader;
 pub mod module;
 pub mod programs;
 pub mod selftest;
+pub mod sharing;
+pub mod text;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
