@@ -24,7 +24,7 @@ fn default_rounds(synthetic: Option<&str>) -> usize {
 }
 
 /// A standard workload of the benchmark that is generated, compiled for musl.
-fn generated(name: &str) -> Result<PathBuf> {
+pub fn generated(name: &str) -> Result<PathBuf> {
     let workload = workload::standard().into_iter().find(|workload| workload.name == name);
     match workload.map(|workload| workload.kind) {
         Some(Kind::Synthetic(spec)) => {
