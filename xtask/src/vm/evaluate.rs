@@ -8,6 +8,7 @@ mod starts;
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
@@ -27,7 +28,7 @@ pub struct Options<'a> {
     pub quick: bool,
     /// Whether to write the tables into the page.
     pub write: bool,
-    /// Only tables whose titles contain this text.
+    /// Only parts whose names contain this text.
     pub only: Option<&'a str>,
 }
 
@@ -36,30 +37,35 @@ pub fn run(options: &Options) -> Result<()> {
     if options.write && (options.quick || options.only.is_some()) {
         bail!("only the whole evaluation is written into {PAGE}");
     }
+    let begin = Instant::now();
     let kernel = Kernel::provide(Flavour::V6_1)?;
     let module = Build::module(&kernel)?.file().context("the kernel has no module to load")?;
     let bench = Bench { kernel: &kernel, module: &module, loader: options.loader, quick: options.quick };
     let mut text = format!("Linux {}, {}.\n", kernel.release, today()?);
-    let wanted = |title: &str| options.only.is_none_or(|only| title.contains(only));
-    let jobs: [(&str, fn(&Bench) -> Result<Vec<Table>>); 5] = [
+    let wanted = |name: &str| options.only.is_none_or(|only| name.contains(only));
+    let parts: [(&str, Part); 5] = [
         ("regions", regions::measure),
         ("programs", starts::programs),
         ("large text", starts::large_text),
         ("sizes", starts::sizes),
         ("node", starts::node),
     ];
-    for (_, job) in jobs.iter().filter(|(title, _)| wanted(title)) {
-        for table in job(&bench)? {
+    for (_, measure) in parts.iter().filter(|(name, _)| wanted(name)) {
+        for table in measure(&bench)? {
             println!("\n{}", table.markdown());
             write!(text, "\n{}", table.markdown())?;
         }
     }
+    ui::step("Measured", format!("in {}", ui::duration(begin.elapsed())));
     if options.write {
         into_page(&paths::repo().join(PAGE), &text)?;
         ui::step("Wrote", PAGE);
     }
     Ok(())
 }
+
+/// Measures some of it.
+type Part = fn(&Bench) -> Result<Vec<Table>>;
 
 /// What all measurements need.
 struct Bench<'a> {

@@ -41,9 +41,11 @@ struct Case {
     environment: Vec<String>,
     hold: Hold,
     rounds: usize,
+    /// Whether morsels must save it page faults: otherwise nothing has been attached.
+    shares: bool,
 }
 
-/// A programs's starts in one way, beside so many others.
+/// Starts of a program in one way, beside so many others.
 struct Start<'a> {
     case: &'a Case,
     way: Way,
@@ -134,6 +136,7 @@ pub fn node(bench: &Bench) -> Result<Vec<Table>> {
     root.copy(&dir)?;
     let mut case = case("node", &dir.join("bin/node"), &[], Hold::Input, 1);
     let lib = dir.join("lib").display().to_string();
+    case.shares = true;
     case.environment = vec![format!("LD_LIBRARY_PATH={lib}"), format!("LD_PRELOAD={lib}/libbanl.so")];
     let note = "An empty script. 72 MiB of text and read-only data can be shared.";
     Ok(vec![table(bench, root, "Node", note, &[case], &[Way::File, Way::Morsel], &[0, 1])?])
@@ -141,7 +144,7 @@ pub fn node(bench: &Bench) -> Result<Vec<Table>> {
 
 fn case(name: &str, program: &Path, arguments: &[String], hold: Hold, rounds: usize) -> Case {
     let command = std::iter::once(program.display().to_string()).chain(arguments.iter().cloned()).collect();
-    Case { name: name.to_owned(), command, environment: Vec::new(), hold, rounds }
+    Case { name: name.to_owned(), command, environment: Vec::new(), hold, rounds, shares: false }
 }
 
 /// The program that calls these percentages of a library's pages.
@@ -150,7 +153,8 @@ fn shares(text: &Text, root: &mut Root, name: &str, percents: &[u32]) -> Result<
     root.musl_program(&program, Path::new(paths::STOCK))?;
     let one = |percent: &u32| {
         let name = format!("{name}, {percent} % called");
-        case(&name, &program, &[percent.to_string()], Hold::Input, 5)
+        let case = case(&name, &program, &[percent.to_string()], Hold::Input, 5);
+        Case { shares: true, ..case }
     };
     Ok(percents.iter().map(one).collect())
 }
@@ -188,7 +192,16 @@ fn table(
     ];
     let mut table = Table::new(title, note, &head);
     for (start, count) in starts.iter().zip(&counts) {
-        table.rows.push(row(start, count, plain(start, &starts, &counts)?));
+        let plain = plain(start, &starts, &counts)?;
+        let saves = count.faults < plain.faults;
+        ensure!(
+            saves || !start.case.shares || start.way != Way::Morsel,
+            "{}: {} page faults, and {} without morsels: nothing was attached",
+            count.name,
+            count.faults,
+            plain.faults
+        );
+        table.rows.push(row(start, count, plain));
     }
     Ok(table)
 }
