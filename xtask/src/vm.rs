@@ -4,12 +4,14 @@
 //! `buildroot` unpacks a Debian release's compiler, headers and kernel into the cache; `kernel` says what can be
 //! booted; `module` builds morsel.ko for it and `debug` a kernel full of checks. `initrd` and `disk` make what a
 //! guest sees, `guest` runs it, and `console` judges what its kernel said. On top of these, `selftest` runs
-//! the module's own tests, `loader` programs under ld-morsel, and `icount` counts their instructions.
+//! the module's own tests, `loader` programs under ld-morsel (`sharing` whether their page tables are shared), `icount` counts their
+//! instructions, and `evaluate` says with it what morsels save.
 
 pub mod buildroot;
 pub mod console;
 pub mod debug;
 pub mod disk;
+pub mod evaluate;
 pub mod guest;
 pub mod icount;
 pub mod initrd;
@@ -18,6 +20,8 @@ pub mod loader;
 pub mod module;
 pub mod programs;
 pub mod selftest;
+pub mod sharing;
+pub mod text;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

@@ -12,7 +12,7 @@ use crate::vm::icount::Counts;
 use crate::vm::kernel::{Flavour, Kernel};
 use crate::vm::module::Build;
 use crate::vm::programs::{self, Plan};
-use crate::vm::{loader, selftest};
+use crate::vm::{evaluate, loader, selftest};
 use crate::{jobs, paths, ui};
 
 /// Options of the job.
@@ -44,6 +44,8 @@ enum Job {
     Loader(LoaderArgs),
     /// Count the instructions of starts, beside stock musl
     Icount(IcountArgs),
+    /// Measure what morsels save and cost: the tables of docs/morsels.md
+    Evaluate(EvaluateArgs),
     /// Build the debug kernel
     DebugKernel,
 }
@@ -115,6 +117,19 @@ struct IcountArgs {
     json: bool,
 }
 
+#[derive(clap::Args)]
+struct EvaluateArgs {
+    /// Only the most important figures, in some minutes
+    #[arg(long)]
+    quick: bool,
+    /// Write the tables into the page
+    #[arg(long)]
+    write: bool,
+    /// Only one part: regions, programs, large text, sizes or node
+    #[arg(long)]
+    only: Option<String>,
+}
+
 /// The job.
 pub fn run(args: &Args) -> Result<bool> {
     jobs::setup::everything()?;
@@ -132,6 +147,13 @@ pub fn run(args: &Args) -> Result<bool> {
             Ok(tally.failed == 0)
         }
         Some(Job::Icount(args)) => icount(args),
+        Some(Job::Evaluate(args)) => {
+            let loader = jobs::build::loader()?;
+            let EvaluateArgs { quick, write, only } = args;
+            let only = only.as_deref();
+            evaluate::run(&evaluate::Options { loader: &loader, quick: *quick, write: *write, only })?;
+            Ok(true)
+        }
         Some(Job::DebugKernel) => {
             println!("{}", Kernel::provide(Flavour::Debug)?.image.display());
             Ok(true)

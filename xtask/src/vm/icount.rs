@@ -14,6 +14,15 @@ use super::kernel::Kernel;
 use super::target;
 use crate::{paths, proc};
 
+/// Where processes are held that live while others are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// Where they set their mark in main.
+    Mark,
+    /// Where they read their standard input.
+    Input,
+}
+
 /// A program to start.
 #[derive(Debug, Clone)]
 pub struct Target {
@@ -25,6 +34,8 @@ pub struct Target {
     pub environment: Vec<String>,
     /// How often to start it: a few rounds do for large programs.
     pub rounds: usize,
+    /// How many other processes of it live meanwhile, and where.
+    pub others: (usize, Hold),
 }
 
 /// Instructions of one kind over all rounds.
@@ -47,6 +58,10 @@ pub struct Counts {
     pub to_exit: Count,
     /// From just before the start to the mark in main; None if it sets none (see `bench`).
     pub to_main: Option<Count>,
+    /// Page faults that needed no reading, the median.
+    pub faults: u64,
+    /// KiB of page tables: one of the others' own, and what all others together have brought. None without others.
+    pub tables: Option<(u64, i64)>,
 }
 
 /// Starts programs in a guest, all in one boot. `root` is the folder that becomes their root; `module` is a kernel
@@ -63,12 +78,14 @@ pub fn measure(
     if module.is_some() {
         script += "insmod /module.ko || exit\n";
     }
-    for (number, Target { command, environment, rounds, .. }) in targets.iter().enumerate() {
+    for (number, target) in targets.iter().enumerate() {
+        let Target { command, environment, rounds, others: (others, hold), .. } = target;
+        let hold = if *hold == Hold::Mark { "mark" } else { "input" };
         let words = |words: &[String]| words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ");
         let (environment, command) = (words(environment), words(command));
         writeln!(
             script,
-            "env -i PATH=/usr/bin:/bin {environment} /icount /disk {rounds} {number} {command} || exit"
+            "env -i PATH=/usr/bin:/bin {environment} /icount /disk {rounds} {number} {others} {hold} {command} || exit"
         )?;
     }
     let mut guest = Guest::new("icount", kernel, &script);
@@ -106,7 +123,7 @@ fn helper() -> Result<Vec<u8>> {
 
 /// The counts of the program with that number in the helper's output.
 fn counts(number: usize, name: &str, output: &str) -> Result<Counts> {
-    let (mut exit, mut main) = (Vec::new(), Vec::new());
+    let (mut exit, mut main, mut faults, mut tables) = (Vec::new(), Vec::new(), Vec::new(), None);
     for line in output.lines() {
         match line.split_whitespace().collect::<Vec<_>>()[..] {
             ["million", loops] => {
@@ -117,17 +134,29 @@ fn counts(number: usize, name: &str, output: &str) -> Result<Counts> {
                     "the guest's clock does not count instructions: {loops} for a million"
                 );
             }
-            ["count", of, to_exit, to_main] if of == number.to_string() => {
+            ["count", of, to_exit, to_main, minor] if of == number.to_string() => {
                 let count = |text: &str| text.parse().with_context(|| format!("not a count: {line}"));
                 exit.push(count(to_exit)?);
                 main.push(count(to_main)?);
+                faults.push(count(minor)?);
+            }
+            ["others", of, own, all] if of == number.to_string() => {
+                tables = Some((own.parse()?, all.parse()?));
             }
             _ => {}
         }
     }
     let to_exit = summary(&mut exit).with_context(|| format!("nothing was counted for {name}"))?;
     main.retain(|&count: &u64| count != 0);
-    Ok(Counts { name: name.to_owned(), rounds: exit.len(), to_exit, to_main: summary(&mut main) })
+    let faults = summary(&mut faults).map(|count| count.median).unwrap_or_default();
+    Ok(Counts {
+        name: name.to_owned(),
+        rounds: exit.len(),
+        to_exit,
+        to_main: summary(&mut main),
+        faults,
+        tables,
+    })
 }
 
 fn summary(counts: &mut [u64]) -> Option<Count> {
@@ -141,13 +170,15 @@ mod tests {
 
     #[test]
     fn counts_are_read_from_the_helpers_output() {
-        let output = "million 1000003\ncount 0 30 20\ncount 0 10 5\ncount 0 20 15\ncount 1 7 0\n";
+        let output = "million 1000003\nothers 0 72 -4\ncount 0 30 20 9\ncount 0 10 5 7\ncount 0 20 15 8\ncount 1 7 0 1\n";
         let first = counts(0, "a", output).unwrap();
         let main = first.to_main.unwrap();
         assert_eq!((first.rounds, first.to_exit.min, first.to_exit.median), (3, 10, 20));
         assert_eq!((main.min, main.median), (5, 15));
-        assert!(counts(1, "b", output).unwrap().to_main.is_none());
+        assert_eq!((first.faults, first.tables), (8, Some((72, -4))));
+        let second = counts(1, "b", output).unwrap();
+        assert!(second.to_main.is_none() && second.tables.is_none());
         assert!(counts(2, "c", output).is_err());
-        assert!(counts(0, "a", "million 250\ncount 0 1 1\n").is_err());
+        assert!(counts(0, "a", "million 250\ncount 0 1 1 1\n").is_err());
     }
 }

@@ -13,6 +13,7 @@ use super::disk::Root;
 use super::guest::{Ended, Guest, quote};
 use super::kernel::{Flavour, Kernel};
 use super::module::Build;
+use super::sharing::Sharing;
 use crate::corpus::cases::{self, Mode};
 use crate::corpus::manifest::{Case, Manifest};
 use crate::corpus::packages;
@@ -43,7 +44,7 @@ const TOOLS: &[&str] = &[
 const PROGRAMS: &[&str] = &["sqlite3", "zstd-roundtrip", "bash", "lua"];
 
 /// Runs the suite's cases, and real programs, in one guest. With `module`, the kernel module is loaded and files are
-/// mapped by it. `filter` is part of the names of what to run.
+/// mapped by it, which is checked. `filter` is part of the names of what to run.
 pub fn run(flavour: Flavour, loader: &Path, module: bool, filter: Option<&str>) -> Result<Tally> {
     let kernel = Kernel::provide(flavour)?;
     let module = module.then(|| Build::module(&kernel)).transpose()?;
@@ -63,8 +64,19 @@ pub fn run(flavour: Flavour, loader: &Path, module: bool, filter: Option<&str>) 
         manifest.cases.iter().filter(|case| PROGRAMS.contains(&case.name.as_str())).filter(named).collect();
     let mut script = String::from(include_str!("loader.sh"));
     let file = module.as_ref().and_then(Build::file);
+    let wanted = module.is_some() && filter.is_none_or(|filter| "sharing".contains(filter));
+    let sharing = wanted.then(|| Sharing::prepare(&mut root, loader)).transpose()?;
+    if let Some(sharing) = &sharing {
+        // It may be built in.
+        script += "[ ! -e /dev/morsel ] || mv /dev/morsel /dev/away\n";
+        script += &sharing.script(false)?;
+        script += "[ ! -e /dev/away ] || mv /dev/away /dev/morsel\n";
+    }
     if file.is_some() {
         script += "insmod /morsel.ko || exit\n";
+    }
+    if let Some(sharing) = &sharing {
+        script += &sharing.script(true)?;
     }
     let backend = match module {
         Some(_) => "LD_MORSEL_MAP=morsel",
@@ -76,7 +88,7 @@ pub fn run(flavour: Flavour, loader: &Path, module: bool, filter: Option<&str>) 
     if !chosen.is_empty() {
         script += &programs(&mut root, &manifest, &chosen, loader, backend)?;
     }
-    ensure!(suite.is_some() || !chosen.is_empty(), "nothing has that in its name");
+    ensure!(suite.is_some() || sharing.is_some() || !chosen.is_empty(), "nothing has that in its name");
 
     let mut guest = Guest::new("loader", &kernel, &script);
     if let Some(file) = file {
@@ -90,6 +102,9 @@ pub fn run(flavour: Flavour, loader: &Path, module: bool, filter: Option<&str>) 
     let mut tally = Tally::default();
     if suite.is_some() {
         tally = suite_result(&ended)?;
+    }
+    if let Some(sharing) = sharing {
+        sharing.judge(|case, mode| outcome(case, mode, &ended.output), &mut tally)?;
     }
     for case in chosen {
         judge(case, &ended.output, &mut tally)?;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use super::Scratch;
 use super::disk::Root;
-use super::icount::{self, Counts, Target};
+use super::icount::{self, Counts, Hold, Target};
 use super::kernel::Kernel;
 use crate::bench::compile::{self, Flavour, Synthetic};
 use crate::bench::workload::{self, Kind};
@@ -24,7 +24,7 @@ fn default_rounds(synthetic: Option<&str>) -> usize {
 }
 
 /// A standard workload of the benchmark that is generated, compiled for musl.
-fn generated(name: &str) -> Result<PathBuf> {
+pub fn generated(name: &str) -> Result<PathBuf> {
     let workload = workload::standard().into_iter().find(|workload| workload.name == name);
     match workload.map(|workload| workload.kind) {
         Some(Kind::Synthetic(spec)) => {
@@ -90,6 +90,7 @@ fn fill(dir: &Path, plan: &Plan) -> Result<Vec<Target>> {
                 command: vec![copy.display().to_string()],
                 environment: plan.environment.to_vec(),
                 rounds: plan.rounds.unwrap_or(usual_rounds),
+                others: (0, Hold::Mark),
             });
         }
     }

@@ -1,0 +1,129 @@
+//! What morsels save and what they cost: mapping and touching regions in every way that the kernel has (`regions`), and
+//! starts of programs under the loader with and without morsels (`starts`), in instructions, page faults and page
+//! tables. The results are tables of `docs/morsels.md`.
+
+mod regions;
+mod starts;
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use super::kernel::{Flavour, Kernel};
+use super::module::Build;
+use crate::{paths, ui};
+
+const PAGE: &str = "docs/morsels.md";
+const BEGIN: &str = "<!-- measured: begin -->\n";
+const END: &str = "<!-- measured: end -->\n";
+
+/// How to measure.
+pub struct Options<'a> {
+    /// The loader.
+    pub loader: &'a Path,
+    /// Only what the targets need, in some minutes.
+    pub quick: bool,
+    /// Whether to write the tables into the page.
+    pub write: bool,
+    /// Only parts whose names contain this text.
+    pub only: Option<&'a str>,
+}
+
+/// Measures all, and shows the tables as they come.
+pub fn run(options: &Options) -> Result<()> {
+    if options.write && (options.quick || options.only.is_some()) {
+        bail!("only the whole evaluation is written into {PAGE}");
+    }
+    let begin = Instant::now();
+    let kernel = Kernel::provide(Flavour::V6_1)?;
+    let module = Build::module(&kernel)?.file().context("the kernel has no module to load")?;
+    let bench = Bench { kernel: &kernel, module: &module, loader: options.loader, quick: options.quick };
+    let mut text = format!("Linux {}, {}.\n", kernel.release, today()?);
+    let wanted = |name: &str| options.only.is_none_or(|only| name.contains(only));
+    let parts: [(&str, Part); 5] = [
+        ("regions", regions::measure),
+        ("programs", starts::programs),
+        ("large text", starts::large_text),
+        ("sizes", starts::sizes),
+        ("node", starts::node),
+    ];
+    for (_, measure) in parts.iter().filter(|(name, _)| wanted(name)) {
+        for table in measure(&bench)? {
+            println!("\n{}", table.markdown());
+            write!(text, "\n{}", table.markdown())?;
+        }
+    }
+    ui::step("Measured", format!("in {}", ui::duration(begin.elapsed())));
+    if options.write {
+        into_page(&paths::repo().join(PAGE), &text)?;
+        ui::step("Wrote", PAGE);
+    }
+    Ok(())
+}
+
+/// Measures some of it.
+type Part = fn(&Bench) -> Result<Vec<Table>>;
+
+/// What all measurements need.
+struct Bench<'a> {
+    kernel: &'a Kernel,
+    module: &'a Path,
+    loader: &'a Path,
+    quick: bool,
+}
+
+/// A table with a title and a line on what it shows.
+struct Table {
+    title: String,
+    note: &'static str,
+    head: Vec<String>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    fn new(title: impl Into<String>, note: &'static str, head: &[&str]) -> Self {
+        Self {
+            title: title.into(),
+            note,
+            head: head.iter().map(ToString::to_string).collect(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// As the page has it. The first column is text, the others are numbers.
+    fn markdown(&self) -> String {
+        let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+        let rule = format!("| --- |{}\n", " ---: |".repeat(self.head.len() - 1));
+        let rows: String = self.rows.iter().map(|row| line(row)).collect();
+        format!("### {}\n{}\n\n{}{rule}{rows}", self.title, self.note, line(&self.head))
+    }
+}
+
+/// Thousands of instructions.
+fn kilo(instructions: u64) -> String {
+    match instructions {
+        0..100_000 => format!("{:.1}", instructions as f64 / 1e3),
+        _ => ui::grouped(instructions / 1000),
+    }
+}
+
+fn ratio(count: u64, of: u64) -> String {
+    format!("{:.3}", count as f64 / of as f64)
+}
+
+/// The day, for people.
+fn today() -> Result<String> {
+    Ok(crate::proc::output(crate::proc::command("date").arg("+%Y-%m-%d"))?.trim().to_owned())
+}
+
+/// Puts a text between the marks of the page.
+fn into_page(page: &Path, text: &str) -> Result<()> {
+    let old = fs::read_to_string(page).with_context(|| format!("cannot read {}", page.display()))?;
+    let parts = old.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
+    let (before, after) = parts.with_context(|| format!("{} has no marks for tables", page.display()))?;
+    fs::write(page, format!("{before}{BEGIN}{text}{END}{after}"))
+        .with_context(|| format!("cannot write {}", page.display()))
+}
