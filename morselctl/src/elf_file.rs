@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use goblin::elf64::header::Header;
 use goblin::elf64::program_header::{PF_W, PF_X, PT_LOAD, PT_NOTE, ProgramHeader, SIZEOF_PHDR};
 use goblin::elf64::section_header::SectionHeader;
-use ld_morsel::elf::{Dynamic, FileHeader, Segments, Symbol, SymbolName, SymbolTable, Vaddr, View};
+use ld_morsel::elf::{Dynamic, FileHeader, Segments, Symbol, SymbolName, SymbolTable, Vaddr, View, notes};
 
 /// Owner and type of the loader's note.
 const MORSEL_NOTE: (&[u8], u32) = (b"ld-morsel\0", 1);
@@ -116,22 +116,10 @@ impl ElfFile {
     }
 
     fn note_in(&self, segment: &ProgramHeader) -> Option<MorselNote> {
-        let bytes = self.content(segment);
-        let word = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
-        let mut at = 0;
-        loop {
-            let (name, descriptor, kind) = (word(at)? as usize, word(at + 4)? as usize, word(at + 8)?);
-            let name_at = at + 12;
-            let descriptor_at = name_at.checked_add(name.next_multiple_of(4))?;
-            let owner = bytes.get(name_at..name_at + name)?;
-            if (owner, kind) == MORSEL_NOTE && descriptor == 8 {
-                let value = bytes.get(descriptor_at..descriptor_at + 8)?;
-                let start = usize::try_from(segment.p_offset).ok()? + descriptor_at;
-                let distance = u64::from_le_bytes(value.try_into().ok()?);
-                return Some(MorselNote { descriptor: start..start + 8, distance });
-            }
-            at = descriptor_at.checked_add(descriptor.next_multiple_of(4))?;
-        }
+        let found = notes(self.content(segment)).find(|note| (note.owner, note.kind) == MORSEL_NOTE)?;
+        let distance = u64::from_le_bytes(found.descriptor.try_into().ok()?);
+        let start = usize::try_from(segment.p_offset).ok()? + found.at;
+        Some(MorselNote { descriptor: start..start + found.descriptor.len(), distance })
     }
 
     fn view(&self) -> View<'_> {
@@ -161,6 +149,12 @@ fn sections(header: &Header, bytes: &[u8]) -> Result<Vec<SectionHeader>> {
     let end = start.saturating_add(usize::from(header.e_shnum) * size);
     let table = bytes.get(start..end).context("the section headers reach beyond the end of the file")?;
     Ok(records(table, size))
+}
+
+/// The bytes of an ELF header, a program header or a section header.
+pub fn record<T: plain::Plain>(value: &T) -> &[u8] {
+    // SAFETY: the three kinds of ELF header (gABI chapters 4 and 5) are naturally aligned, without padding.
+    unsafe { plain::as_bytes(value) }
 }
 
 fn records<T: plain::Plain + Default>(table: &[u8], size: usize) -> Vec<T> {

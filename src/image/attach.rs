@@ -74,7 +74,7 @@ pub fn attach(circumstances: &Circumstances<'_>) -> Result<Option<Attached>, (CS
     let path = match place {
         Some(place) if place.to_bytes().ends_with(b"/") => path_in(place.to_bytes(), program),
         Some(place) => Some(CString::from(place)),
-        None => path_in(SYSTEM_PLACE.as_bytes(), program),
+        None => path_in(SYSTEM_PLACE.to_bytes(), program),
     };
     let Some(path) = path else { return Ok(None) };
     match try_attach(&path, circumstances) {

@@ -21,6 +21,8 @@ pub enum Refusal {
     Damaged(&'static str),
     /// It has another format.
     Version(u32),
+    /// The process does not know its program's file or its loader's build ID.
+    Unknown,
     /// It is for another build of the loader.
     OtherLoader,
     /// It belongs to somebody else.
@@ -41,6 +43,7 @@ impl fmt::Display for Refusal {
             Self::System(what, errno) => write!(f, "{what}: {}", errno_text(*errno)),
             Self::Damaged(what) => write!(f, "damaged: {what}"),
             Self::Version(version) => write!(f, "format version {version}, not {VERSION}"),
+            Self::Unknown => f.write_str("it is not known which file the program is"),
             Self::OtherLoader => f.write_str("made for another build of ld-morsel"),
             Self::Owner(owner) => write!(f, "it belongs to user {owner}"),
             Self::Writable(what) => write!(f, "others may write to {what}"),

@@ -1,5 +1,5 @@
 //! Images: libraries as they are after loading, in one file (`docs/images.md`). `morselctl build` writes them; at start the
-//! loader checks whether the program's image still tells the truth ([`check`]) and maps it ([`attach`]). What comes after that
+//! loader checks whether the program's image still tells the truth ([`check`]) and maps it ([`mod@attach`]). What comes after that
 //! is the same with an image as without one.
 
 pub mod attach;
@@ -11,6 +11,7 @@ mod tests;
 
 use alloc::ffi::CString;
 use alloc::string::String;
+use core::ffi::CStr;
 use core::fmt::Write;
 
 use crate::sys::FileIdentity;
@@ -19,7 +20,7 @@ pub use attach::{Attached, Circumstances, attach};
 pub use check::Refusal;
 
 /// The directory of the images that serve everybody.
-pub const SYSTEM_PLACE: &str = "/var/cache/ld-morsel";
+pub const SYSTEM_PLACE: &CStr = c"/var/cache/ld-morsel";
 
 /// The images' bases are multiples of so many bytes: what can be had by one entry of a page directory.
 pub const BASE_ALIGN: u64 = 2 << 20;

@@ -6,7 +6,7 @@ use crate::config::{Config, ImageChoice};
 use crate::elf::ElfError;
 use crate::error::StartError;
 use crate::host::OwnFile;
-use crate::image::{self, Attached, Circumstances};
+use crate::image::{self, Attached, Circumstances, Refusal, SYSTEM_PLACE};
 use crate::program::{Object, Origin};
 use crate::sys::{self, FileStamp};
 
@@ -21,16 +21,25 @@ pub fn find(
     stack: &InitialStack,
     list: bool,
 ) -> Option<Attached> {
-    if list || program.origin != Origin::Kernel || config.image == ImageChoice::Off {
+    let ImageChoice::Use { place, required } = config.image else { return None };
+    if list {
         return None;
+    }
+    let none = |cause| match required {
+        true => super::fail(&[StartError::Image { path: place.unwrap_or(SYSTEM_PLACE).into(), cause }]),
+        false => None,
+    };
+    if program.origin != Origin::Kernel {
+        return none(Refusal::Key("the loader is run as a command"));
     }
     // Whoever starts a privileged program controls its path.
     let own_status = || sys::file_status(c"/proc/self/exe").ok().map(|status| status.stamp);
     let file = if config.secure { own_status() } else { file };
     // SAFETY: the kernel has mapped our file.
     let loader = unsafe { own.build_id() };
-    let (file, loader) = file.zip(loader)?;
-    let (headers, count) = program.program_headers?;
+    let (Some(file), Some(loader), Some((headers, count))) = (file, loader, program.program_headers) else {
+        return none(Refusal::Unknown);
+    };
     let size = usize::from(count) * goblin::elf64::program_header::SIZEOF_PHDR;
     // SAFETY: the program headers are mapped with the program.
     let headers = unsafe { core::slice::from_raw_parts(headers.0 as *const u8, size) };

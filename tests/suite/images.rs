@@ -147,6 +147,19 @@ fn a_required_image_that_is_missing_is_an_error() {
 }
 
 #[test]
+fn a_required_image_is_missed_by_a_loader_that_is_run_as_a_command() {
+    let fixture = Fixture::new();
+    let loaders = Loaders::find().expect("loaders");
+    let loader = loaders.for_copy(BuildCopy::Morsel).expect("the loader under test");
+    let program = fixture.path("prog").display().to_string();
+    let outcome = fixture.run_as(loader, &[&program], &[("LD_MORSEL_IMAGE", "require")]);
+    assert_eq!(outcome.ending, Ending::Exit(127));
+    assert!(outcome.stderr.contains("the loader is run as a command"), "{outcome:?}");
+    let outcome = fixture.run_as(loader, &[&program], &[]);
+    assert_eq!((outcome.ending, outcome.stdout.trim()), (Ending::Exit(0), USUAL));
+}
+
+#[test]
 fn a_library_was_replaced() {
     let fixture = Fixture::new();
     fixture.library("new.so", B, "b2");
@@ -349,6 +362,29 @@ fn the_system_path_file_has_changed() {
     let both = format!("{}:{}", fixture.path("other").display(), fixture.path("lib").display());
     fs::write(&path_file, both).expect("write");
     fixture.refuses_it(&[], &format!("{} has changed", path_file.display()), "b8 a1 b8 7");
+}
+
+#[test]
+fn the_loader_is_fused_with_libc() {
+    let fixture = Fixture::new();
+    let loaders = Loaders::find().expect("loaders");
+    let fused = fixture.path("fused.so");
+    let fuse = || {
+        let mut command = Command::new(morselctl().expect("morselctl"));
+        command.arg("fuse").arg(loaders.libc(Version::V1_2_3).expect("libc")).arg("-o").arg(&fused);
+        command.arg("--loader").arg(loaders.for_copy(BuildCopy::Morsel).expect("the loader under test"));
+        assert!(command.stdout(Stdio::null()).status().expect("morselctl").success());
+    };
+    fuse();
+    let interpreter = format!("-Wl,--dynamic-linker={}", fused.display());
+    let options = ["-Llib", "-la", "-lb", "-Wl,-rpath,$ORIGIN/early:$ORIGIN/lib", &interpreter];
+    fixture.compile("prog", &fixture.path("main.c"), &options);
+    fixture.build(&[]);
+    fixture.uses_it(&[], USUAL);
+    fixture.uses_it(&[("LD_MORSEL_ASLR", "process")], USUAL);
+    // The same loader, but the libc may be another one.
+    fuse();
+    fixture.refuses_it(&[], &format!("{} has changed", fused.display()), USUAL);
 }
 
 #[test]

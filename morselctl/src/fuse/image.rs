@@ -18,7 +18,7 @@ use goblin::elf64::section_header::{
 };
 use ld_morsel::elf::{PAGE_SIZE, page_down, page_up};
 
-use crate::elf_file::{ElfFile, MorselNote, is_executable, is_writable};
+use crate::elf_file::{ElfFile, MorselNote, is_executable, is_writable, record};
 
 /// What the loader's place is a multiple of: the largest page size that x86-64's link editors are used to but for 2 MiB.
 pub const ALIGNMENT: u64 = 64 * 1024;
@@ -77,7 +77,6 @@ pub fn build(libc: &ElfFile, loader: &ElfFile, note: &MorselNote) -> Result<Imag
     header.e_shoff = if sections.is_empty() { 0 } else { bytes.len() as u64 };
     header.e_shnum = sections.len() as u16;
     bytes.extend(sections.iter().flat_map(|section| record(section).to_vec()));
-    // SAFETY-free view of the header: `plain` vouches for its layout.
     place(&mut bytes, 0, record(&header));
     Ok(Image { bytes, distance })
 }
@@ -246,9 +245,4 @@ fn place(bytes: &mut Vec<u8>, offset: u64, content: &[u8]) {
 
 fn align(bytes: &mut Vec<u8>, alignment: u64) {
     bytes.resize(bytes.len().next_multiple_of(alignment.max(1) as usize), 0);
-}
-
-fn record<T: plain::Plain>(value: &T) -> &[u8] {
-    // SAFETY: the three kinds of ELF header (gABI chapters 4 and 5) are naturally aligned, without padding.
-    unsafe { plain::as_bytes(value) }
 }

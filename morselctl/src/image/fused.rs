@@ -7,7 +7,7 @@ use goblin::elf64::header::Header;
 use goblin::elf64::program_header::{PT_PHDR, ProgramHeader, SIZEOF_PHDR};
 use ld_morsel::elf::FileHeader;
 
-use crate::elf_file::ElfFile;
+use crate::elf_file::{ElfFile, record};
 
 /// The files that libc and the loader would be alone, but that what is at an address of memory is at that offset.
 ///
@@ -38,14 +38,12 @@ fn libc_of(file: &ElfFile, mut libc: Vec<u8>) -> Result<Vec<u8>> {
         if header.p_type == PT_PHDR {
             *header = ProgramHeader { p_offset: start as u64, ..before };
         }
-        // SAFETY: program headers have no padding.
-        place.copy_from_slice(unsafe { plain::as_bytes(header) });
+        place.copy_from_slice(record(header));
     }
     let mut header = file.header;
     (header.e_phoff, header.e_phnum) = (start as u64, own.len() as u16);
     (header.e_shoff, header.e_shnum, header.e_shstrndx) = (0, 0, 0);
-    // SAFETY: neither has the ELF header.
-    libc[..start].copy_from_slice(unsafe { plain::as_bytes(&header) });
+    libc[..start].copy_from_slice(record(&header));
     Ok(libc)
 }
 
@@ -57,8 +55,7 @@ fn loader_of(mut loader: Vec<u8>) -> Result<Vec<u8>> {
         let mut header = ProgramHeader::default();
         if plain::copy_from_bytes(&mut header, bytes).is_ok() {
             header.p_offset = header.p_vaddr;
-            // SAFETY: program headers have no padding.
-            bytes.copy_from_slice(unsafe { plain::as_bytes(&header) });
+            bytes.copy_from_slice(record(&header));
         }
     }
     Ok(loader)

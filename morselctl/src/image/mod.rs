@@ -2,14 +2,16 @@
 //! where they belong.
 
 mod build;
+mod frame;
 mod fused;
 mod inspect;
 mod world;
 mod write;
 
-use std::ffi::CString;
+use std::ffi::OsStr;
 use std::fs::DirBuilder;
 use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -168,8 +170,8 @@ fn build_settled(program: &Path, circumstances: &Circumstances) -> Result<Built>
     for _ in 0..ATTEMPTS {
         let begun = SystemTime::now();
         let built = build::build(program, circumstances)?;
-        let inputs = &built.world.inputs;
-        let stamps = inputs.iter().filter_map(|(_, stamp)| *stamp).chain([built.file]);
+        let inputs = built.world.inputs();
+        let stamps = inputs.iter().filter_map(|input| input.stamp).chain([built.file]);
         let wait = stamps.map(|stamp| unsettled_for(&stamp, begun)).max().unwrap_or_default();
         if !wait.is_zero() {
             std::thread::sleep(wait);
@@ -188,18 +190,14 @@ fn unsettled_for(stamp: &FileStamp, begun: SystemTime) -> Duration {
 }
 
 fn unchanged(built: &Built) -> bool {
-    let same = |path: &CString, stamp: &Option<FileStamp>| match (sys::file_status(path), stamp) {
-        (Ok(status), Some(stamp)) => status.stamp == *stamp,
-        (Err(errno), None) => check::is_missing(errno),
-        _ => false,
-    };
-    built.world.inputs.iter().all(|(path, stamp)| same(path, stamp)) && same(&built.path, &Some(built.file))
+    let program = sys::file_status(&built.path).is_ok_and(|status| status.stamp == built.file);
+    program && check::inputs(&built.world.inputs()).is_ok()
 }
 
 /// Where images are: for everybody if root makes them, else for the user alone.
 fn usual_place() -> Result<PathBuf> {
     Ok(if is_root()? {
-        PathBuf::from(SYSTEM_PLACE)
+        PathBuf::from(OsStr::from_bytes(SYSTEM_PLACE.to_bytes()))
     } else {
         let cache = std::env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
         let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));

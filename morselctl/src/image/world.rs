@@ -10,6 +10,7 @@ use ld_morsel::elf::{
 };
 use ld_morsel::error::LoadError;
 use ld_morsel::image::check::is_missing;
+use ld_morsel::image::format::Input;
 use ld_morsel::layout::{PageClass, Placement, Plan};
 use ld_morsel::map::load::describe;
 use ld_morsel::program::{Mapping, Object, Origin};
@@ -43,7 +44,7 @@ pub struct Recorder {
     /// `$ORIGIN` has been asked for.
     pub asked_for_origin: bool,
     /// All paths that were tried, with what was there.
-    pub inputs: Vec<(CString, Option<FileStamp>)>,
+    inputs: Vec<(CString, Option<FileStamp>)>,
     known: HashSet<CString>,
     /// What has been read.
     pub parts: Vec<Part>,
@@ -102,6 +103,11 @@ impl Recorder {
         self.end = next + part.plan.length();
         self.parts.push(part);
         Ok(object)
+    }
+
+    /// All paths that were tried, as the tables have them.
+    pub fn inputs(&self) -> Vec<Input<'_>> {
+        self.inputs.iter().map(|(path, stamp)| Input { path, stamp: *stamp }).collect()
     }
 
     /// What has been read for the object at `start`.
