@@ -15,9 +15,9 @@ use super::{FileMapper, Mapper, Piecewise};
 /// The kernel module's device.
 const DEVICE: &CStr = c"/dev/morsel";
 
-/// Fewer bytes are not worth a morsel: they are mapped by no more page faults than attaching costs, which is four or five
-/// (`docs/morsels.md`). Of 4 MiB, a process gains that calls one page in a hundred.
-const LEAST_SHARED: u64 = 512 << 10;
+/// Fewer bytes are not worth a morsel. Attaching costs as much as about ten page faults, each of which maps 64 KiB: 512 KiB lose
+/// however much of them is used, 1 MiB gains where a tenth is used, 4 MiB where a hundredth is (`docs/morsels.md`).
+const LEAST_SHARED: u64 = 1 << 20;
 
 /// What is done with the pieces.
 #[derive(Debug)]

@@ -3,9 +3,9 @@
 //!
 //! `buildroot` unpacks a Debian release's compiler, headers and kernel into the cache; `kernel` says what can be
 //! booted; `module` builds morsel.ko for it and `debug` a kernel full of checks. `initrd` and `disk` make what a
-//! guest sees, `guest` runs it, and `console` judges what its kernel said. On top of these, `selftest` runs
-//! the module's own tests, `loader` programs under ld-morsel (`sharing` whether their page tables are shared), `icount` counts their
-//! instructions, and `evaluate` says with it what morsels save.
+//! guest sees, `guest` runs it, and `console` judges what its kernel said. On top of these, `selftest` runs the module's
+//! own tests, `loader` programs under ld-morsel (with `sharing`, whether they share page tables), `icount` counts their
+//! instructions, and `evaluate` says what morsels save. `text` makes libraries with much text.
 
 pub mod buildroot;
 pub mod console;

@@ -79,6 +79,7 @@ impl Sharing {
                 format!("{by} {unlinked} pair {by} {unlinked} {library}")
             });
             check("file", "LD_MORSEL_MAP=file", true, Expect::Plain, &start);
+            check("auto", "LD_MORSEL_MAP=auto", true, Expect::Plain, &start);
             check("traced", morsel, true, Expect::Plain, &|by| format!("{by} {linked} traced {by} {linked}"));
         }
         Ok(Self { checks })

@@ -186,7 +186,7 @@ fn touching(lines: &[Line], mib: u64) -> Table {
 
 fn page_tables(lines: &[Line], counts: &[u64]) -> Table {
     let mut head = vec!["".to_owned(), "VmPTE of one".to_owned()];
-    head.extend(counts.iter().map(|count| format!("{count} processes")));
+    head.extend(counts.iter().map(|count| format!("processes: {count}")));
     let note = "KiB, 32 MiB of which each process has read all: VmPTE of the last process, and what all together have \
                 added to PageTables, their own small programs' tables included; in brackets mmap's divided by it.";
     let head: Vec<_> = head.iter().map(String::as_str).collect();

@@ -109,7 +109,7 @@ pub fn large_text(bench: &Bench) -> Result<Vec<Table>> {
 
 /// Libraries of growing size that the linker script has made.
 pub fn sizes(bench: &Bench) -> Result<Vec<Table>> {
-    let sizes: &[u64] = if bench.quick { &[512, 2048] } else { &[512, 1024, 2048, 4096, 8192, 16384] };
+    let sizes: &[u64] = if bench.quick { &[1024, 4096] } else { &[1024, 2048, 4096, 8192, 16384] };
     let scratch = Scratch::create("evaluate-sizes")?;
     let mut root = Root::create(&scratch.0)?;
     let mut cases = Vec::new();
