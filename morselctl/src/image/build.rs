@@ -3,7 +3,7 @@
 //! Everything is read and relocated in memory of this process; no code of the inputs runs. Relocation happens twice, for two
 //! bases: the words that differ are those which must be changed if the image cannot have its place.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsString};
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -23,7 +23,7 @@ use ld_morsel::sys::{self, FileStamp};
 use ld_morsel::tls;
 
 use super::fused;
-use super::world::{Recorder, read_object};
+use super::world::{Part, Recorder, read_object};
 use crate::elf_file::ElfFile;
 
 /// From one base to the other. No part of it looks like another part.
@@ -34,13 +34,13 @@ const DISTANCE: u64 = 0x0123_4560_0000;
 pub struct Circumstances {
     /// LD_LIBRARY_PATH of the programs
     #[arg(long, value_name = "DIRS")]
-    library_path: Option<String>,
+    pub library_path: Option<OsString>,
     /// LD_PRELOAD of the programs
     #[arg(long, value_name = "LIBRARIES")]
-    preload: Option<String>,
+    pub preload: Option<OsString>,
     /// LD_MORSEL_LIBC of the programs
     #[arg(long, value_name = "LIBC")]
-    libc: Option<String>,
+    pub libc: Option<OsString>,
 }
 
 /// What has been built, not yet written.
@@ -82,12 +82,7 @@ pub fn build(path: &Path, circumstances: &Circumstances) -> Result<Built> {
 fn build_at(path: &Path, circumstances: &Circumstances, base: u64) -> Result<Built> {
     let program_path = CString::new(path.as_os_str().as_bytes())?;
     let file = sys::file_status(&program_path).map_err(|errno| told(sys::errno_text(errno)))?;
-    let bytes = fs::read(path)?;
-    let (program, part) =
-        read_object(&bytes, program_path.clone(), Origin::Kernel, None, |plan| match plan.span.start {
-            Vaddr(0) => LoadBias(0x5555_5555_0000),
-            _ => LoadBias(0),
-        })?;
+    let (program, part) = read_program(path)?;
     let program_headers = checksum(&[&part.header_table]);
     let interpreter: &'static CStr = program.interpreter().context("it names no interpreter")?;
     let mut world = Recorder::new(base, PAGE_SIZE, program_path.clone());
@@ -140,6 +135,30 @@ fn build_at(path: &Path, circumstances: &Circumstances, base: u64) -> Result<Bui
     Ok(Built { program, world, base, loader, file, program_headers, late, interposed, rebase, wishes, path })
 }
 
+/// The program, at an address of no meaning.
+fn read_program(path: &Path) -> Result<(Box<Object>, Part)> {
+    let name = CString::new(path.as_os_str().as_bytes())?;
+    let bytes = fs::read(path)?;
+    let read = read_object(&bytes, name, Origin::Kernel, None, |plan| match plan.span.start {
+        Vaddr(0) => LoadBias(0x5555_5555_0000),
+        _ => LoadBias(0),
+    });
+    Ok(read?)
+}
+
+/// The build ID of a program's loader.
+///
+/// # Errors
+/// The program or its loader cannot be read, or is none.
+pub fn loader_of(program: &Path) -> Result<BuildId> {
+    let read = || -> Result<BuildId> {
+        let (object, _) = read_program(program)?;
+        let interpreter = object.interpreter().context("it names no interpreter")?;
+        Ok(read_loader(interpreter, &mut Recorder::new(0, PAGE_SIZE, CString::default()))?.build_id)
+    };
+    read().with_context(|| program.display().to_string())
+}
+
 /// A random number.
 fn random() -> Result<u64> {
     let mut bytes = [0; 8];
@@ -148,8 +167,8 @@ fn random() -> Result<u64> {
 }
 
 /// A string for the life of this process, as the loader's configuration is.
-fn leak(text: &Option<String>) -> Option<&'static CStr> {
-    let text = CString::new(text.as_deref()?).ok()?;
+fn leak(text: &Option<OsString>) -> Option<&'static CStr> {
+    let text = CString::new(text.as_ref()?.as_bytes()).ok()?;
     Some(Box::leak(text.into_boxed_c_str()))
 }
 
