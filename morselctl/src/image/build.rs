@@ -15,7 +15,7 @@ use ld_morsel::bind::{Definition, Index, Lookup, Outline, Scope};
 use ld_morsel::discover::{Discovery, Host, Search, Wishes, World};
 use ld_morsel::elf::{Address, LoadBias, PAGE_SIZE, Vaddr};
 use ld_morsel::host::{self, locate};
-use ld_morsel::image::format::{Binding, BuildId, Interposed, LateRelocation, checksum};
+use ld_morsel::image::format::{Binding, BuildId, Interposed, LateRelocation};
 use ld_morsel::image::{BASE_ALIGN, base_at, check};
 use ld_morsel::program::{Object, ObjectId, Origin, Program};
 use ld_morsel::relocate::{Relocated, Slots, relocate_ahead};
@@ -55,8 +55,8 @@ pub struct Built {
     pub loader: BuildId,
     /// The program's file.
     pub file: FileStamp,
-    /// The checksum of the program's headers.
-    pub program_headers: u64,
+    /// What tells it from other programs in memory.
+    pub fingerprint: u64,
     /// What the process must relocate itself.
     pub late: Vec<LateRelocation>,
     /// What libc must bind to.
@@ -83,7 +83,8 @@ fn build_at(path: &Path, circumstances: &Circumstances, base: u64) -> Result<Bui
     let program_path = CString::new(path.as_os_str().as_bytes())?;
     let file = sys::file_status(&program_path).map_err(|errno| told(sys::errno_text(errno)))?;
     let (program, part) = read_program(path)?;
-    let program_headers = checksum(&[&part.header_table]);
+    let content = |header: &ProgramHeader| program.view.bytes(Vaddr(header.p_vaddr), header.p_filesz);
+    let fingerprint = check::fingerprint(&part.header_table, content);
     let interpreter: &'static CStr = program.interpreter().context("it names no interpreter")?;
     let mut world = Recorder::new(base, PAGE_SIZE, program_path.clone());
     world.readable_by_all &= file.mode & 0o004 != 0;
@@ -132,7 +133,7 @@ fn build_at(path: &Path, circumstances: &Circumstances, base: u64) -> Result<Bui
     let rebase = differences(&program, &mut world, base)?;
     let loader = build_id;
     let (file, path) = (file.stamp, program_path);
-    Ok(Built { program, world, base, loader, file, program_headers, late, interposed, rebase, wishes, path })
+    Ok(Built { program, world, base, loader, file, fingerprint, late, interposed, rebase, wishes, path })
 }
 
 /// The program, at an address of no meaning.
