@@ -21,6 +21,8 @@ enum Command {
     Build(image::BuildArgs),
     /// Say whether images may be used, and why not
     Verify(image::FileArgs),
+    /// Build those images anew whose files have changed
+    Refresh(image::ListArgs),
     /// List the images in the usual place
     List(image::ListArgs),
     /// Remove images of programs from the usual place
@@ -50,6 +52,7 @@ pub fn run(args: Args) -> Result<()> {
     match args.command {
         Command::Build(args) => image::run_build(&args),
         Command::Verify(args) => image::run_verify(&args),
+        Command::Refresh(args) => image::run_refresh(&args),
         Command::List(args) => image::run_list(&args),
         Command::Drop(args) => image::run_drop(&args),
         Command::Fuse(args) => fuse::run(&args),

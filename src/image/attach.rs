@@ -35,8 +35,8 @@ pub struct Circumstances<'a> {
     pub config: &'a Config<'static>,
     /// The program's file.
     pub file: FileStamp,
-    /// The checksum of the program's headers in memory.
-    pub program_headers: u64,
+    /// The [`fingerprint`](check::fingerprint) of the program in memory.
+    pub fingerprint: u64,
     /// The loader's own build ID.
     pub loader: BuildId,
     /// The effective user.
@@ -163,7 +163,7 @@ fn check_and_set_up(
         libc: config.libc,
         origin: None,
         program: circumstances.file,
-        program_headers: circumstances.program_headers,
+        fingerprint: circumstances.fingerprint,
     };
     check::key(&tables.key, &now, config.secure)?;
     check::inputs(&tables.inputs)?;

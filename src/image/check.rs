@@ -10,7 +10,7 @@ use crate::discover::search;
 use crate::elf::notes;
 use crate::sys::{self, Errno, FileStatus, Text, errno_text};
 
-use super::format::{BuildId, Header, Input, Key, Tables, VERSION};
+use super::format::{BuildId, Header, Input, Key, Tables, VERSION, checksum};
 
 /// Why an image is not used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +93,7 @@ pub fn key(recorded: &Key<'_>, now: &Key<'_>, secure: bool) -> Result<(), Refusa
         (recorded.preload == now.preload, "LD_PRELOAD"),
         (recorded.libc == now.libc, "LD_MORSEL_LIBC"),
         (recorded.program == now.program, "the program's file"),
-        (recorded.program_headers == now.program_headers, "the program's headers"),
+        (recorded.fingerprint == now.fingerprint, "the program in memory"),
         // A privileged program's $ORIGIN is not used.
         (!secure || recorded.origin.is_none(), "secure-execution mode"),
     ];
@@ -132,18 +132,31 @@ pub fn build_id<'a>(
 ) -> Option<BuildId> {
     const OWNER: &[u8] = b"GNU\0";
     const NT_GNU_BUILD_ID: u32 = 3;
-    let headers = header_table.chunks_exact(SIZEOF_PHDR).filter_map(|bytes| {
-        let mut header = ProgramHeader::default();
-        plain::copy_from_bytes(&mut header, bytes).ok().map(|()| header)
-    });
-    let segments = headers.filter(|header| header.p_type == PT_NOTE);
-    let mut notes = segments.filter_map(|header| content(&header)).flat_map(notes);
+    let mut notes = note_segments(header_table, content).flat_map(notes);
     let note = notes.find(|note| (note.owner, note.kind) == (OWNER, NT_GNU_BUILD_ID))?;
     note.descriptor.try_into().ok()
 }
 
+/// What tells a program in memory from others: a checksum of its program headers and notes, its build ID among them. Its path may
+/// lead to another file by now.
+pub fn fingerprint<'a>(header_table: &[u8], content: impl Fn(&ProgramHeader) -> Option<&'a [u8]>) -> u64 {
+    let sum = checksum(&[header_table]);
+    note_segments(header_table, content).fold(sum, |sum, notes| checksum(&[&sum.to_le_bytes(), notes]))
+}
+
+fn note_segments<'a>(
+    header_table: &[u8],
+    content: impl Fn(&ProgramHeader) -> Option<&'a [u8]>,
+) -> impl Iterator<Item = &'a [u8]> {
+    let headers = header_table.chunks_exact(SIZEOF_PHDR).filter_map(|bytes| {
+        let mut header = ProgramHeader::default();
+        plain::copy_from_bytes(&mut header, bytes).ok().map(|()| header)
+    });
+    headers.filter(|header| header.p_type == PT_NOTE).filter_map(move |header| content(&header))
+}
+
 /// Whether the search goes on to the next directory.
-pub fn is_missing(errno: Errno) -> bool {
+fn is_missing(errno: Errno) -> bool {
     matches!(errno, Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::NAMETOOLONG)
 }
 

@@ -154,15 +154,15 @@ pub struct Key<'a> {
     pub origin: Option<&'a CStr>,
     /// The program's file.
     pub program: FileStamp,
-    /// The checksum of its program headers.
-    pub program_headers: u64,
+    /// Its [`fingerprint`](super::check::fingerprint).
+    pub fingerprint: u64,
 }
 
 impl<'a> Record<'a> for Key<'a> {
     fn write(&self, to: &mut Writer) {
         [self.library_path, self.preload, self.libc, self.origin].into_iter().for_each(|text| to.text(text));
         self.program.write(to);
-        to.word(self.program_headers);
+        to.word(self.fingerprint);
     }
 
     fn read(from: &mut Reader<'a>) -> Option<Self> {
@@ -172,7 +172,7 @@ impl<'a> Record<'a> for Key<'a> {
             libc: from.text()?,
             origin: from.text()?,
             program: FileStamp::read(from)?,
-            program_headers: from.word()?,
+            fingerprint: from.word()?,
         })
     }
 }

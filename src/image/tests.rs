@@ -20,7 +20,7 @@ fn tables() -> Tables<'static> {
         libc: Some(c"/libc.so"),
         origin: Some(c"/bin/prog"),
         program: STAMP,
-        program_headers: 6,
+        fingerprint: 6,
     };
     let binding = Binding { object: 1, value: 7, size: 8, info: 0x12, section: 9 };
     let member = Member {

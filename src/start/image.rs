@@ -1,9 +1,10 @@
 //! What the image of a program is looked for with, and checked against.
 
+use goblin::elf64::program_header::{ProgramHeader, SIZEOF_PHDR};
 use linux_raw_sys::auxvec::{AT_EUID, AT_RANDOM};
 
 use crate::config::{Config, ImageChoice};
-use crate::elf::ElfError;
+use crate::elf::{ElfError, Vaddr};
 use crate::error::StartError;
 use crate::host::OwnFile;
 use crate::image::{self, Attached, Circumstances, Refusal, SYSTEM_PLACE};
@@ -40,7 +41,7 @@ pub fn find(
     let (Some(file), Some(loader), Some((headers, count))) = (file, loader, program.program_headers) else {
         return none(Refusal::Unknown);
     };
-    let size = usize::from(count) * goblin::elf64::program_header::SIZEOF_PHDR;
+    let size = usize::from(count) * SIZEOF_PHDR;
     // SAFETY: the program headers are mapped with the program.
     let headers = unsafe { core::slice::from_raw_parts(headers.0 as *const u8, size) };
     let random = stack.auxiliary_value(AT_RANDOM).filter(|&random| random != 0);
@@ -49,7 +50,9 @@ pub fn find(
     let circumstances = Circumstances {
         config,
         file,
-        program_headers: image::format::checksum(&[headers]),
+        fingerprint: image::check::fingerprint(headers, |header: &ProgramHeader| {
+            program.view.bytes(Vaddr(header.p_vaddr), header.p_filesz)
+        }),
         loader,
         user: stack.auxiliary_value(AT_EUID).unwrap_or(u64::MAX) as u32,
         random,

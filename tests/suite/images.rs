@@ -438,6 +438,28 @@ fn two_builds_of_a_program_have_different_places() {
 }
 
 #[test]
+fn images_are_made_anew_where_something_has_changed() {
+    let fixture = Fixture::new();
+    let images = fixture.path("images").display().to_string();
+    let tool = |arguments: &[&str]| {
+        let mut command = Command::new(morselctl().expect("morselctl"));
+        command.args(arguments).output().expect("morselctl")
+    };
+    let image = fixture.image().display().to_string();
+    let before = fs::read(&image).expect("read");
+    assert!(tool(&["verify", &image]).status.success());
+    assert!(tool(&["refresh", &images]).status.success());
+    assert_eq!(fs::read(&image).expect("read"), before, "nothing has changed");
+    fixture.library("lib/libb.so", B, "b9");
+    assert!(!tool(&["verify", &image]).status.success());
+    assert!(tool(&["refresh", &images]).status.success());
+    fixture.uses_it(&[], "b9 a1 b9 7");
+    fs::remove_file(fixture.path("prog")).expect("remove");
+    assert!(tool(&["refresh", &images]).status.success());
+    assert!(!Path::new(&image).exists(), "it is for nobody");
+}
+
+#[test]
 fn many_build_it_at_once() {
     let fixture = Fixture::new();
     let mut builders: Vec<_> = (0..8).map(|_| fixture.builder(&[]).spawn().expect("morselctl")).collect();

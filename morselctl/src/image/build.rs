@@ -3,7 +3,7 @@
 //! Everything is read and relocated in memory of this process; no code of the inputs runs. Relocation happens twice, for two
 //! bases: the words that differ are those which must be changed if the image cannot have its place.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsString};
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -15,7 +15,7 @@ use ld_morsel::bind::{Definition, Index, Lookup, Outline, Scope};
 use ld_morsel::discover::{Discovery, Host, Search, Wishes, World};
 use ld_morsel::elf::{Address, LoadBias, PAGE_SIZE, Vaddr};
 use ld_morsel::host::{self, locate};
-use ld_morsel::image::format::{Binding, BuildId, Interposed, LateRelocation, checksum};
+use ld_morsel::image::format::{Binding, BuildId, Interposed, LateRelocation};
 use ld_morsel::image::{BASE_ALIGN, base_at, check};
 use ld_morsel::program::{Object, ObjectId, Origin, Program};
 use ld_morsel::relocate::{Relocated, Slots, relocate_ahead};
@@ -23,7 +23,7 @@ use ld_morsel::sys::{self, FileStamp};
 use ld_morsel::tls;
 
 use super::fused;
-use super::world::{Recorder, read_object};
+use super::world::{Part, Recorder, read_object};
 use crate::elf_file::ElfFile;
 
 /// From one base to the other. No part of it looks like another part.
@@ -34,13 +34,13 @@ const DISTANCE: u64 = 0x0123_4560_0000;
 pub struct Circumstances {
     /// LD_LIBRARY_PATH of the programs
     #[arg(long, value_name = "DIRS")]
-    library_path: Option<String>,
+    pub library_path: Option<OsString>,
     /// LD_PRELOAD of the programs
     #[arg(long, value_name = "LIBRARIES")]
-    preload: Option<String>,
+    pub preload: Option<OsString>,
     /// LD_MORSEL_LIBC of the programs
     #[arg(long, value_name = "LIBC")]
-    libc: Option<String>,
+    pub libc: Option<OsString>,
 }
 
 /// What has been built, not yet written.
@@ -55,8 +55,8 @@ pub struct Built {
     pub loader: BuildId,
     /// The program's file.
     pub file: FileStamp,
-    /// The checksum of the program's headers.
-    pub program_headers: u64,
+    /// What tells it from other programs in memory.
+    pub fingerprint: u64,
     /// What the process must relocate itself.
     pub late: Vec<LateRelocation>,
     /// What libc must bind to.
@@ -82,13 +82,9 @@ pub fn build(path: &Path, circumstances: &Circumstances) -> Result<Built> {
 fn build_at(path: &Path, circumstances: &Circumstances, base: u64) -> Result<Built> {
     let program_path = CString::new(path.as_os_str().as_bytes())?;
     let file = sys::file_status(&program_path).map_err(|errno| told(sys::errno_text(errno)))?;
-    let bytes = fs::read(path)?;
-    let (program, part) =
-        read_object(&bytes, program_path.clone(), Origin::Kernel, None, |plan| match plan.span.start {
-            Vaddr(0) => LoadBias(0x5555_5555_0000),
-            _ => LoadBias(0),
-        })?;
-    let program_headers = checksum(&[&part.header_table]);
+    let (program, part) = read_program(path)?;
+    let content = |header: &ProgramHeader| program.view.bytes(Vaddr(header.p_vaddr), header.p_filesz);
+    let fingerprint = check::fingerprint(&part.header_table, content);
     let interpreter: &'static CStr = program.interpreter().context("it names no interpreter")?;
     let mut world = Recorder::new(base, PAGE_SIZE, program_path.clone());
     world.readable_by_all &= file.mode & 0o004 != 0;
@@ -137,7 +133,31 @@ fn build_at(path: &Path, circumstances: &Circumstances, base: u64) -> Result<Bui
     let rebase = differences(&program, &mut world, base)?;
     let loader = build_id;
     let (file, path) = (file.stamp, program_path);
-    Ok(Built { program, world, base, loader, file, program_headers, late, interposed, rebase, wishes, path })
+    Ok(Built { program, world, base, loader, file, fingerprint, late, interposed, rebase, wishes, path })
+}
+
+/// The program, at an address of no meaning.
+fn read_program(path: &Path) -> Result<(Box<Object>, Part)> {
+    let name = CString::new(path.as_os_str().as_bytes())?;
+    let bytes = fs::read(path)?;
+    let read = read_object(&bytes, name, Origin::Kernel, None, |plan| match plan.span.start {
+        Vaddr(0) => LoadBias(0x5555_5555_0000),
+        _ => LoadBias(0),
+    });
+    Ok(read?)
+}
+
+/// The build ID of a program's loader.
+///
+/// # Errors
+/// The program or its loader cannot be read, or is none.
+pub fn loader_of(program: &Path) -> Result<BuildId> {
+    let read = || -> Result<BuildId> {
+        let (object, _) = read_program(program)?;
+        let interpreter = object.interpreter().context("it names no interpreter")?;
+        Ok(read_loader(interpreter, &mut Recorder::new(0, PAGE_SIZE, CString::default()))?.build_id)
+    };
+    read().with_context(|| program.display().to_string())
 }
 
 /// A random number.
@@ -148,8 +168,8 @@ fn random() -> Result<u64> {
 }
 
 /// A string for the life of this process, as the loader's configuration is.
-fn leak(text: &Option<String>) -> Option<&'static CStr> {
-    let text = CString::new(text.as_deref()?).ok()?;
+fn leak(text: &Option<OsString>) -> Option<&'static CStr> {
+    let text = CString::new(text.as_ref()?.as_bytes()).ok()?;
     Some(Box::leak(text.into_boxed_c_str()))
 }
 

@@ -1,7 +1,7 @@
 //! Looking at images: what is in one (`inspect`), whether it may be used and why not (`verify`), and which there are
 //! (`list`).
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,8 @@ use ld_morsel::image::check;
 use ld_morsel::image::format::{Content, HEADER_AT, Header, Key, Member, Role, Tables, VERSION};
 use ld_morsel::sys::{self, MemoryFlags};
 use serde::Serialize;
+
+use super::build::{self, Circumstances};
 
 /// A file that is an image, as the loader sees it.
 pub struct ImageFile {
@@ -171,30 +173,48 @@ fn object(member: &Member<'_>, late_relocations: usize) -> Object {
     object
 }
 
-/// Whether the image may be used by a start under the circumstances that it was made for; if not, why not.
-pub fn verify(image: &ImageFile) -> Result<()> {
+/// Whether the image may be used by a start under the circumstances that it was made for; returns the program's path.
+///
+/// # Errors
+/// Why it may not.
+pub fn verify(image: &ImageFile) -> Result<PathBuf> {
     let told = |refusal: check::Refusal| anyhow::anyhow!("{}: {refusal}", image.path.display());
     let status = |path: &Path| -> Result<sys::FileStatus> {
         let c_path = CString::new(path.as_os_str().as_bytes())?;
-        sys::file_status(&c_path)
-            .map_err(|errno| anyhow::anyhow!("{}: {}", path.display(), sys::errno_text(errno)))
+        let status = sys::file_status(&c_path);
+        status.map_err(|errno| anyhow::anyhow!("{}: {}", path.display(), sys::errno_text(errno)))
     };
     let file = status(&image.path)?;
     let directory = image.path.parent().filter(|path| !path.as_os_str().is_empty());
     let directory = status(directory.unwrap_or(Path::new(".")))?;
     check::ownership(&file, &directory, file.owner, false).map_err(told)?;
-    let checked = image.with_tables(|tables| {
+    let (program, _) = origin(image)?;
+    image.with_tables(|tables| {
         check::inputs(&tables.inputs).map_err(told)?;
-        let program = tables.members.iter().find(|member| member.role == Role::Program);
-        let program = program.map(|program| program.name.to_string_lossy().into_owned());
-        let program = PathBuf::from(program.unwrap_or_default());
         if status(&program)?.stamp != tables.key.program {
             bail!("{}: {} has changed", image.path.display(), program.display());
         }
-        Ok(program)
-    })?;
-    println!("{}: valid, for {}", image.path.display(), checked?.display());
-    Ok(())
+        Ok(())
+    })??;
+    if build::loader_of(&program)? != image.header.loader {
+        return Err(told(check::Refusal::OtherLoader));
+    }
+    Ok(program)
+}
+
+/// What an image has been made of: the program's path, and the circumstances of its starts.
+pub fn origin(image: &ImageFile) -> Result<(PathBuf, Circumstances)> {
+    image.with_tables(|tables| {
+        let program = tables.members.iter().find(|member| member.role == Role::Program);
+        let program = program.with_context(|| format!("{}: it is for no program", image.path.display()))?;
+        let program = PathBuf::from(OsStr::from_bytes(program.name.to_bytes()));
+        let text = |text: Option<&CStr>| text.map(|text| OsStr::from_bytes(text.to_bytes()).to_owned());
+        let Key { library_path, preload, libc, .. } = tables.key;
+        Ok((
+            program,
+            Circumstances { library_path: text(library_path), preload: text(preload), libc: text(libc) },
+        ))
+    })?
 }
 
 /// The program that an image is for, and how many libraries are in it.

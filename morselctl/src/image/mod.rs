@@ -54,7 +54,7 @@ pub struct FileArgs {
     images: Vec<PathBuf>,
 }
 
-/// Options of `list`.
+/// Options of `list` and `refresh`.
 #[derive(clap::Args)]
 pub struct ListArgs {
     /// The directory; default: where `build` puts images
@@ -77,9 +77,12 @@ pub fn run_verify(args: &FileArgs) -> Result<()> {
     let mut failed = 0;
     for path in &args.images {
         let image = ImageFile::read(path).and_then(|image| image.with_context(|| not_an_image(path)));
-        if let Err(error) = image.and_then(|image| inspect::verify(&image)) {
-            eprintln!("morselctl: {error:#}");
-            failed += 1;
+        match image.and_then(|image| inspect::verify(&image)) {
+            Ok(program) => println!("{}: valid, for {}", path.display(), program.display()),
+            Err(error) => {
+                eprintln!("morselctl: {error:#}");
+                failed += 1;
+            }
         }
     }
     if failed > 0 {
@@ -95,13 +98,7 @@ fn not_an_image(path: &Path) -> String {
 /// `morselctl list`
 pub fn run_list(args: &ListArgs) -> Result<()> {
     let directory = args.directory.clone().map_or_else(usual_place, Ok)?;
-    let entries = match std::fs::read_dir(&directory) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        entries => entries.with_context(|| directory.display().to_string())?,
-    };
-    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
-    paths.sort();
-    for path in paths {
+    for path in files(&directory)? {
         let said = match ImageFile::read(&path) {
             Ok(Some(image)) => inspect::summary(&image),
             Ok(None) => continue,
@@ -143,14 +140,23 @@ pub fn run_build(args: &BuildArgs) -> Result<()> {
 }
 
 fn build_one(program: &Path, args: &BuildArgs) -> Result<()> {
-    let started = Instant::now();
-    let mut built = build_settled(program, &args.circumstances)?;
-    let name = file_name(built.file.identity);
-    let target = match (&args.output, &args.into) {
-        (Some(path), _) => path.clone(),
-        (None, Some(directory)) => directory.join(name),
-        (None, None) => usual_directory()?.join(name),
+    let place = |name: &str| match (&args.output, &args.into) {
+        (Some(path), _) => Ok(path.clone()),
+        (None, Some(directory)) => Ok(directory.join(name)),
+        (None, None) => Ok(usual_directory()?.join(name)),
     };
+    build_into(program, &args.circumstances, place).map(|_| ())
+}
+
+/// Builds an image and writes it where `place` puts its name; returns where that is.
+fn build_into(
+    program: &Path,
+    circumstances: &Circumstances,
+    place: impl FnOnce(&str) -> Result<PathBuf>,
+) -> Result<PathBuf> {
+    let started = Instant::now();
+    let mut built = build_settled(program, circumstances)?;
+    let target = place(&file_name(built.file.identity))?;
     let written = write::write(&mut built, &target)?;
     println!(
         "{}: {} libraries, {} KiB with {} KiB of tables, {} late relocations, {} libraries to be sealed at start, {:.2} s",
@@ -162,7 +168,56 @@ fn build_one(program: &Path, args: &BuildArgs) -> Result<()> {
         written.unsealed,
         started.elapsed().as_secs_f64(),
     );
+    Ok(target)
+}
+
+/// `morselctl refresh`
+pub fn run_refresh(args: &ListArgs) -> Result<()> {
+    let directory = args.directory.clone().map_or_else(usual_place, Ok)?;
+    let mut failed = 0;
+    for path in files(&directory)? {
+        let refreshed = match ImageFile::read(&path) {
+            Ok(Some(image)) => refresh(&path, &image, &directory),
+            Ok(None) => continue,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = refreshed {
+            eprintln!("morselctl: {error:#}");
+            failed += 1;
+        }
+    }
+    if failed > 0 {
+        bail!("{failed} images could not be made anew");
+    }
     Ok(())
+}
+
+/// Builds an image anew if it may not be used any more. One that cannot be built, or whose program is gone, is removed: it
+/// would only cost time.
+fn refresh(path: &Path, image: &ImageFile, directory: &Path) -> Result<()> {
+    let Err(reason) = inspect::verify(image) else { return Ok(()) };
+    println!("{reason:#}");
+    let (program, circumstances) = inspect::origin(image)?;
+    let remove = || std::fs::remove_file(path).with_context(|| path.display().to_string());
+    if !program.exists() {
+        return remove();
+    }
+    let built = build_into(&program, &circumstances, |name| Ok(directory.join(name)));
+    if built.as_ref().ok().map(PathBuf::as_path) != Some(path) {
+        remove()?;
+    }
+    built.map(|_| ())
+}
+
+/// The files in a directory, if it is there.
+fn files(directory: &Path) -> Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.with_context(|| directory.display().to_string())?,
+    };
+    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    paths.sort();
+    Ok(paths)
 }
 
 /// Builds until nothing has changed meanwhile, nor can have changed unseen.

@@ -9,7 +9,6 @@ use ld_morsel::elf::{
     Address, ElfError, FileHeader, LoadBias, LoadSegment, PAGE_SIZE, SegmentFlags, Segments, Vaddr, View,
 };
 use ld_morsel::error::LoadError;
-use ld_morsel::image::check::is_missing;
 use ld_morsel::image::format::Input;
 use ld_morsel::layout::{PageClass, Placement, Plan};
 use ld_morsel::map::load::describe;
@@ -127,9 +126,7 @@ impl World for Recorder {
                 Ok(file)
             }
             Err(errno) => {
-                if is_missing(errno) {
-                    self.record(path, None);
-                }
+                self.record(path, None);
                 Err(errno)
             }
         }

@@ -48,7 +48,7 @@ pub fn write(built: &mut Built, target: &Path) -> Result<Written> {
         libc,
         origin: built.world.asked_for_origin.then_some(&built.path),
         program: built.file,
-        program_headers: built.program_headers,
+        fingerprint: built.fingerprint,
     };
     let tables = Tables {
         key,
