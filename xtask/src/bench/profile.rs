@@ -28,11 +28,11 @@ pub fn stacks(lab: &mut Lab, workload: &Workload, peer: Peer) -> Result<Vec<Stri
     stacks.with_context(|| format!("cannot profile {} with {}", workload.name, peer.name()))
 }
 
-/// The flame graph of stacks, as SVG that can be zoomed and searched.
-pub fn flame_graph(title: &str, stacks: &[String]) -> Result<String> {
+/// The flame graph of stacks, which count some unit, as SVG that can be zoomed and searched.
+pub fn flame_graph(title: &str, unit: &str, stacks: &[String]) -> Result<String> {
     let mut options = Options::default();
     options.title = title.to_owned();
-    options.count_name = "instructions".to_owned();
+    options.count_name = unit.to_owned();
     options.image_width = Some(994);
     options.min_width = 0.15;
     // The colour of a function is the same in all graphs.

@@ -133,7 +133,7 @@ fn flames(workloads: &[&Measured]) -> Result<String> {
     for workload in workloads {
         for column in workload.peers.iter().filter(|column| !column.stacks.is_empty()) {
             let title = format!("{} under {}", workload.name, column.peer);
-            let svg = profile::flame_graph(&title, &column.stacks)?;
+            let svg = profile::flame_graph(&title, "instructions", &column.stacks)?;
             // A frame of its own: both graphs bring a script that finds its parts by name.
             let height =
                 svg.split("height=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("400");

@@ -2,6 +2,7 @@
 //! starts of programs under the loader with and without morsels (`starts`), in instructions, page faults and page
 //! tables. The results are tables of `docs/morsels.md`.
 
+mod flames;
 mod regions;
 mod starts;
 
@@ -15,6 +16,9 @@ use anyhow::{Context, Result, bail};
 use super::kernel::{Flavour, Kernel};
 use super::module::Build;
 use crate::{paths, ui};
+
+/// The part that draws pictures: only where they are written, or asked for.
+const FLAMES: &str = "flames";
 
 const PAGE: &str = "docs/morsels.md";
 const BEGIN: &str = "<!-- measured: begin -->\n";
@@ -57,6 +61,9 @@ pub fn run(options: &Options) -> Result<()> {
         }
     }
     ui::step("Measured", format!("in {}", ui::duration(begin.elapsed())));
+    if options.write || options.only == Some(FLAMES) {
+        flames::draw(&bench)?;
+    }
     if options.write {
         into_page(&paths::repo().join(PAGE), &text)?;
         ui::step("Wrote", PAGE);
