@@ -38,7 +38,7 @@ impl Plan {
     /// Asks for an address at which pieces begin so. Returns whether that is worth it: whether the regions that can be shared have
     /// `least` bytes in pieces then.
     pub fn prefer_pieces(&mut self, begins: Begins, least: u64) -> bool {
-        let Placement::Aligned { .. } = self.placement else { return false };
+        let Placement::Aligned { to: own, at: 0 } = self.placement else { return false };
         let length = |region: &&Region| region.pages.end.0 - region.pages.start.0;
         let largest = self.regions.iter().filter(|region| region.is_shared()).max_by_key(length);
         let Some(largest) = largest else { return false };
@@ -47,7 +47,9 @@ impl Plan {
             Begins::WithFile => largest.file_offset.unwrap_or_default(),
         };
         let distance = largest.pages.start.0 - self.span.start.0;
-        let placement = Placement::Aligned { to: PIECE, at: distance.wrapping_sub(offset) % PIECE };
+        // The object's own alignment holds, too.
+        let at = (distance.wrapping_sub(offset) % PIECE).next_multiple_of(own) % PIECE;
+        let placement = Placement::Aligned { to: PIECE, at };
         // Any address that is aligned so will do for counting.
         let start = Address((self.length() + PIECE).next_multiple_of(PIECE) - placement.at());
         let bytes: u64 = self.big_regions(start).iter().map(|region| region.used).sum();
@@ -141,6 +143,15 @@ mod tests {
         assert!(plan.prefer_pieces(Begins::WithFile, 2 * MIB));
         let found = plan.big_regions(Address(64 * MIB));
         assert_eq!((found[0].pages.start, found[0].file_offset), (Address(66 * MIB), 2 * MIB));
+    }
+
+    #[test]
+    fn the_alignment_of_the_object_holds() {
+        let mut plan = plan(0x1000, 5 * MIB, 6 * MIB);
+        plan.placement = Placement::Aligned { to: 64 * KIB, at: 0 };
+        assert!(plan.prefer_pieces(Begins::WithRegion, MIB));
+        assert_eq!(plan.placement, Placement::Aligned { to: PIECE, at: 64 * KIB });
+        assert_eq!(plan.big_regions(Address(64 * MIB - 64 * KIB))[0].file_offset, 64 * KIB);
     }
 
     #[test]

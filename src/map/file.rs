@@ -26,7 +26,10 @@ impl Mapper for FileMapper {
             Some(start) => start,
             None => self.map_reserved(plan, file)?,
         };
-        self.lowest = Some(start.0);
+        // A fixed address says nothing of where there is free space; and beside one, others would be as easy to guess.
+        if matches!(plan.placement, Placement::Aligned { .. }) {
+            self.lowest = Some(start.0);
+        }
         Ok(start)
     }
 }

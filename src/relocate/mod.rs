@@ -346,7 +346,9 @@ impl Pass<'_> {
         let search = x86_64::search_for(relocation.kind);
         if self.last.0 != (relocation.symbol, search) {
             let target = self.look_up(relocation.kind, reference, search)?;
-            self.last = ((relocation.symbol, search), target);
+            // Another relocation of the symbol need not be of a kind that may be postponed.
+            let symbol = if matches!(target, Target::Postponed) { 0 } else { relocation.symbol };
+            self.last = ((symbol, search), target);
         }
         Ok(&self.last.1)
     }
