@@ -6,6 +6,7 @@ use alloc::ffi::CString;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ffi::CStr;
+use core::ops::Range;
 
 use crate::bind::Definition;
 use crate::config::{Config, ImageChoice};
@@ -22,7 +23,8 @@ use crate::sys::{self, Errno, File, FileStamp, Memory, MemoryFlags, Text};
 
 use super::check::{self, Refusal};
 use super::format::{
-    Binding, BuildId, Content, HEADER_AT, HEADER_SIZE, Header, Key, Member, Region, Role, Tables, VERSION,
+    Binding, BuildId, FarWindow, HEADER_AT, HEADER_ROOM, Header, Key, Member, Pages, ProgramEntry, Region,
+    Role, Source, Tables, VERSION,
 };
 use super::{BASE_ALIGN, SYSTEM_PLACE, base_at, path_in};
 
@@ -51,17 +53,27 @@ pub struct Attached {
     /// Where it is.
     pub path: CString,
     tables: Tables<'static>,
-    window: Window,
+    place: Place,
+    windows: Vec<Range<u64>>,
 }
 
 /// Where the image's pages are.
 #[derive(Clone, Copy, Debug)]
-struct Window {
+struct Place {
     start: u64,
-    size: u64,
     /// From the image's base to there.
     delta: u64,
 }
+
+impl Place {
+    /// Where pages of the image are in the process.
+    fn address(self, pages: &Pages) -> (u64, u64) {
+        (self.start.wrapping_add(pages.start), pages.end - pages.start)
+    }
+}
+
+/// The tables, where the image is, and its windows.
+type Found = (Tables<'static>, Place, Vec<Range<u64>>);
 
 /// The program's image, mapped and ready; `None` if there is none. Whoever requires one gets the reason.
 ///
@@ -78,9 +90,9 @@ pub fn attach(circumstances: &Circumstances<'_>) -> Result<Option<Attached>, (CS
     };
     let Some(path) = path else { return Ok(None) };
     match try_attach(&path, circumstances) {
-        Ok((tables, window)) => {
-            log::info!("image {} at {:#x}", Text::from(&path), window.start);
-            Ok(Some(Attached { path, tables, window }))
+        Ok((tables, place, windows)) => {
+            log::info!("image {} at {:#x}", Text::from(&path), place.start);
+            Ok(Some(Attached { path, tables, place, windows }))
         }
         Err(refusal) if required => Err((path, refusal)),
         Err(Refusal::System("open", Errno::NOENT)) => Ok(None),
@@ -91,71 +103,72 @@ pub fn attach(circumstances: &Circumstances<'_>) -> Result<Option<Attached>, (CS
     }
 }
 
-fn try_attach(path: &CStr, circumstances: &Circumstances<'_>) -> Result<(Tables<'static>, Window), Refusal> {
+fn try_attach(path: &CStr, circumstances: &Circumstances<'_>) -> Result<Found, Refusal> {
     let config = circumstances.config;
     let file = sys::open(path).map_err(|errno| Refusal::System("open", errno))?;
     let status = file.full_status().map_err(|errno| Refusal::System("fstat", errno))?;
     let directory = check::directory_of(path).ok_or(Refusal::Damaged("no path"))?;
     let directory = sys::file_status(&directory).map_err(|errno| Refusal::System("its directory", errno))?;
     check::ownership(&status, &directory, circumstances.user, config.secure)?;
-    let mut bytes = [0; HEADER_SIZE];
+    let mut bytes = [0; HEADER_ROOM];
     let read = file.read_at(&mut bytes, HEADER_AT as u64);
-    if read.map_err(|errno| Refusal::System("read", errno))? < HEADER_SIZE {
-        return Err(Refusal::Damaged("it is cut off"));
-    }
-    let header = Header::parse(&bytes).ok_or(Refusal::Damaged("not an image"))?;
+    let read = read.map_err(|errno| Refusal::System("read", errno))?;
+    let header = Header::parse(&bytes[..read]).ok_or(Refusal::Damaged("not an image"))?;
     if header.version != VERSION {
         return Err(Refusal::Version(header.version));
     }
     if header.loader != circumstances.loader {
         return Err(Refusal::OtherLoader);
     }
-    let tables_end = header.tables.checked_add(header.tables_size);
-    let whole = header.window <= page_up(status.stamp.size)
-        && header.tables % PAGE_SIZE == 0
+    let mut entries = header.entries(&bytes[..read]).ok_or(Refusal::Damaged("its header"))?;
+    let entry = entries.find(|entry| entry.program == circumstances.file.identity);
+    let entry = entry.ok_or(Refusal::OtherProgram)?;
+    let size = status.stamp.size;
+    let whole = header.window <= page_up(size)
+        && header.window % PAGE_SIZE == 0
+        && entry.tables % PAGE_SIZE == 0
         && header.base % BASE_ALIGN == 0
-        && tables_end.is_some_and(|end| end <= status.stamp.size && end <= header.window);
+        && entry.tables.checked_add(entry.size).is_some_and(|end| end <= size && end <= header.window);
     if !whole {
         return Err(Refusal::Damaged("it is cut off"));
     }
-    let window = map_window(&file, &header, circumstances)?;
-    let attached = check_and_set_up(&file, &header, window, circumstances);
-    if attached.is_err() {
-        // SAFETY: mapped just now; no reference into it is left.
-        unsafe { sys::unmap(window.start, window.size) };
-    }
-    Ok((attached?, window))
-}
-
-/// Maps the window, readable and no more: at the image's own base, if that is free and the user does not want another place.
-fn map_window(file: &File, header: &Header, circumstances: &Circumstances<'_>) -> Result<Window, Refusal> {
-    let size = page_up(header.window);
-    let window = Memory { length: size, access: MemoryFlags::READ, file: Some((file, 0)), populate: false };
     let random = |attempt| base_at(circumstances.random.wrapping_mul(0x9e37_79b9_7f4a_7c15 + 2 * attempt));
-    let own = Some(header.base).filter(|_| !circumstances.config.random_image);
-    let mut failure = Errno::EXIST;
+    let own = Some(header.base).filter(|_| !config.random_image);
     for start in own.into_iter().chain((1..=ATTEMPTS).map(random)) {
-        match window.map_free(start) {
-            Ok(()) => return Ok(Window { start, size, delta: start.wrapping_sub(header.base) }),
-            Err(errno) => failure = errno,
-        }
-        if failure != Errno::EXIST {
-            break;
+        let place = Place { start, delta: start.wrapping_sub(header.base) };
+        match attach_at(&Image { file: &file, size, window: header.window, entry }, place, circumstances) {
+            Err(Refusal::Taken) => {}
+            attached => {
+                let (tables, windows) = attached?;
+                return Ok((tables, place, windows));
+            }
         }
     }
-    Err(Refusal::System("mmap", failure))
+    Err(Refusal::Taken)
 }
 
-fn check_and_set_up(
-    file: &File,
-    header: &Header,
-    window: Window,
+/// An image's file, as far as its header tells.
+struct Image<'a> {
+    file: &'a File,
+    /// Bytes of the file.
+    size: u64,
+    /// Bytes of the first window.
+    window: u64,
+    entry: ProgramEntry,
+}
+
+/// Checks the image, and maps it there if it may be used.
+fn attach_at(
+    image: &Image<'_>,
+    place: Place,
     circumstances: &Circumstances<'_>,
-) -> Result<Tables<'static>, Refusal> {
-    let (start, size) = (window.start + header.tables, header.tables_size as usize);
-    // SAFETY: the tables lie in the window (checked), which is mapped and stays so if we succeed.
+) -> Result<(Tables<'static>, Vec<Range<u64>>), Refusal> {
+    let mut mapped = Mapped::default();
+    mapped.add(image, place, &FarWindow { pages: 0..image.window, offset: 0, access: MemoryFlags::READ })?;
+    let (start, size) = (place.start + image.entry.tables, image.entry.size as usize);
+    // SAFETY: the tables lie in the window (checked), which stays mapped if we succeed.
     let bytes: &'static [u8] = unsafe { core::slice::from_raw_parts(start as *const u8, size) };
-    let tables = check::tables(header, bytes)?;
+    let tables = check::tables(&image.entry, bytes)?;
     let config = circumstances.config;
     let now = Key {
         library_path: config.library_path,
@@ -167,76 +180,109 @@ fn check_and_set_up(
     };
     check::key(&tables.key, &now, config.secure)?;
     check::inputs(&tables.inputs)?;
-    for member in &tables.members {
-        protect(file, window, member)?;
+    for window in &tables.windows {
+        mapped.add(image, place, window)?;
     }
-    if window.delta != 0 {
-        rebase(window, tables.rebase)?;
+    for region in &tables.regions {
+        mapped.change(image, place, region)?;
     }
-    Ok(tables)
+    if place.delta != 0 {
+        mapped.protect(place, &tables.sealed, MemoryFlags::READ | MemoryFlags::WRITE)?;
+        mapped.rebase(place, tables.rebase)?;
+        mapped.protect(place, &tables.sealed, MemoryFlags::READ)?;
+    }
+    Ok((tables, mapped.keep()))
 }
 
-/// Gives a member's pages the rights that its segments ask for. Pages that were writable for relocation only stay as they are
-/// if nothing is left to be done there.
-fn protect(file: &File, window: Window, member: &Member<'_>) -> Result<(), Refusal> {
-    let mut regions = member.regions.iter().peekable();
-    while let Some(region) = regions.next() {
-        let access_of = |region: &Region| match region.content {
-            Content::Sealed if window.delta == 0 => MemoryFlags::READ,
-            _ => region.access,
-        };
-        let access = access_of(region);
-        let mut end = region.range.end;
-        if region.content != Content::Zero {
-            let goes_on = |next: &Region, end| {
-                next.content != Content::Zero && access_of(next) == access && next.range.start == end
-            };
-            while let Some(next) = regions.next_if(|next| goes_on(next, end)) {
-                end = next.range.end;
-            }
+/// The windows that are mapped; they go again if the image is not used in the end.
+#[derive(Default)]
+struct Mapped(Vec<Range<u64>>);
+
+impl Mapped {
+    fn add(&mut self, image: &Image<'_>, place: Place, window: &FarWindow) -> Result<(), Refusal> {
+        let (address, length) = place.address(&window.pages);
+        let file = Some((image.file, window.offset));
+        let end = address.checked_add(length).ok_or(Refusal::Taken)?;
+        if window.offset.checked_add(length).is_none_or(|end| end > page_up(image.size)) {
+            return Err(Refusal::Damaged("a window outside of the file"));
         }
-        let (start, end) = (region.range.start, end);
-        if start >= end || end > window.size || start % PAGE_SIZE != 0 || end % PAGE_SIZE != 0 {
-            return Err(Refusal::Damaged("pages outside of the window"));
+        let memory = Memory { length, access: window.access, file, populate: false };
+        match memory.map_free(address) {
+            Ok(()) => self.0.push(address..end),
+            Err(Errno::EXIST) => return Err(Refusal::Taken),
+            Err(errno) => return Err(Refusal::System("mmap", errno)),
         }
-        let (address, length) = (window.start + start, end - start);
-        // SAFETY: the pages lie in the window, which nobody else knows yet.
-        let done = unsafe {
-            match region.content {
-                Content::Zero => Memory { access, ..Memory::zeroed(length) }.map_over(address),
-                _ if access == MemoryFlags::READ => Ok(()),
-                // It relocates itself: its data will be written to.
-                _ if member.role == Role::Libc && access.contains(MemoryFlags::WRITE) => {
-                    let file = Some((file, start));
-                    Memory { length, access, file, populate: true }.map_over(address)
-                }
-                _ => sys::change_protection(address, length, access),
-            }
-        };
-        done.map_err(|errno| Refusal::System("mmap", errno))?;
+        Ok(())
     }
-    Ok(())
+
+    /// The address of pages that lie in a window.
+    fn locate(&self, place: Place, pages: &Pages) -> Result<(u64, u64), Refusal> {
+        let (address, length) = place.address(pages);
+        let within = |window: &Range<u64>| window.start <= address && length <= window.end - address;
+        match self.0.iter().any(|window| window.contains(&address) && within(window)) {
+            true => Ok((address, length)),
+            false => Err(Refusal::Damaged("pages outside of the windows")),
+        }
+    }
+
+    fn change(&self, image: &Image<'_>, place: Place, region: &Region) -> Result<(), Refusal> {
+        let (address, length) = self.locate(place, &region.pages)?;
+        let access = region.access;
+        let from_file =
+            |offset, populate| Memory { length, access, file: Some((image.file, offset)), populate };
+        let memory = match region.source {
+            Source::Window => return self.protect(place, core::slice::from_ref(&region.pages), access),
+            Source::File(offset) => from_file(offset, false),
+            Source::Written(offset) => from_file(offset, true),
+            Source::Zero => Memory { access, ..Memory::zeroed(length) },
+        };
+        // SAFETY: the pages lie in a window, which nobody else knows yet.
+        unsafe { memory.map_over(address) }.map_err(|errno| Refusal::System("mmap", errno))
+    }
+
+    fn protect(&self, place: Place, all: &[Pages], access: MemoryFlags) -> Result<(), Refusal> {
+        for pages in all {
+            let (address, length) = self.locate(place, pages)?;
+            // SAFETY: as in `change`.
+            let done = unsafe { sys::change_protection(address, length, access) };
+            done.map_err(|errno| Refusal::System("mprotect", errno))?;
+        }
+        Ok(())
+    }
+
+    /// Moves what the image's words point to. Their pages are writable.
+    fn rebase(&self, place: Place, words: &[u64]) -> Result<(), Refusal> {
+        const WORD: u64 = size_of::<u64>() as u64;
+        let mut current = 0..0;
+        for slot in RelrSlots::new(words) {
+            let address = place.start.wrapping_add(slot.0);
+            if !current.contains(&address) || current.end - address < WORD {
+                let holds = |window: &&Range<u64>| window.contains(&address) && window.end - address >= WORD;
+                let window = self.0.iter().find(holds);
+                current = window.ok_or(Refusal::Damaged("a word outside of the windows"))?.clone();
+            }
+            let word = address as *mut u64;
+            // SAFETY: in a window; the builder names writable pages only, and the checksum vouches for the table.
+            unsafe { word.write_unaligned(word.read_unaligned().wrapping_add(place.delta)) };
+        }
+        Ok(())
+    }
+
+    fn keep(mut self) -> Vec<Range<u64>> {
+        core::mem::take(&mut self.0)
+    }
 }
 
-/// Moves what the image's words point to. The pages are writable: see [`protect`].
-fn rebase(window: Window, words: &[u64]) -> Result<(), Refusal> {
-    for slot in RelrSlots::new(words) {
-        if slot.0 >= window.size - size_of::<u64>() as u64 {
-            return Err(Refusal::Damaged("a word outside of the window"));
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        for window in &self.0 {
+            // SAFETY: mapped by us, and no reference into it is left.
+            unsafe { sys::unmap(window.start, window.end - window.start) };
         }
-        let word = (window.start + slot.0) as *mut u64;
-        // SAFETY: in the window; the builder names writable pages only, and the checksum vouches for the table.
-        unsafe { word.write_unaligned(word.read_unaligned().wrapping_add(window.delta)) };
     }
-    Ok(())
 }
 
 impl Attached {
-    /// Whether it is not at its own base.
-    fn is_moved(&self) -> bool {
-        self.window.delta != 0
-    }
-
     /// All objects of the process; two of them are there already.
     ///
     /// # Errors
@@ -263,12 +309,15 @@ impl Attached {
 
     /// A member, as [`load::load`] would describe it.
     fn object(&self, member: &Member<'static>) -> Result<Box<Object>, ElfError> {
-        let bias = LoadBias(self.window.start.wrapping_add(member.place));
+        let bias = LoadBias(self.place.start.wrapping_add(member.place));
         let segments = Segments::parse(member.header_table)?;
         let pages = bias.apply_range(&segments.span());
-        let end = self.window.start + self.window.size;
-        if pages.start.0 < self.window.start || pages.end.0 > end {
-            return Err(ElfError::BadTable("an image's object lies outside of it"));
+        for load in &segments.loads {
+            let pages = bias.apply_range(&load.pages());
+            let holds = |window: &Range<u64>| window.start <= pages.start.0 && pages.end.0 <= window.end;
+            if pages.start > pages.end || !self.windows.iter().any(holds) {
+                return Err(ElfError::BadTable("an image's object lies outside of it"));
+            }
         }
         // SAFETY: the member's segments are mapped in the window, for the life of the process.
         let view = unsafe { load::view(&segments, bias) };
@@ -278,12 +327,11 @@ impl Attached {
         let dynamic = Dynamic::parse(&copy, dynamic_section)?;
         let symbols = SymbolTable::parse_with(&view, &dynamic, member.gnu_hash)?;
         let is_libc = member.role == Role::Libc;
-        let sealed = !is_libc && self.is_sealed(member);
         Ok(Box::new(Object {
             name: CString::from(member.name),
             origin: if is_libc { Origin::Libc } else { Origin::File },
             identity: member.identity,
-            mapping: Mapping { bias, pages, backend: "image", sealed, shared: !is_libc },
+            mapping: Mapping { bias, pages, backend: "image", sealed: member.sealed, shared: !is_libc },
             program_headers: member.headers.map(|(vaddr, count)| (bias.apply(Vaddr(vaddr)), count as u16)),
             entry: bias.apply(Vaddr(member.entry)),
             segments,
@@ -295,11 +343,6 @@ impl Attached {
             dependencies: Vec::new(),
             tls: None,
         }))
-    }
-
-    /// Whether what is read-only after relocation is so already.
-    fn is_sealed(&self, member: &Member<'_>) -> bool {
-        !self.is_moved() && member.regions.iter().any(|region| region.content == Content::Sealed)
     }
 
     /// Whether thread-local storage is laid out as the image has been relocated for.
@@ -324,7 +367,7 @@ impl Attached {
 
     /// What there is to tell of it.
     pub fn statistics(&self) -> UsedImage {
-        UsedImage { path: self.path.clone(), moved: self.is_moved(), late: self.tables.late.len() }
+        UsedImage { path: self.path.clone(), moved: self.place.delta != 0, late: self.tables.late.len() }
     }
 
     /// Where libc is in the file system.

@@ -10,7 +10,7 @@ use crate::discover::search;
 use crate::elf::notes;
 use crate::sys::{self, Errno, FileStatus, Text, errno_text};
 
-use super::format::{BuildId, Header, Input, Key, Tables, VERSION, checksum};
+use super::format::{BuildId, Input, Key, ProgramEntry, Tables, VERSION, checksum};
 
 /// Why an image is not used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,10 @@ pub enum Refusal {
     Unknown,
     /// It is for another build of the loader.
     OtherLoader,
+    /// It is for other programs.
+    OtherProgram,
+    /// Its place is taken.
+    Taken,
     /// It belongs to somebody else.
     Owner(u32),
     /// Others may write to it, or to its directory.
@@ -45,6 +49,8 @@ impl fmt::Display for Refusal {
             Self::Version(version) => write!(f, "format version {version}, not {VERSION}"),
             Self::Unknown => f.write_str("it is not known which file the program is"),
             Self::OtherLoader => f.write_str("made for another build of ld-morsel"),
+            Self::OtherProgram => f.write_str("made for other programs"),
+            Self::Taken => f.write_str("there is no room for it"),
             Self::Owner(owner) => write!(f, "it belongs to user {owner}"),
             Self::Writable(what) => write!(f, "others may write to {what}"),
             Self::Key(what) => write!(f, "made for other circumstances: {what}"),
@@ -75,9 +81,9 @@ pub fn ownership(file: &FileStatus, directory: &FileStatus, user: u32, secure: b
 /// The tables are whole.
 ///
 /// # Errors
-/// They are not, or do not fit the header.
-pub fn tables<'a>(header: &Header, bytes: &'a [u8]) -> Result<Tables<'a>, Refusal> {
-    if header.expected_checksum(bytes) != header.checksum {
+/// They are not, or do not belong to this entry.
+pub fn tables<'a>(entry: &ProgramEntry, bytes: &'a [u8]) -> Result<Tables<'a>, Refusal> {
+    if checksum(&[bytes]) != entry.checksum {
         return Err(Refusal::Damaged("wrong checksum"));
     }
     Tables::parse(bytes).ok_or(Refusal::Damaged("tables that make no sense"))

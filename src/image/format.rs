@@ -1,35 +1,36 @@
 //! The format of an image, plain data that the loader reads and `morselctl build` writes.
 //!
-//! An image is an ELF file whose program headers describe its window: the file, byte for byte, is what is mapped at
-//! [`Header::base`]. The first page holds the ELF header and, behind it, the image's own; then come the pages of the members,
-//! then the tables. Each member keeps its shape, and its pages are as they are after relocation. All that is not loaded
-//! stands at the end.
+//! An image is an ELF file for one program or several. Its *first window* is mapped byte for byte at [`Header::base`]: the first
+//! page with the ELF header and, behind it, the image's own; then members; then each program's tables. Libraries
+//! whose segments are far apart (`linker-scripts/`) have further parts in *far windows*, so that what is read-only after
+//! relocation lies together there, and what is writable. All pages are as they are after relocation. What is not
+//! loaded stands at the end.
 //!
 //! The tables follow each other in the order of [`Tables`], each with its size in front.
 
 use alloc::vec::Vec;
-use core::ffi::CStr;
 use core::ops::Range;
 
-use crate::elf::{Relocation, Vaddr};
-use crate::program::TlsPlacement;
-use crate::sys::{FileIdentity, FileStamp, MemoryFlags};
+use crate::sys::{FileIdentity, MemoryFlags};
 
 pub use super::encoding::{Reader, Record, Writer, checksum};
+pub use super::records::{Binding, Input, Interposed, Key, LateRelocation, Member, Role};
 
 /// How an image's header begins.
 pub const MAGIC: [u8; 8] = *b"MORSELIM";
 /// The version of the format.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Where the header is in the file: behind the ELF header.
 pub const HEADER_AT: usize = crate::elf::FileHeader::SIZE;
-/// Bytes of the header.
-pub const HEADER_SIZE: usize = 72;
+/// Bytes of the header and of what follows it on the first page.
+pub const HEADER_ROOM: usize = crate::elf::PAGE_SIZE as usize - HEADER_AT;
+/// The most programs that one image can serve.
+pub const MAX_PROGRAMS: usize = (HEADER_ROOM - Header::SIZE) / ProgramEntry::SIZE;
 
 /// A GNU build ID of the usual kind (SHA-1).
 pub type BuildId = [u8; 20];
 
-/// An image's header.
+/// An image's header. [`ProgramEntry`]s follow it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// [`VERSION`]
@@ -38,30 +39,40 @@ pub struct Header {
     pub loader: BuildId,
     /// The address for which the image's pages have been relocated.
     pub base: u64,
-    /// Bytes of the window: of address space, and of the file up to there.
+    /// Bytes of the first window: of address space, and of the file up to there.
     pub window: u64,
-    /// Where the tables begin in the window, a multiple of a page.
-    pub tables: u64,
-    /// Bytes of the tables.
-    pub tables_size: u64,
-    /// Of the rest of the header, and of the tables.
+    /// How many programs it serves.
+    pub programs: u64,
+    /// Of the rest of the header, and of the program entries.
     pub checksum: u64,
 }
 
 impl Header {
-    /// Its bytes, for the file.
-    pub fn to_bytes(&self) -> Vec<u8> {
+    const SIZE: usize = 64;
+
+    /// The bytes of a header and the entries that belong to it, for the file. The checksum is made here.
+    pub fn to_bytes(mut self, entries: &[ProgramEntry]) -> Vec<u8> {
+        let mut rest = Writer::default();
+        entries.iter().for_each(|entry| entry.write(&mut rest));
+        let rest = rest.finish();
+        self.checksum = self.expected_checksum(&rest);
+        let mut bytes = self.own_bytes();
+        bytes.extend(rest);
+        bytes
+    }
+
+    fn own_bytes(&self) -> Vec<u8> {
         let mut to = Writer::default();
         to.word(u64::from_le_bytes(MAGIC));
         to.half(self.version);
         self.loader.iter().for_each(|&byte| to.byte(byte));
-        to.words(&[self.base, self.window, self.tables, self.tables_size, self.checksum]);
+        to.words(&[self.base, self.window, self.programs, self.checksum]);
         to.finish()
     }
 
     /// Reads it from the bytes of a file at [`HEADER_AT`]; `None` if there is no such header.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
-        let mut from = Reader::new(bytes.get(..HEADER_SIZE)?);
+        let mut from = Reader::new(bytes.get(..Self::SIZE)?);
         if from.word()? != u64::from_le_bytes(MAGIC) {
             return None;
         }
@@ -70,22 +81,57 @@ impl Header {
         for byte in &mut loader {
             *byte = from.byte()?;
         }
-        let [base, window, tables, tables_size, checksum] =
-            [from.word()?, from.word()?, from.word()?, from.word()?, from.word()?];
-        Some(Self { version, loader, base, window, tables, tables_size, checksum })
+        let [base, window, programs, checksum] = [from.word()?, from.word()?, from.word()?, from.word()?];
+        Some(Self { version, loader, base, window, programs, checksum })
     }
 
-    /// What its checksum must be if it is followed by `tables`.
-    pub fn expected_checksum(&self, tables: &[u8]) -> u64 {
-        let header = self.to_bytes();
-        checksum(&[&header[..HEADER_SIZE - size_of::<u64>()], tables])
+    /// The entries that follow it; `None` if they, or the header, are damaged.
+    pub fn entries<'a>(&self, bytes: &'a [u8]) -> Option<impl Iterator<Item = ProgramEntry> + 'a> {
+        let count = usize::try_from(self.programs).ok().filter(|&count| count <= MAX_PROGRAMS)?;
+        let entries = bytes.get(Self::SIZE..Self::SIZE + count * ProgramEntry::SIZE)?;
+        let sound = self.expected_checksum(entries) == self.checksum;
+        let chunks = entries.chunks_exact(ProgramEntry::SIZE);
+        sound.then(|| chunks.filter_map(|entry| ProgramEntry::read(&mut Reader::new(entry))))
+    }
+
+    fn expected_checksum(&self, entries: &[u8]) -> u64 {
+        checksum(&[&self.own_bytes()[..Self::SIZE - size_of::<u64>()], entries])
+    }
+}
+
+/// Where a program's tables are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProgramEntry {
+    /// The program's file.
+    pub program: FileIdentity,
+    /// Where its tables begin in the first window, a multiple of a page.
+    pub tables: u64,
+    /// Bytes of the tables.
+    pub size: u64,
+    /// Of the tables.
+    pub checksum: u64,
+}
+
+impl ProgramEntry {
+    const SIZE: usize = 40;
+}
+
+impl<'a> Record<'a> for ProgramEntry {
+    fn write(&self, to: &mut Writer) {
+        to.words(&[self.program.device, self.program.inode, self.tables, self.size, self.checksum]);
+    }
+
+    fn read(from: &mut Reader<'a>) -> Option<Self> {
+        let program = FileIdentity { device: from.word()?, inode: from.word()? };
+        Some(Self { program, tables: from.word()?, size: from.word()?, checksum: from.word()? })
     }
 }
 
 /// The names of the tables.
-pub const TABLE_NAMES: [&str; 6] = ["key", "inputs", "members", "late", "interposed", "rebase"];
+pub const TABLE_NAMES: [&str; 9] =
+    ["key", "inputs", "members", "windows", "regions", "sealed", "late", "interposed", "rebase"];
 
-/// All tables.
+/// All tables of a program.
 #[derive(Debug)]
 pub struct Tables<'a> {
     /// Under which circumstances the image has been built.
@@ -94,11 +140,17 @@ pub struct Tables<'a> {
     pub inputs: Vec<Input<'a>>,
     /// The objects of the process, in load order.
     pub members: Vec<Member<'a>>,
+    /// What is mapped beside the first window.
+    pub windows: Vec<FarWindow>,
+    /// The pages that are different from the rest of their window, in this order.
+    pub regions: Vec<Region>,
+    /// Pages that are relocated and sealed already: writable only while an image that was moved is changed.
+    pub sealed: Vec<Pages>,
     /// The relocations that the process must carry out itself.
     pub late: Vec<LateRelocation>,
     /// What libc must bind to instead of its own definitions.
     pub interposed: Vec<Interposed<'a>>,
-    /// The words that hold addresses of the window, in the form of `DT_RELR`, counted from the window's start.
+    /// The words that hold addresses of the image, in the form of `DT_RELR`, counted from the image's start.
     pub rebase: &'a [u64],
 }
 
@@ -116,6 +168,9 @@ impl<'a> Tables<'a> {
             table(|to| self.key.write(to)),
             table(|to| to.list(&self.inputs)),
             table(|to| to.list(&self.members)),
+            table(|to| to.list(&self.windows)),
+            table(|to| to.list(&self.regions)),
+            table(|to| to.list(&self.sealed)),
             table(|to| to.list(&self.late)),
             table(|to| to.list(&self.interposed)),
             table(|to| self.rebase.iter().for_each(|&word| to.word(word))),
@@ -129,6 +184,7 @@ impl<'a> Tables<'a> {
         let key = Key::read(&mut next()?)?;
         let inputs = next()?.list()?;
         let members: Vec<Member<'a>> = next()?.list()?;
+        let (windows, regions, sealed) = (next()?.list()?, next()?.list()?, next()?.list()?);
         let late: Vec<LateRelocation> = next()?.list()?;
         let interposed: Vec<Interposed<'a>> = next()?.list()?;
         let rebase = plain::slice_from_bytes(tables.bytes()?).ok()?;
@@ -137,344 +193,101 @@ impl<'a> Tables<'a> {
         let sound = late.iter().all(|late| known(late.object) && late.binding.as_ref().is_none_or(bound))
             && interposed.iter().all(|entry| bound(&entry.binding))
             && members.iter().flat_map(|member| member.references()).all(known);
-        sound.then_some(Self { key, inputs, members, late, interposed, rebase })
+        sound.then_some(Self { key, inputs, members, windows, regions, sealed, late, interposed, rebase })
     }
 }
 
-/// The circumstances of a start that decide which objects it finds.
+/// Whole pages, in bytes from the image's start.
+pub type Pages = Range<u64>;
+
+impl<'a> Record<'a> for Pages {
+    fn write(&self, to: &mut Writer) {
+        to.words(&[self.start, self.end]);
+    }
+
+    fn read(from: &mut Reader<'a>) -> Option<Self> {
+        let page = crate::elf::PAGE_SIZE;
+        let pages = from.word()?..from.word()?;
+        (pages.start < pages.end && pages.start % page == 0 && pages.end % page == 0).then_some(pages)
+    }
+}
+
+/// A part of the file that is mapped at a distance from the first window.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Key<'a> {
-    /// `LD_LIBRARY_PATH`
-    pub library_path: Option<&'a CStr>,
-    /// `LD_PRELOAD`
-    pub preload: Option<&'a CStr>,
-    /// `LD_MORSEL_LIBC`
-    pub libc: Option<&'a CStr>,
-    /// The program's path, if the search asked for its directory (`$ORIGIN`).
-    pub origin: Option<&'a CStr>,
-    /// The program's file.
-    pub program: FileStamp,
-    /// Its [`fingerprint`](super::check::fingerprint).
-    pub fingerprint: u64,
-}
-
-impl<'a> Record<'a> for Key<'a> {
-    fn write(&self, to: &mut Writer) {
-        [self.library_path, self.preload, self.libc, self.origin].into_iter().for_each(|text| to.text(text));
-        self.program.write(to);
-        to.word(self.fingerprint);
-    }
-
-    fn read(from: &mut Reader<'a>) -> Option<Self> {
-        Some(Self {
-            library_path: from.text()?,
-            preload: from.text()?,
-            libc: from.text()?,
-            origin: from.text()?,
-            program: FileStamp::read(from)?,
-            fingerprint: from.word()?,
-        })
-    }
-}
-
-impl<'a> Record<'a> for FileStamp {
-    fn write(&self, to: &mut Writer) {
-        let Self { identity, size, modified, changed } = *self;
-        to.words(&[identity.device, identity.inode, size, modified, changed]);
-    }
-
-    fn read(from: &mut Reader<'a>) -> Option<Self> {
-        let identity = FileIdentity { device: from.word()?, inode: from.word()? };
-        Some(Self { identity, size: from.word()?, modified: from.word()?, changed: from.word()? })
-    }
-}
-
-/// A path that was tried: the file that was there, or none. It must be the same file still.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Input<'a> {
+pub struct FarWindow {
     /// Where.
-    pub path: &'a CStr,
-    /// What; `None` if there must be no such file.
-    pub stamp: Option<FileStamp>,
+    pub pages: Pages,
+    /// Where it begins in the file.
+    pub offset: u64,
+    /// What may be done with its pages, but for those that are regions.
+    pub access: MemoryFlags,
 }
 
-impl<'a> Record<'a> for Input<'a> {
+impl<'a> Record<'a> for FarWindow {
     fn write(&self, to: &mut Writer) {
-        to.text(Some(self.path));
-        to.presence(self.stamp.is_some());
-        if let Some(stamp) = &self.stamp {
-            stamp.write(to);
-        }
+        self.pages.write(to);
+        to.word(self.offset);
+        to.byte(self.access.bits() as u8);
     }
 
     fn read(from: &mut Reader<'a>) -> Option<Self> {
-        let path = from.text()??;
-        let stamp = if from.presence()? { Some(FileStamp::read(from)?) } else { None };
-        Some(Self { path, stamp })
+        let (pages, offset) = (Pages::read(from)?, from.word()?);
+        Some(Self { pages, offset, access: access(from)? })
     }
 }
 
-/// What an object is to the process.
+/// Where the contents of a region come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// The kernel maps it. It is not in the image.
-    Program,
-    /// It is relocated.
-    Library,
-    /// It is as its file has it, and relocates itself.
-    Libc,
-    /// The kernel maps it. It is not in the image.
-    Loader,
-}
-
-/// An object.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member<'a> {
-    /// What it is.
-    pub role: Role,
-    /// The path by which the search found it.
-    pub name: &'a CStr,
-    /// Its file.
-    pub identity: Option<FileIdentity>,
-    /// A bare name finds it.
-    pub has_short_name: bool,
-    /// Who asked for it first.
-    pub needed_by: Option<u32>,
-    /// What it asked for, in order.
-    pub dependencies: Vec<u32>,
-    /// Its thread-local storage.
-    pub tls: Option<TlsPlacement>,
-    /// Where its link-time address 0 is, counted from the window's start. It may be "negative".
-    pub place: u64,
-    /// `e_entry`
-    pub entry: u64,
-    /// Where its program headers are, if they are in memory, and how many.
-    pub headers: Option<(u64, u32)>,
-    /// The program headers.
-    pub header_table: &'a [u8],
-    /// The dynamic section.
-    pub dynamic: &'a [u8],
-    /// The head of its `DT_GNU_HASH` table, if it has one.
-    pub gnu_hash: Option<[u32; 4]>,
-    /// Its pages.
-    pub regions: Vec<Region>,
-}
-
-impl Member<'_> {
-    /// The objects that it names.
-    fn references(&self) -> impl Iterator<Item = u32> + '_ {
-        self.needed_by.into_iter().chain(self.dependencies.iter().copied())
-    }
-}
-
-impl<'a> Record<'a> for Member<'a> {
-    fn write(&self, to: &mut Writer) {
-        to.byte(self.role as u8);
-        to.text(Some(self.name));
-        to.presence(self.identity.is_some());
-        if let Some(identity) = self.identity {
-            to.words(&[identity.device, identity.inode]);
-        }
-        to.presence(self.has_short_name);
-        to.presence(self.needed_by.is_some());
-        to.half(self.needed_by.unwrap_or(0));
-        to.word(self.dependencies.len() as u64);
-        self.dependencies.iter().for_each(|&dependency| to.half(dependency));
-        to.presence(self.tls.is_some());
-        if let Some(tls) = self.tls {
-            to.word(tls.module);
-            to.presence(tls.offset.is_some());
-            to.word(tls.offset.unwrap_or(0));
-        }
-        to.words(&[self.place, self.entry]);
-        to.presence(self.headers.is_some());
-        let (headers, count) = self.headers.unwrap_or_default();
-        to.word(headers);
-        to.half(count);
-        to.bytes(self.header_table);
-        to.bytes(self.dynamic);
-        to.presence(self.gnu_hash.is_some());
-        self.gnu_hash.unwrap_or_default().into_iter().for_each(|half| to.half(half));
-        to.list(&self.regions);
-    }
-
-    fn read(from: &mut Reader<'a>) -> Option<Self> {
-        let role = match from.byte()? {
-            0 => Role::Program,
-            1 => Role::Library,
-            2 => Role::Libc,
-            3 => Role::Loader,
-            _ => return None,
-        };
-        let name = from.text()??;
-        let identity = match from.presence()? {
-            true => Some(FileIdentity { device: from.word()?, inode: from.word()? }),
-            false => None,
-        };
-        let has_short_name = from.presence()?;
-        let (needed, needed_by) = (from.presence()?, from.half()?);
-        let count = from.word()?;
-        let mut dependencies = Vec::new();
-        for _ in 0..count {
-            dependencies.push(from.half()?);
-        }
-        let tls = match from.presence()? {
-            true => {
-                let (module, placed, offset) = (from.word()?, from.presence()?, from.word()?);
-                Some(TlsPlacement { module, offset: placed.then_some(offset) })
-            }
-            false => None,
-        };
-        let (place, entry) = (from.word()?, from.word()?);
-        let (loaded, headers) = (from.presence()?, (from.word()?, from.half()?));
-        let (header_table, dynamic) = (from.bytes()?, from.bytes()?);
-        let hashed = from.presence()?;
-        let gnu_hash = [from.half()?, from.half()?, from.half()?, from.half()?];
-        Some(Self {
-            role,
-            name,
-            identity,
-            has_short_name,
-            needed_by: needed.then_some(needed_by),
-            dependencies,
-            tls,
-            place,
-            entry,
-            headers: loaded.then_some(headers),
-            header_table,
-            dynamic,
-            gnu_hash: hashed.then_some(gnu_hash),
-            regions: from.list()?,
-        })
-    }
-}
-
-/// What a region's pages hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Content {
-    /// What the file has.
-    File,
-    /// The same; it has been writable for relocation only, and is read-only if nothing is left to be relocated.
-    Sealed,
-    /// Zeros, which the file does not have.
+pub enum Source {
+    /// They are what the window has there.
+    Window,
+    /// Another place in the file.
+    File(u64),
+    /// The same, and all will be written to soon.
+    Written(u64),
+    /// Zeros.
     Zero,
 }
 
-/// Some pages of a member.
+/// Pages that are different from the rest of their window.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Region {
-    /// Bytes from the window's start.
-    pub range: Range<u64>,
+    /// Which.
+    pub pages: Pages,
     /// What may be done with them.
     pub access: MemoryFlags,
     /// What they hold.
-    pub content: Content,
+    pub source: Source,
 }
 
 impl<'a> Record<'a> for Region {
     fn write(&self, to: &mut Writer) {
-        to.words(&[self.range.start, self.range.end]);
+        self.pages.write(to);
         to.byte(self.access.bits() as u8);
-        to.byte(self.content as u8);
+        let (kind, offset) = match self.source {
+            Source::Window => (0, 0),
+            Source::File(offset) => (1, offset),
+            Source::Written(offset) => (2, offset),
+            Source::Zero => (3, 0),
+        };
+        to.byte(kind);
+        to.word(offset);
     }
 
     fn read(from: &mut Reader<'a>) -> Option<Self> {
-        let range = from.word()?..from.word()?;
-        let access = MemoryFlags::from_bits(from.byte()?.into())?;
-        let content = match from.byte()? {
-            0 => Content::File,
-            1 => Content::Sealed,
-            2 => Content::Zero,
+        let (pages, access) = (Pages::read(from)?, access(from)?);
+        let source = match (from.byte()?, from.word()?) {
+            (0, _) => Source::Window,
+            (1, offset) => Source::File(offset),
+            (2, offset) => Source::Written(offset),
+            (3, _) => Source::Zero,
             _ => return None,
         };
-        Some(Self { range, access, content })
+        Some(Self { pages, access, source })
     }
 }
 
-/// A definition that something is bound to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Binding {
-    /// The object that defines it.
-    pub object: u32,
-    /// `st_value`
-    pub value: u64,
-    /// `st_size`
-    pub size: u64,
-    /// `st_info`
-    pub info: u8,
-    /// `st_shndx`
-    pub section: u16,
-}
-
-impl<'a> Record<'a> for Binding {
-    fn write(&self, to: &mut Writer) {
-        to.half(self.object);
-        to.words(&[self.value, self.size]);
-        to.byte(self.info);
-        to.half(self.section.into());
-    }
-
-    fn read(from: &mut Reader<'a>) -> Option<Self> {
-        Some(Self {
-            object: from.half()?,
-            value: from.word()?,
-            size: from.word()?,
-            info: from.byte()?,
-            section: from.half()?.try_into().ok()?,
-        })
-    }
-}
-
-/// A relocation that the process carries out itself.
-#[derive(Clone, Copy, Debug)]
-pub struct LateRelocation {
-    /// Whose it is.
-    pub object: u32,
-    /// The relocation.
-    pub relocation: Relocation,
-    /// What its symbol is bound to, if to anything.
-    pub binding: Option<Binding>,
-}
-
-impl<'a> Record<'a> for LateRelocation {
-    fn write(&self, to: &mut Writer) {
-        let Relocation { slot, kind, symbol, addend } = self.relocation;
-        [self.object, kind, symbol].into_iter().for_each(|half| to.half(half));
-        to.word(slot.0);
-        to.presence(addend.is_some());
-        to.word(addend.unwrap_or(0));
-        to.presence(self.binding.is_some());
-        if let Some(binding) = &self.binding {
-            binding.write(to);
-        }
-    }
-
-    fn read(from: &mut Reader<'a>) -> Option<Self> {
-        let (object, kind, symbol) = (from.half()?, from.half()?, from.half()?);
-        let slot = Vaddr(from.word()?);
-        let (has_addend, addend) = (from.presence()?, from.word()?);
-        let relocation = Relocation { slot, kind, symbol, addend: has_addend.then_some(addend) };
-        let binding = if from.presence()? { Some(Binding::read(from)?) } else { None };
-        Some(Self { object, relocation, binding })
-    }
-}
-
-/// A name that libc refers to and that something before libc defines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Interposed<'a> {
-    /// The name.
-    pub name: &'a [u8],
-    /// Its definition.
-    pub binding: Binding,
-}
-
-impl<'a> Record<'a> for Interposed<'a> {
-    fn write(&self, to: &mut Writer) {
-        to.bytes(self.name);
-        self.binding.write(to);
-    }
-
-    fn read(from: &mut Reader<'a>) -> Option<Self> {
-        Some(Self { name: from.bytes()?, binding: Binding::read(from)? })
-    }
+/// Rights to memory.
+fn access(from: &mut Reader<'_>) -> Option<MemoryFlags> {
+    MemoryFlags::from_bits(from.byte()?.into())
 }

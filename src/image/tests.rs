@@ -37,13 +37,11 @@ fn tables() -> Tables<'static> {
         header_table: &[1, 2, 3],
         dynamic: &[4; 16],
         gnu_hash: Some([1, 2, 3, 4]),
-        regions: vec![Region {
-            range: 0x1000..0x2000,
-            access: MemoryFlags::READ | MemoryFlags::EXECUTE,
-            content: Content::Sealed,
-        }],
+        sealed: true,
     };
     let program = Member { role: Role::Program, identity: None, tls: None, headers: None, ..member.clone() };
+    let region =
+        |source| Region { pages: 0x1000..0x2000, access: MemoryFlags::READ | MemoryFlags::EXECUTE, source };
     let relocation = Relocation { slot: Vaddr(0x3000), kind: 6, symbol: 10, addend: Some(11) };
     Tables {
         key,
@@ -52,6 +50,18 @@ fn tables() -> Tables<'static> {
             Input { path: c"/early/liba.so", stamp: None },
         ],
         members: vec![program, member],
+        windows: vec![FarWindow {
+            pages: 0x4000_0000..0x4000_2000,
+            offset: 0x5000,
+            access: MemoryFlags::READ,
+        }],
+        regions: vec![
+            region(Source::Window),
+            region(Source::File(0x6000)),
+            region(Source::Written(0x7000)),
+            region(Source::Zero),
+        ],
+        sealed: vec![0x2000..0x3000, 0x4000_0000..0x4000_1000],
         late: vec![LateRelocation { object: 1, relocation, binding: Some(binding) }],
         interposed: vec![Interposed { name: b"malloc", binding }],
         rebase: &[0x3000, 0b1011],
@@ -80,6 +90,8 @@ fn tables_are_read_as_they_were_written() {
         assert_eq!((read.members, read.interposed), (written.members, written.interposed));
         assert_eq!((read.late[0].binding, read.rebase), (written.late[0].binding, written.rebase));
         assert_eq!(read.late[0].relocation.addend, Some(11));
+        assert_eq!((read.windows, read.regions), (written.windows, written.regions));
+        assert_eq!(read.sealed, written.sealed);
     });
 }
 
@@ -90,14 +102,37 @@ fn a_header_is_read_as_it_was_written() {
         loader: [7; 20],
         base: 0x1000_0000_0000,
         window: 0x5000,
+        programs: 2,
+        checksum: 0,
+    };
+    let entry = |inode| ProgramEntry {
+        program: FileIdentity { device: 1, inode },
         tables: 0x4000,
-        tables_size: 100,
+        size: 100,
         checksum: 99,
     };
-    let bytes = header.to_bytes();
-    assert_eq!(bytes.len(), HEADER_SIZE);
-    assert_eq!(Header::parse(&bytes), Some(header));
-    assert_eq!(Header::parse(&bytes[..HEADER_SIZE - 1]), None);
+    let bytes = header.to_bytes(&[entry(1), entry(2)]);
+    let read = Header::parse(&bytes).expect("a header");
+    assert_eq!(Header { checksum: 0, ..read }, header);
+    let entries: Vec<ProgramEntry> = read.entries(&bytes).expect("sound entries").collect();
+    assert_eq!(entries, [entry(1), entry(2)]);
+    for at in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 1;
+        let sound = Header::parse(&damaged).is_some_and(|header| header.entries(&damaged).is_some());
+        assert!(!sound, "byte {at}");
+        let cut = Header::parse(&bytes[..at]);
+        assert!(cut.is_none_or(|header| header.entries(&bytes[..at]).is_none()), "up to {at}");
+    }
+}
+
+#[test]
+fn an_image_serves_only_so_many_programs() {
+    let header =
+        Header { version: VERSION, loader: [7; 20], base: 0, window: 0, programs: u64::MAX, checksum: 0 };
+    let bytes = header.to_bytes(&[]);
+    assert!(Header::parse(&bytes).expect("a header").entries(&bytes).is_none());
+    assert!(MAX_PROGRAMS > 90);
 }
 
 #[test]

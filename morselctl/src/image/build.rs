@@ -1,29 +1,34 @@
 //! `morselctl build`: the loader's own phases, carried out ahead of time over files.
 //!
-//! Everything is read and relocated in memory of this process; no code of the inputs runs. Relocation happens twice, for two
-//! bases: the words that differ are those which must be changed if the image cannot have its place.
+//! Everything is read and relocated in memory of this process; no code of the inputs runs. First each program's libraries are
+//! found (`world`), then all of them get their places (`place`), then each program is bound and relocated. That happens
+//! twice, for two bases: the words that differ are those which must be changed if the image cannot have its place.
 
+use std::collections::HashSet;
 use std::ffi::{CStr, CString, OsString};
 use std::fs::{self, File};
 use std::io::Read;
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use goblin::elf64::program_header::ProgramHeader;
 use ld_morsel::bind::{Definition, Index, Lookup, Outline, Scope};
 use ld_morsel::discover::{Discovery, Host, Search, Wishes, World};
-use ld_morsel::elf::{Address, LoadBias, PAGE_SIZE, Vaddr};
+use ld_morsel::elf::{LoadBias, PAGE_SIZE, Vaddr};
 use ld_morsel::host::{self, locate};
-use ld_morsel::image::format::{Binding, BuildId, Interposed, LateRelocation};
+use ld_morsel::image::format::{Binding, BuildId, Input, Interposed, LateRelocation, MAX_PROGRAMS};
 use ld_morsel::image::{BASE_ALIGN, base_at, check};
 use ld_morsel::program::{Object, ObjectId, Origin, Program};
 use ld_morsel::relocate::{Relocated, Slots, relocate_ahead};
 use ld_morsel::sys::{self, FileStamp};
 use ld_morsel::tls;
 
+use super::buffer::Buffer;
 use super::fused;
-use super::world::{Part, Recorder, read_object};
+use super::library::{Library, content, move_object, read_object};
+use super::place;
+use super::world::{Pool, Recorder};
 use crate::elf_file::ElfFile;
 
 /// From one base to the other. No part of it looks like another part.
@@ -45,52 +50,112 @@ pub struct Circumstances {
 
 /// What has been built, not yet written.
 pub struct Built {
-    /// All objects, where they will be.
-    pub program: Program,
-    /// What has been read of the files.
-    pub world: Recorder,
     /// The image's base.
     pub base: u64,
     /// The loader's build ID.
     pub loader: BuildId,
+    /// `--library-path`, `--preload` and `--libc`.
+    pub wishes: [Option<&'static CStr>; 3],
+    /// The libraries of all programs, in their places.
+    pub libraries: Vec<Library>,
+    /// The pages that they take, counted from the base: the first window and the far ones.
+    pub windows: Vec<Range<u64>>,
+    /// The programs.
+    pub programs: Vec<Served>,
+}
+
+/// A program that the image serves.
+pub struct Served {
+    /// All objects of the process, where they will be.
+    pub program: Program,
+    /// For each object, which library it is, if any.
+    pub libraries: Vec<Option<usize>>,
     /// The program's file.
     pub file: FileStamp,
+    /// The program's path.
+    pub path: CString,
     /// What tells it from other programs in memory.
     pub fingerprint: u64,
+    /// All paths that were tried, with what was there.
+    pub inputs: Vec<(CString, Option<FileStamp>)>,
+    /// `$ORIGIN` has been asked for.
+    pub asked_for_origin: bool,
+    /// All files may be read by everybody.
+    pub readable_by_all: bool,
+    /// Its libraries' pages after relocation, at their places.
+    pub memory: Buffer,
     /// What the process must relocate itself.
     pub late: Vec<LateRelocation>,
     /// What libc must bind to.
     pub interposed: Vec<Interposed<'static>>,
     /// The words that hold addresses of the image, counted from its base, ascending.
     pub rebase: Vec<u64>,
-    /// `--library-path`, `--preload` and `--libc`.
-    pub wishes: [Option<&'static CStr>; 3],
-    /// The program's path.
-    pub path: CString,
 }
 
-/// Builds the image of a program.
+impl Served {
+    /// The paths that were tried, as the tables have them.
+    pub fn inputs(&self) -> Vec<Input<'_>> {
+        self.inputs.iter().map(|(path, stamp)| Input { path, stamp: *stamp }).collect()
+    }
+}
+
+/// A program whose libraries are known.
+struct Found {
+    program: Program,
+    own: Library,
+    loader: BuildId,
+    served: Served,
+}
+
+/// Builds an image for programs.
 ///
 /// # Errors
-/// The program cannot have one, or would not start; why.
-pub fn build(path: &Path, circumstances: &Circumstances) -> Result<Built> {
-    let path = fs::canonicalize(path).with_context(|| path.display().to_string())?;
-    let built = build_at(&path, circumstances, base_at(random()?));
-    built.with_context(|| path.display().to_string())
+/// A program cannot have one, or would not start; why.
+pub fn build(paths: &[PathBuf], circumstances: &Circumstances) -> Result<Built> {
+    if paths.len() > MAX_PROGRAMS {
+        bail!("an image can serve {MAX_PROGRAMS} programs, not {}", paths.len());
+    }
+    let wishes = [&circumstances.library_path, &circumstances.preload, &circumstances.libc].map(leak);
+    let base = base_at(random()?);
+    let mut pool = Pool::default();
+    let mut found = Vec::new();
+    for path in paths {
+        let path = fs::canonicalize(path).with_context(|| path.display().to_string())?;
+        found.push(find(&path, wishes, &mut pool).with_context(|| path.display().to_string())?);
+    }
+    let loader = found.first().context("no program")?.loader;
+    if let Some(other) = found.iter().find(|found| found.loader != loader) {
+        bail!("{}: its loader is not that of the other programs", other.served.path.to_string_lossy());
+    }
+    let mut libraries = pool.libraries;
+    let used: HashSet<usize> =
+        found.iter().flat_map(|found| found.served.libraries.iter().flatten().copied()).collect();
+    for (index, library) in libraries.iter_mut().enumerate() {
+        if !used.contains(&index) {
+            library.units.clear();
+        }
+    }
+    let windows = place::lay_out(&mut libraries, place::class)?;
+    let mut programs = Vec::new();
+    for found in found {
+        let path = found.served.path.clone();
+        let bound = bind(found, &libraries, base, &windows);
+        programs.push(bound.with_context(|| path.to_string_lossy().into_owned())?);
+    }
+    Ok(Built { base, loader, wishes, libraries, windows, programs })
 }
 
-fn build_at(path: &Path, circumstances: &Circumstances, base: u64) -> Result<Built> {
+/// Finds a program's libraries.
+fn find(path: &Path, wishes: [Option<&'static CStr>; 3], pool: &mut Pool) -> Result<Found> {
     let program_path = CString::new(path.as_os_str().as_bytes())?;
     let file = sys::file_status(&program_path).map_err(|errno| told(sys::errno_text(errno)))?;
-    let (program, part) = read_program(path)?;
-    let content = |header: &ProgramHeader| program.view.bytes(Vaddr(header.p_vaddr), header.p_filesz);
-    let fingerprint = check::fingerprint(&part.header_table, content);
+    let (program, own) = read_program(path)?;
+    let fingerprint = check::fingerprint(&own.header_table, |header| content(&own.units, header));
     let interpreter: &'static CStr = program.interpreter().context("it names no interpreter")?;
-    let mut world = Recorder::new(base, PAGE_SIZE, program_path.clone());
+    let mut world = Recorder::new(pool, program_path.clone());
     world.readable_by_all &= file.mode & 0o004 != 0;
     let Loader { object: loader, build_id, libc: fused } = read_loader(interpreter, &mut world)?;
 
-    let wishes = [&circumstances.library_path, &circumstances.preload, &circumstances.libc].map(leak);
     let [library_path, preload, chosen] = wishes;
     let is_fused = fused.is_some();
     let fused = || fused.map(Ok);
@@ -106,45 +171,101 @@ fn build_at(path: &Path, circumstances: &Circumstances, base: u64) -> Result<Bui
     if is_fused && !program.objects().any(|object| object.origin == Origin::File) {
         bail!("it has no libraries: its loader, which is fused with libc, starts it faster without an image");
     }
+    if let Some(path) = &world.relative {
+        bail!("{path:?} depends on the current directory");
+    }
     tls::lay_out(&mut program, None);
-    check_objects(&program, &world)?;
+    check_objects(&program)?;
+    let libraries = program.objects().map(|object| world.index_of(object)).collect();
+    let served = Served {
+        program: Program::default(),
+        libraries,
+        file: file.stamp,
+        path: program_path,
+        fingerprint,
+        asked_for_origin: world.asked_for_origin,
+        readable_by_all: world.readable_by_all,
+        inputs: world.into_inputs(),
+        memory: Buffer::new(0)?,
+        late: Vec::new(),
+        interposed: Vec::new(),
+        rebase: Vec::new(),
+    };
+    Ok(Found { program, own, loader: build_id, served })
+}
 
-    let mut scratch = [part.memory, part.moved];
-    let relocated = relocate(&program, &mut world, &mut scratch[0], 0);
-    refuse(relocated.errors)?;
+/// Binds and relocates a program whose libraries have their places.
+fn bind(found: Found, libraries: &[Library], base: u64, windows: &[Range<u64>]) -> Result<Served> {
+    let Found { mut program, own, mut served, .. } = found;
+    let size = windows.last().map_or(0, |window| window.end);
+    let pages = served.libraries.clone();
+    let place_at = |program: &mut Program, base: u64| {
+        for (id, library) in program.ids().zip(&pages) {
+            if let Some(library) = library {
+                move_object(&mut program[id], LoadBias(base.wrapping_add(libraries[*library].place)));
+            }
+        }
+    };
+    let relocate = |program: &Program| -> Result<(Buffer, Relocated)> {
+        let mut memory = filled(size, pages.iter().flatten().map(|&library| &libraries[library]))?;
+        let mut scratch = filled(own.plan.length(), [&own])?;
+        let start = |id: ObjectId| match pages[id.index()] {
+            Some(library) => memory.address().wrapping_add(libraries[library].place),
+            None => scratch.address().wrapping_add(own.place),
+        };
+        let done = relocate(program, start);
+        Ok((memory, done))
+    };
+    place_at(&mut program, base.wrapping_add(DISTANCE));
+    let (moved, done) = relocate(&program)?;
+    refuse(done.errors)?;
+    place_at(&mut program, base);
+    let (memory, done) = relocate(&program)?;
+    refuse(done.errors)?;
+
     let libc = program.libc().context("the program does not use a libc")?;
     let scope = Scope::new(&program);
     let interposed = host::exports(&program[libc], &scope);
     let interposed = interposed
         .iter()
         .map(|(name, definition)| Interposed { name: name.bytes(), binding: binding(definition) });
-    let interposed = interposed.collect();
-    let late = relocated.late.iter().map(|late| LateRelocation {
+    served.interposed = interposed.collect();
+    let late = done.late.iter().map(|late| LateRelocation {
         object: late.object.0,
         relocation: late.relocation,
         binding: late.definition.as_ref().map(binding),
     });
-    let late = late.collect();
+    served.late = late.collect();
+    for &library in pages.iter().flatten() {
+        differences(&libraries[library], &memory, &moved, &mut served.rebase)?;
+    }
+    served.rebase.sort_unstable();
+    (served.program, served.memory) = (program, memory);
+    Ok(served)
+}
 
-    move_all(&mut program, DISTANCE);
-    let moved = relocate(&program, &mut world, &mut scratch[1], DISTANCE);
-    refuse(moved.errors)?;
-    move_all(&mut program, DISTANCE.wrapping_neg());
-    let rebase = differences(&program, &mut world, base)?;
-    let loader = build_id;
-    let (file, path) = (file.stamp, program_path);
-    Ok(Built { program, world, base, loader, file, fingerprint, late, interposed, rebase, wishes, path })
+/// Memory with the pages of libraries at their places.
+fn filled<'a>(size: u64, libraries: impl IntoIterator<Item = &'a Library>) -> Result<Buffer> {
+    let mut memory = Buffer::new(size)?;
+    for library in libraries {
+        for unit in &library.units {
+            memory.at_mut(&library.placed(&unit.pages)).copy_from_slice(unit.bytes);
+        }
+    }
+    Ok(memory)
 }
 
 /// The program, at an address of no meaning.
-fn read_program(path: &Path) -> Result<(Box<Object>, Part)> {
+fn read_program(path: &Path) -> Result<(Box<Object>, Library)> {
     let name = CString::new(path.as_os_str().as_bytes())?;
     let bytes = fs::read(path)?;
     let read = read_object(&bytes, name, Origin::Kernel, None, |plan| match plan.span.start {
         Vaddr(0) => LoadBias(0x5555_5555_0000),
         _ => LoadBias(0),
     });
-    Ok(read?)
+    let (object, mut own) = read?;
+    own.place = own.plan.span.start.0.wrapping_neg();
+    Ok((object, own))
 }
 
 /// The build ID of a program's loader.
@@ -155,7 +276,8 @@ pub fn loader_of(program: &Path) -> Result<BuildId> {
     let read = || -> Result<BuildId> {
         let (object, _) = read_program(program)?;
         let interpreter = object.interpreter().context("it names no interpreter")?;
-        Ok(read_loader(interpreter, &mut Recorder::new(0, PAGE_SIZE, CString::default()))?.build_id)
+        let mut pool = Pool::default();
+        Ok(read_loader(interpreter, &mut Recorder::new(&mut pool, CString::default()))?.build_id)
     };
     read().with_context(|| program.display().to_string())
 }
@@ -192,7 +314,7 @@ struct Loader {
     libc: Option<Box<Object>>,
 }
 
-fn read_loader(path: &CStr, world: &mut Recorder) -> Result<Loader> {
+fn read_loader(path: &CStr, world: &mut Recorder<'_>) -> Result<Loader> {
     let shown = PathBuf::from(std::ffi::OsStr::from_bytes(path.to_bytes()));
     let (file, _) = ElfFile::read(&shown)?;
     let note = file.morsel_note();
@@ -205,24 +327,17 @@ fn read_loader(path: &CStr, world: &mut Recorder) -> Result<Loader> {
             // The build ID tells of the loader alone.
             world.open(path).map_err(|errno| told(sys::errno_text(errno)))?;
             let (libc, own) = fused::take_apart(&file, distance)?;
-            (Some(world.place(&libc, path.into(), None)?), own)
+            (Some(world.add(&libc, path.into(), None)?), own)
         }
     };
-    let (object, part) = read_object(&own, c"ld-morsel".into(), Origin::Loader, None, anywhere)?;
-    let content = |header: &ProgramHeader| {
-        let start = usize::try_from(header.p_vaddr).ok()?;
-        part.memory.get(start..start + usize::try_from(header.p_filesz).ok()?)
-    };
-    let build_id = check::build_id(&part.header_table, content);
+    let (object, read) = read_object(&own, c"ld-morsel".into(), Origin::Loader, None, anywhere)?;
+    let build_id = check::build_id(&read.header_table, |header| content(&read.units, header));
     let build_id = build_id.with_context(|| format!("{} has no build ID", shown.display()))?;
     Ok(Loader { object, build_id, libc })
 }
 
 /// What an image cannot hold.
-fn check_objects(program: &Program, world: &Recorder) -> Result<()> {
-    if let Some(path) = &world.relative {
-        bail!("{path:?} depends on the current directory");
-    }
+fn check_objects(program: &Program) -> Result<()> {
     for object in program.objects() {
         let name = object.name.to_string_lossy();
         let in_image = matches!(object.origin, Origin::File | Origin::Libc);
@@ -240,66 +355,37 @@ fn check_objects(program: &Program, world: &Recorder) -> Result<()> {
     Ok(())
 }
 
-/// Relocates everything, which lies `moved` bytes from where the image will be.
-fn relocate(program: &Program, world: &mut Recorder, scratch: &mut [u8], moved: u64) -> Relocated {
+/// Relocates everything; `start` says where an object's link-time address 0 is in memory of this process.
+fn relocate(program: &Program, mut start: impl FnMut(ObjectId) -> u64) -> Relocated {
     let scope = Scope::new(program);
     let outline = Outline::worthwhile(scope.first().entries());
     let mut words = vec![0; outline.as_ref().map_or(0, Outline::words)];
     let index = outline.as_ref().map(|outline| Index::new(outline, &mut words));
     let lookup = Lookup { index, ..Lookup::in_global(&scope) };
     let order = program.ids().skip(1).chain([ObjectId::PROGRAM]);
-    let slots = |_, object: &Object| {
-        let start = object.mapping.pages.start;
-        let bytes = match object.origin {
-            Origin::Kernel => &mut *scratch,
-            _ => {
-                let part = world.part_at(Address(start.0.wrapping_sub(moved)));
-                let part = part.expect("every library has been read");
-                if moved == 0 { &mut part.memory } else { &mut part.moved }
-            }
-        };
-        let start = object.mapping.bias.unapply(start);
-        Slots::elsewhere(object, LoadBias::between(Address(bytes.as_mut_ptr() as u64), start))
-    };
+    let slots = |id, object: &Object| Slots::elsewhere(object, LoadBias(start(id)));
     // SAFETY: each object's memory is as long as its span, and nothing else refers to it meanwhile: what the model sees of
     // the objects is another copy.
     unsafe { relocate_ahead(program, lookup, order, slots) }
 }
 
-/// Moves all that is in the image.
-fn move_all(program: &mut Program, distance: u64) {
-    for id in program.ids() {
-        let object = &mut program[id];
-        if matches!(object.origin, Origin::File | Origin::Libc) {
-            let mapping = &mut object.mapping;
-            mapping.bias.0 = mapping.bias.0.wrapping_add(distance);
-            let pages =
-                mapping.pages.start.0.wrapping_add(distance)..mapping.pages.end.0.wrapping_add(distance);
-            mapping.pages = Address(pages.start)..Address(pages.end);
-        }
-    }
-}
-
-/// The words that depend on the base.
-fn differences(program: &Program, world: &mut Recorder, base: u64) -> Result<Vec<u64>> {
-    let mut rebase = Vec::new();
-    for part in &world.parts {
-        let start = part.start.0 - base;
-        let words = part.memory.as_chunks::<8>().0.iter().zip(part.moved.as_chunks::<8>().0);
+/// Adds the words of a library that depend on the base.
+fn differences(library: &Library, memory: &Buffer, moved: &Buffer, rebase: &mut Vec<u64>) -> Result<()> {
+    for unit in &library.units {
+        let pages = library.placed(&unit.pages);
+        let (here, there) = (memory.at(&pages).as_chunks::<8>().0, moved.at(&pages).as_chunks::<8>().0);
         for (place, (here, there)) in
-            (start..).step_by(8).zip(words).filter(|(_, (here, there))| here != there)
+            (pages.start..).step_by(8).zip(here.iter().zip(there)).filter(|(_, (here, there))| here != there)
         {
             let (here, there) = (u64::from_le_bytes(*here), u64::from_le_bytes(*there));
             if there.wrapping_sub(here) != DISTANCE {
-                let object = program.objects().find(|object| object.mapping.pages.start == part.start);
-                let name = object.map_or_else(Default::default, |object| object.name.to_string_lossy());
-                bail!("{name} has an address at {:#x} that is not a whole, aligned word", place - start);
+                let (name, vaddr) = (library.name.to_string_lossy(), place.wrapping_sub(library.place));
+                bail!("{name} has an address at {vaddr:#x} that is not a whole, aligned word");
             }
             rebase.push(place);
         }
     }
-    rebase.sort_unstable();
-    Ok(rebase)
+    Ok(())
 }
 
 fn binding(definition: &Definition) -> Binding {

@@ -11,59 +11,40 @@ use goblin::elf64::section_header::{
     SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHT_NOBITS, SHT_NULL, SHT_PROGBITS, SHT_STRTAB, SectionHeader,
 };
 use ld_morsel::elf::PAGE_SIZE;
-use ld_morsel::image::format::{Content, Member, TABLE_NAMES};
 use ld_morsel::sys::MemoryFlags;
 
+use super::pages::{Content, Run};
 use crate::elf_file::record;
 
-/// What makes an ELF file of the window: the header for its beginning, and all that comes behind it.
-pub fn frame(
-    base: u64,
-    window: u64,
-    tables_at: u64,
-    sizes: &[usize; TABLE_NAMES.len()],
-    members: &[Member<'_>],
-) -> (ElfHeader, Vec<u8>) {
+/// Pages with a name.
+pub struct Part {
+    /// What the section is called.
+    pub name: String,
+    /// Where, counted from the base.
+    pub pages: Range<u64>,
+    /// Where they are in the file; `None` for zeros that are not there.
+    pub offset: Option<u64>,
+    /// What may be done with them.
+    pub access: MemoryFlags,
+}
+
+/// What makes an ELF file of the windows: the header for the beginning, and all that comes behind them at `at`. `loads` are what
+/// is mapped, `parts` what is in it.
+pub fn frame(base: u64, at: u64, loads: &[Part], parts: &[Part]) -> (ElfHeader, Vec<u8>) {
+    let mut rest: Vec<u8> =
+        loads.iter().flat_map(|load| record(&program_header(base, load)).to_vec()).collect();
     let mut sections = Sections::new(base);
-    let mut headers = vec![program_header(base, 0..PAGE_SIZE, MemoryFlags::READ, true)];
-    for member in members {
-        let file = member.name.to_bytes().rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-        let file = String::from_utf8_lossy(file);
-        for region in member.regions.iter().filter(|region| !region.access.is_empty()) {
-            let access = match region.content {
-                Content::Sealed => MemoryFlags::READ,
-                Content::File | Content::Zero => region.access,
-            };
-            let in_file = region.content != Content::Zero;
-            headers.push(program_header(base, region.range.clone(), access, in_file));
-            let kind = match (region.content, access) {
-                (Content::Zero, _) => "bss",
-                (Content::Sealed, _) => "data.rel.ro",
-                (_, access) if access.contains(MemoryFlags::EXECUTE) => "text",
-                (_, access) if access.contains(MemoryFlags::WRITE) => "data",
-                _ => "rodata",
-            };
-            sections.add(&format!(".{kind}:{file}"), region.range.clone(), access, in_file);
-        }
-    }
-    headers.push(program_header(base, tables_at..window, MemoryFlags::READ, true));
-    let mut at = tables_at;
-    for (name, size) in TABLE_NAMES.iter().zip(sizes) {
-        let end = at + *size as u64;
-        sections.add(&format!(".morsel.{name}"), at..end, MemoryFlags::READ, true);
-        at = end;
-    }
-    let mut rest: Vec<u8> = headers.iter().flat_map(|header| record(header).to_vec()).collect();
-    let (section_headers, count, names) = sections.finish(&mut rest, window);
+    parts.iter().for_each(|part| sections.add(part));
+    let (section_headers, count, names) = sections.finish(&mut rest, at);
     let mut header = ElfHeader {
         e_type: ET_DYN,
         e_machine: EM_X86_64,
         e_version: EV_CURRENT.into(),
-        e_phoff: window,
+        e_phoff: at,
         e_shoff: section_headers,
         e_ehsize: size_of::<ElfHeader>() as u16,
         e_phentsize: size_of::<ProgramHeader>() as u16,
-        e_phnum: headers.len() as u16,
+        e_phnum: loads.len() as u16,
         e_shentsize: size_of::<SectionHeader>() as u16,
         e_shnum: count,
         e_shstrndx: names,
@@ -74,18 +55,29 @@ pub fn frame(
     (header, rest)
 }
 
-fn program_header(base: u64, range: Range<u64>, access: MemoryFlags, in_file: bool) -> ProgramHeader {
-    let size = range.end - range.start;
-    let flag = |access_flag, flag| if access.contains(access_flag) { flag } else { 0 };
+/// How the section of such pages begins its name.
+pub fn kind(run: &Run) -> &'static str {
+    match run.content {
+        Content::Zero => "bss",
+        Content::Sealed => "data.rel.ro",
+        _ if run.access.contains(MemoryFlags::EXECUTE) => "text",
+        _ if run.access.contains(MemoryFlags::WRITE) => "data",
+        _ => "rodata",
+    }
+}
+
+fn program_header(base: u64, part: &Part) -> ProgramHeader {
+    let size = part.pages.end - part.pages.start;
+    let flag = |access, flag| if part.access.contains(access) { flag } else { 0 };
     ProgramHeader {
         p_type: PT_LOAD,
         p_flags: flag(MemoryFlags::READ, PF_R)
             | flag(MemoryFlags::WRITE, PF_W)
             | flag(MemoryFlags::EXECUTE, PF_X),
-        p_offset: range.start,
-        p_vaddr: base + range.start,
-        p_paddr: base + range.start,
-        p_filesz: if in_file { size } else { 0 },
+        p_offset: part.offset.unwrap_or(0),
+        p_vaddr: base + part.pages.start,
+        p_paddr: base + part.pages.start,
+        p_filesz: if part.offset.is_some() { size } else { 0 },
         p_memsz: size,
         p_align: PAGE_SIZE,
     }
@@ -114,17 +106,17 @@ impl Sections {
         at
     }
 
-    fn add(&mut self, name: &str, range: Range<u64>, access: MemoryFlags, in_file: bool) {
-        let flag = |access_flag, flag| if access.contains(access_flag) { flag } else { 0 };
+    fn add(&mut self, part: &Part) {
+        let flag = |access, flag| if part.access.contains(access) { flag } else { 0 };
         let flags =
             SHF_ALLOC | flag(MemoryFlags::WRITE, SHF_WRITE) | flag(MemoryFlags::EXECUTE, SHF_EXECINSTR);
         let header = SectionHeader {
-            sh_name: self.name(name),
-            sh_type: if in_file { SHT_PROGBITS } else { SHT_NOBITS },
+            sh_name: self.name(&part.name),
+            sh_type: if part.offset.is_some() { SHT_PROGBITS } else { SHT_NOBITS },
             sh_flags: flags.into(),
-            sh_addr: self.base + range.start,
-            sh_offset: range.start,
-            sh_size: range.end - range.start,
+            sh_addr: self.base + part.pages.start,
+            sh_offset: part.offset.unwrap_or(0),
+            sh_size: part.pages.end - part.pages.start,
             sh_addralign: 8,
             ..SectionHeader::default()
         };

@@ -7,10 +7,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use ld_morsel::elf::RelrSlots;
+use ld_morsel::elf::{ObjectType, RelrSlots, Segments};
 use ld_morsel::image::check;
-use ld_morsel::image::format::{Content, HEADER_AT, Header, Key, Member, Role, Tables, VERSION};
-use ld_morsel::sys::{self, MemoryFlags};
+use ld_morsel::image::format::{HEADER_AT, Header, Key, Member, ProgramEntry, Role, Tables, VERSION};
+use ld_morsel::layout::{PageClass, Plan};
+use ld_morsel::sys::{self, FileIdentity, FileStamp};
 use serde::Serialize;
 
 use super::build::{self, Circumstances};
@@ -19,6 +20,7 @@ use super::build::{self, Circumstances};
 pub struct ImageFile {
     path: PathBuf,
     header: Header,
+    entries: Vec<ProgramEntry>,
     bytes: Vec<u8>,
 }
 
@@ -27,13 +29,22 @@ pub struct ImageFile {
 struct Description<'a> {
     path: &'a Path,
     base: u64,
-    /// Bytes of address space.
-    window: u64,
-    tables_size: u64,
+    /// Bytes of the file.
+    size: u64,
     loader_build_id: String,
+    programs: Vec<Program>,
+}
+
+#[derive(Serialize)]
+struct Program {
     library_path: Option<String>,
     preload: Option<String>,
     libc: Option<String>,
+    tables_size: u64,
+    /// What is mapped.
+    windows: usize,
+    /// What is mapped in another way than the rest of its window.
+    regions: usize,
     /// Words that are changed if the image cannot have its place.
     rebased_words: usize,
     late_relocations: usize,
@@ -67,82 +78,105 @@ impl ImageFile {
         if header.version != VERSION {
             bail!("{}: format version {}, not {VERSION}", path.display(), header.version);
         }
-        let file = Self { path: path.to_owned(), header, bytes };
-        if file.table_bytes().is_none() {
+        let damaged = || format!("{}: its header is damaged", path.display());
+        let entries = header.entries(&bytes[HEADER_AT..]).with_context(damaged)?.collect();
+        let file = Self { path: path.to_owned(), header, entries, bytes };
+        if file.entries.iter().any(|entry| file.table_bytes(entry).is_none()) {
             bail!("{}: it is cut off", path.display());
         }
         Ok(Some(file))
     }
 
-    fn table_bytes(&self) -> Option<&[u8]> {
-        let start = usize::try_from(self.header.tables).ok()?;
-        self.bytes.get(start..start.checked_add(usize::try_from(self.header.tables_size).ok()?)?)
+    fn table_bytes(&self, entry: &ProgramEntry) -> Option<&[u8]> {
+        let start = usize::try_from(entry.tables).ok()?;
+        self.bytes.get(start..start.checked_add(usize::try_from(entry.size).ok()?)?)
     }
 
-    /// The tables, aligned as in a page.
-    fn with_tables<T>(&self, work: impl FnOnce(&Tables<'_>) -> T) -> Result<T> {
+    /// The tables of each program, aligned as in a page.
+    fn each<T>(&self, mut work: impl FnMut(&Tables<'_>) -> T) -> Result<Vec<T>> {
         const WORD: usize = size_of::<u64>();
-        let bytes = self.table_bytes().unwrap_or_default();
-        let mut memory = vec![0; bytes.len() + WORD];
-        let start = memory.as_ptr().align_offset(WORD);
-        let aligned = &mut memory[start..start + bytes.len()];
-        aligned.copy_from_slice(bytes);
-        let tables = check::tables(&self.header, aligned);
-        let tables = tables.map_err(|refusal| anyhow::anyhow!("{}: {refusal}", self.path.display()))?;
-        Ok(work(&tables))
+        let results = self.entries.iter().map(|entry| {
+            let bytes = self.table_bytes(entry).unwrap_or_default();
+            let mut memory = vec![0; bytes.len() + WORD];
+            let start = memory.as_ptr().align_offset(WORD);
+            let aligned = &mut memory[start..start + bytes.len()];
+            aligned.copy_from_slice(bytes);
+            let tables = check::tables(entry, aligned);
+            let tables = tables.map_err(|refusal| anyhow::anyhow!("{}: {refusal}", self.path.display()))?;
+            Ok(work(&tables))
+        });
+        results.collect()
     }
 }
 
 /// What is in an image, for scripts.
 pub fn to_json(image: &ImageFile) -> Result<serde_json::Value> {
-    image.with_tables(|tables| serde_json::to_value(describe(image, tables)).context("no JSON"))?
+    serde_json::to_value(describe(image)?).context("no JSON")
 }
 
 /// Shows an image to people.
 pub fn show(image: &ImageFile) -> Result<()> {
-    let description = image.with_tables(|tables| describe(image, tables))?;
+    let description = describe(image)?;
     println!("{}", image.path.display());
     println!(
-        "  at {:#x}, {} KiB with {} KiB of tables, for loader {}",
+        "  at {:#x}, {} KiB, for loader {}",
         description.base,
-        description.window / 1024,
-        description.tables_size.div_ceil(1024),
+        description.size / 1024,
         description.loader_build_id,
     );
-    println!(
-        "  {} late relocations, {} words to be changed if it is moved, {} paths must not exist",
-        description.late_relocations, description.rebased_words, description.missing,
-    );
-    println!("  {:>8} {:>9} {:>7} {:>6} {:>6} {:>5}", "text", "read-only", "sealed", "data", "zero", "late");
-    for object in description.members.iter().filter(|object| object.role != "loader") {
-        let Object { text, read_only, sealed, data, zero, late_relocations, name, .. } = object;
-        let [text, read_only, sealed, data, zero] =
-            [text, read_only, sealed, data, zero].map(|bytes| bytes / 1024);
+    for program in &description.programs {
         println!(
-            "  {text:>8} {read_only:>9} {sealed:>7} {data:>6} {zero:>6} {late_relocations:>5}  {name}{}",
-            if object.role == "program" { " (the program, not in the image)" } else { "" },
+            "  {} late relocations, {} words to be changed if it is moved, {} paths must not exist, \
+             {} KiB of tables, {} windows, {} regions in them",
+            program.late_relocations,
+            program.rebased_words,
+            program.missing,
+            program.tables_size.div_ceil(1024),
+            program.windows,
+            program.regions,
         );
+        println!(
+            "  {:>8} {:>9} {:>7} {:>6} {:>6} {:>5}",
+            "text", "read-only", "sealed", "data", "zero", "late"
+        );
+        for object in program.members.iter().filter(|object| object.role != "loader") {
+            let Object { text, read_only, sealed, data, zero, late_relocations, name, .. } = object;
+            let [text, read_only, sealed, data, zero] =
+                [text, read_only, sealed, data, zero].map(|bytes| bytes / 1024);
+            println!(
+                "  {text:>8} {read_only:>9} {sealed:>7} {data:>6} {zero:>6} {late_relocations:>5}  {name}{}",
+                if object.role == "program" { " (the program, not in the image)" } else { "" },
+            );
+        }
     }
     println!("  sizes in KiB");
     Ok(())
 }
 
-fn describe<'a>(image: &'a ImageFile, tables: &Tables<'_>) -> Description<'a> {
+fn describe(image: &ImageFile) -> Result<Description<'_>> {
+    Ok(Description {
+        path: &image.path,
+        base: image.header.base,
+        size: image.bytes.len() as u64,
+        loader_build_id: image.header.loader.iter().map(|byte| format!("{byte:02x}")).collect(),
+        programs: image.each(program)?,
+    })
+}
+
+fn program(tables: &Tables<'_>) -> Program {
     let text = |text: Option<&CStr>| text.map(|text| text.to_string_lossy().into_owned());
     let Key { library_path, preload, libc, .. } = tables.key;
     let members = tables.members.iter().zip(0_u32..).map(|(member, id)| {
         let late_relocations = tables.late.iter().filter(|late| late.object == id).count();
         object(member, late_relocations)
     });
-    Description {
-        path: &image.path,
-        base: image.header.base,
-        window: image.header.window,
-        tables_size: image.header.tables_size,
-        loader_build_id: image.header.loader.iter().map(|byte| format!("{byte:02x}")).collect(),
+    Program {
         library_path: text(library_path),
         preload: text(preload),
         libc: text(libc),
+        tables_size: tables.to_bytes().iter().map(Vec::len).sum::<usize>() as u64,
+        windows: 1 + tables.windows.len(),
+        regions: tables.regions.len(),
         rebased_words: RelrSlots::new(tables.rebase).count(),
         late_relocations: tables.late.len(),
         missing: tables.inputs.iter().filter(|input| input.stamp.is_none()).count(),
@@ -160,24 +194,37 @@ fn object(member: &Member<'_>, late_relocations: usize) -> Object {
     let name = member.name.to_string_lossy().into_owned();
     let mut object =
         Object { name, role, text: 0, read_only: 0, sealed: 0, data: 0, zero: 0, late_relocations };
-    for region in &member.regions {
-        let sum = match region.content {
-            Content::Sealed => &mut object.sealed,
-            Content::Zero => &mut object.zero,
-            Content::File if region.access.contains(MemoryFlags::EXECUTE) => &mut object.text,
-            Content::File if region.access.contains(MemoryFlags::WRITE) => &mut object.data,
-            Content::File => &mut object.read_only,
-        };
-        *sum += region.range.end - region.range.start;
+    // What the kernel has mapped is not in the image.
+    let Ok(segments) = Segments::parse(member.header_table) else { return object };
+    for region in Plan::new(ObjectType::Relocatable, &segments).regions {
+        let bytes = region.pages.end.0 - region.pages.start.0;
+        match region.class {
+            PageClass::Text => object.text += bytes,
+            PageClass::ReadOnly => object.read_only += bytes,
+            PageClass::Data => object.data += bytes,
+            PageClass::Zero => object.zero += bytes,
+            PageClass::Hole => {}
+        }
+    }
+    if let Some(relro) = segments.relro.filter(|relro| member.sealed && relro.start < relro.end) {
+        object.sealed = relro.end.0 - relro.start.0;
+        object.data = object.data.saturating_sub(object.sealed);
     }
     object
 }
 
-/// Whether the image may be used by a start under the circumstances that it was made for; returns the program's path.
+/// Where a program is, and whether it may use its part of an image.
+struct Origin {
+    program: PathBuf,
+    circumstances: Circumstances,
+    identity: FileIdentity,
+}
+
+/// Whether the image may be used by starts under the circumstances that it was made for; returns the programs' paths.
 ///
 /// # Errors
 /// Why it may not.
-pub fn verify(image: &ImageFile) -> Result<PathBuf> {
+pub fn verify(image: &ImageFile) -> Result<Vec<PathBuf>> {
     let told = |refusal: check::Refusal| anyhow::anyhow!("{}: {refusal}", image.path.display());
     let status = |path: &Path| -> Result<sys::FileStatus> {
         let c_path = CString::new(path.as_os_str().as_bytes())?;
@@ -188,41 +235,54 @@ pub fn verify(image: &ImageFile) -> Result<PathBuf> {
     let directory = image.path.parent().filter(|path| !path.as_os_str().is_empty());
     let directory = status(directory.unwrap_or(Path::new(".")))?;
     check::ownership(&file, &directory, file.owner, false).map_err(told)?;
-    let (program, _) = origin(image)?;
-    image.with_tables(|tables| {
+    let origins = origins(image)?;
+    let checked = image.each(|tables| -> Result<FileStamp> {
         check::inputs(&tables.inputs).map_err(told)?;
-        if status(&program)?.stamp != tables.key.program {
+        Ok(tables.key.program)
+    })?;
+    for (origin, stamp) in origins.iter().zip(checked) {
+        let program = &origin.program;
+        if status(program)?.stamp != stamp? {
             bail!("{}: {} has changed", image.path.display(), program.display());
         }
-        Ok(())
-    })??;
-    if build::loader_of(&program)? != image.header.loader {
-        return Err(told(check::Refusal::OtherLoader));
+        if build::loader_of(program)? != image.header.loader {
+            return Err(told(check::Refusal::OtherLoader));
+        }
     }
-    Ok(program)
+    Ok(origins.into_iter().map(|origin| origin.program).collect())
 }
 
-/// What an image has been made of: the program's path, and the circumstances of its starts.
-pub fn origin(image: &ImageFile) -> Result<(PathBuf, Circumstances)> {
-    image.with_tables(|tables| {
+fn origins(image: &ImageFile) -> Result<Vec<Origin>> {
+    let origins = image.each(|tables| {
         let program = tables.members.iter().find(|member| member.role == Role::Program);
         let program = program.with_context(|| format!("{}: it is for no program", image.path.display()))?;
         let program = PathBuf::from(OsStr::from_bytes(program.name.to_bytes()));
         let text = |text: Option<&CStr>| text.map(|text| OsStr::from_bytes(text.to_bytes()).to_owned());
         let Key { library_path, preload, libc, .. } = tables.key;
-        Ok((
-            program,
-            Circumstances { library_path: text(library_path), preload: text(preload), libc: text(libc) },
-        ))
-    })?
+        let circumstances =
+            Circumstances { library_path: text(library_path), preload: text(preload), libc: text(libc) };
+        Ok(Origin { program, circumstances, identity: tables.key.program.identity })
+    })?;
+    origins.into_iter().collect()
 }
 
-/// The program that an image is for, and how many libraries are in it.
+/// What an image has been made of: the programs' files and paths, and the circumstances of their starts.
+///
+/// # Errors
+/// It is damaged, or for no program.
+pub fn origin(image: &ImageFile) -> Result<(Vec<(FileIdentity, PathBuf)>, Circumstances)> {
+    let origins = origins(image)?;
+    let circumstances = origins.first().map(|origin| origin.circumstances.clone()).unwrap_or_default();
+    Ok((origins.into_iter().map(|origin| (origin.identity, origin.program)).collect(), circumstances))
+}
+
+/// The programs that an image is for, and how many libraries each has in it.
 pub fn summary(image: &ImageFile) -> Result<String> {
-    image.with_tables(|tables| {
+    let programs = image.each(|tables| {
         let program = tables.members.iter().find(|member| member.role == Role::Program);
         let name = program.map(|program| program.name.to_string_lossy().into_owned()).unwrap_or_default();
         let libraries = tables.members.iter().filter(|member| member.role == Role::Library).count();
-        format!("{name} ({libraries} libraries, {} KiB)", image.header.window / 1024)
-    })
+        format!("{name} ({libraries} libraries)")
+    })?;
+    Ok(format!("{}, {} KiB", programs.join(", "), image.bytes.len() / 1024))
 }

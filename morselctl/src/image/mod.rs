@@ -1,10 +1,14 @@
-//! Images: building them (`build`, of files seen through `world`), writing them (`write`), looking at them (`inspect`), and
-//! where they belong.
+//! Images: building them (`build`, of files seen through `world`, with `place` saying where each `library` goes), writing them
+//! (`write`, with `pages` saying what becomes of each page), looking at them (`inspect`), and where they belong.
 
+mod buffer;
 mod build;
 mod frame;
 mod fused;
 mod inspect;
+mod library;
+mod pages;
+mod place;
 mod world;
 mod write;
 
@@ -20,7 +24,7 @@ use anyhow::{Context, Result, bail};
 use ld_morsel::image::{SYSTEM_PLACE, check, file_name};
 use ld_morsel::sys::{self, FileIdentity, FileStamp};
 
-use build::{Built, Circumstances};
+use build::{Built, Circumstances, Served};
 pub use inspect::{ImageFile, show, to_json};
 
 /// A change that comes as soon as that after another may leave no trace in a file's times: clocks of file systems tick.
@@ -33,10 +37,10 @@ const ATTEMPTS: u32 = 5;
 /// Options of `build`.
 #[derive(clap::Args)]
 pub struct BuildArgs {
-    /// The programs
+    /// The programs; their libraries are in the image once
     #[arg(required = true, value_name = "PROGRAM")]
     programs: Vec<PathBuf>,
-    /// Where to put the image of the one program; default: where the loader looks
+    /// Where to put the image; default: where the loader looks
     #[arg(short, long, value_name = "IMAGE")]
     output: Option<PathBuf>,
     /// The directory of the images; default: where the loader looks
@@ -78,7 +82,10 @@ pub fn run_verify(args: &FileArgs) -> Result<()> {
     for path in &args.images {
         let image = ImageFile::read(path).and_then(|image| image.with_context(|| not_an_image(path)));
         match image.and_then(|image| inspect::verify(&image)) {
-            Ok(program) => println!("{}: valid, for {}", path.display(), program.display()),
+            Ok(programs) => {
+                let programs = programs.iter().map(|program| program.display().to_string());
+                println!("{}: valid, for {}", path.display(), programs.collect::<Vec<_>>().join(", "));
+            }
             Err(error) => {
                 eprintln!("morselctl: {error:#}");
                 failed += 1;
@@ -123,52 +130,37 @@ pub fn run_drop(args: &DropArgs) -> Result<()> {
 
 /// `morselctl build`
 pub fn run_build(args: &BuildArgs) -> Result<()> {
-    if args.output.is_some() && args.programs.len() > 1 {
-        bail!("--output is for one program");
-    }
-    let mut failed = 0;
-    for program in &args.programs {
-        if let Err(error) = build_one(program, args) {
-            eprintln!("morselctl: {error:#}");
-            failed += 1;
-        }
-    }
-    if failed > 0 {
-        bail!("{failed} of {} programs got no image", args.programs.len());
-    }
-    Ok(())
-}
-
-fn build_one(program: &Path, args: &BuildArgs) -> Result<()> {
     let place = |name: &str| match (&args.output, &args.into) {
         (Some(path), _) => Ok(path.clone()),
         (None, Some(directory)) => Ok(directory.join(name)),
         (None, None) => Ok(usual_directory()?.join(name)),
     };
-    build_into(program, &args.circumstances, place).map(|_| ())
+    build_into(&args.programs, &args.circumstances, place).map(|_| ())
 }
 
-/// Builds an image and writes it where `place` puts its name; returns where that is.
+/// Builds an image and writes it where `place` puts its names, one for each program; returns where that is.
 fn build_into(
-    program: &Path,
+    programs: &[PathBuf],
     circumstances: &Circumstances,
-    place: impl FnOnce(&str) -> Result<PathBuf>,
-) -> Result<PathBuf> {
+    place: impl Fn(&str) -> Result<PathBuf>,
+) -> Result<Vec<PathBuf>> {
     let started = Instant::now();
-    let mut built = build_settled(program, circumstances)?;
-    let target = place(&file_name(built.file.identity))?;
-    let written = write::write(&mut built, &target)?;
+    let mut built = build_settled(programs, circumstances)?;
+    let names = built.programs.iter().map(|served| place(&file_name(served.file.identity)));
+    let mut targets = names.collect::<Result<Vec<PathBuf>>>()?;
+    targets.dedup();
+    let written = write::write(&mut built, &targets)?;
     println!(
         "{}: {} libraries, {} KiB with {} KiB of tables, {} late relocations, {} libraries to be sealed at start, {:.2} s",
-        target.display(),
-        written.members,
-        written.window / 1024,
+        targets[0].display(),
+        written.libraries,
+        written.size / 1024,
         written.tables.div_ceil(1024),
-        built.late.len(),
+        built.programs.iter().map(|served| served.late.len()).sum::<usize>(),
         written.unsealed,
         started.elapsed().as_secs_f64(),
     );
-    Ok(target)
+    Ok(targets)
 }
 
 /// `morselctl refresh`
@@ -192,18 +184,25 @@ pub fn run_refresh(args: &ListArgs) -> Result<()> {
     Ok(())
 }
 
-/// Builds an image anew if it may not be used any more. One that cannot be built, or whose program is gone, is removed: it
+/// Builds an image anew if it may not be used any more. One that cannot be built, or whose programs are gone, is removed: it
 /// would only cost time.
 fn refresh(path: &Path, image: &ImageFile, directory: &Path) -> Result<()> {
     let Err(reason) = inspect::verify(image) else { return Ok(()) };
     println!("{reason:#}");
-    let (program, circumstances) = inspect::origin(image)?;
+    let (programs, circumstances) = inspect::origin(image)?;
+    let own = std::fs::metadata(path).with_context(|| path.display().to_string())?;
+    let is_here = |identity: FileIdentity| {
+        let name = std::fs::metadata(directory.join(file_name(identity)));
+        name.is_ok_and(|name| (name.dev(), name.ino()) == (own.dev(), own.ino()))
+    };
+    let programs = programs.into_iter().filter(|(identity, program)| is_here(*identity) && program.exists());
+    let programs: Vec<PathBuf> = programs.map(|(_, program)| program).collect();
     let remove = || std::fs::remove_file(path).with_context(|| path.display().to_string());
-    if !program.exists() {
+    if programs.is_empty() {
         return remove();
     }
-    let built = build_into(&program, &circumstances, |name| Ok(directory.join(name)));
-    if built.as_ref().ok().map(PathBuf::as_path) != Some(path) {
+    let built = build_into(&programs, &circumstances, |name| Ok(directory.join(name)));
+    if !built.as_ref().is_ok_and(|paths| paths.iter().any(|built| built == path)) {
         remove()?;
     }
     built.map(|_| ())
@@ -221,20 +220,22 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Builds until nothing has changed meanwhile, nor can have changed unseen.
-fn build_settled(program: &Path, circumstances: &Circumstances) -> Result<Built> {
+fn build_settled(programs: &[PathBuf], circumstances: &Circumstances) -> Result<Built> {
     for _ in 0..ATTEMPTS {
         let begun = SystemTime::now();
-        let built = build::build(program, circumstances)?;
-        let inputs = built.world.inputs();
-        let stamps = inputs.iter().filter_map(|input| input.stamp).chain([built.file]);
+        let built = build::build(programs, circumstances)?;
+        let stamps = built
+            .programs
+            .iter()
+            .flat_map(|served| served.inputs.iter().filter_map(|(_, stamp)| *stamp).chain([served.file]));
         let wait = stamps.map(|stamp| unsettled_for(&stamp, begun)).max().unwrap_or_default();
         if !wait.is_zero() {
             std::thread::sleep(wait);
-        } else if unchanged(&built) {
+        } else if built.programs.iter().all(unchanged) {
             return Ok(built);
         }
     }
-    bail!("{}: its files keep changing", program.display())
+    bail!("{}: its files keep changing", programs.first().map_or(Path::new(""), PathBuf::as_path).display())
 }
 
 /// How long to wait before it is certain that reading the file anew shows what its stamp stands for.
@@ -244,9 +245,9 @@ fn unsettled_for(stamp: &FileStamp, begun: SystemTime) -> Duration {
     settled.duration_since(begun).unwrap_or_default().min(COARSE_TICK)
 }
 
-fn unchanged(built: &Built) -> bool {
-    let program = sys::file_status(&built.path).is_ok_and(|status| status.stamp == built.file);
-    program && check::inputs(&built.world.inputs()).is_ok()
+fn unchanged(served: &Served) -> bool {
+    let program = sys::file_status(&served.path).is_ok_and(|status| status.stamp == served.file);
+    program && check::inputs(&served.inputs()).is_ok()
 }
 
 /// Where images are: for everybody if root makes them, else for the user alone.

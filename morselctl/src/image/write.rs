@@ -1,107 +1,186 @@
-//! From what has been built to the file: the window byte for byte, and behind it what makes an ELF file of it (`frame`).
+//! From what has been built to the file: the windows byte for byte, and behind them what makes an ELF file of it (`frame`).
 
+use std::collections::HashMap;
 use std::ffi::CStr;
 use std::fs::{self, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::PathBuf;
 
-use anyhow::{Context, Result};
-use ld_morsel::elf::{PAGE_SIZE, Segments, page_up};
-use ld_morsel::image::format::{Content, HEADER_AT, Header, Key, Member, Region, Role, Tables, VERSION};
-use ld_morsel::layout::PageClass;
-use ld_morsel::program::{Object, ObjectId, Origin};
+use anyhow::{Context, Result, bail};
+use ld_morsel::elf::{PAGE_SIZE, page_up};
+use ld_morsel::image::format::{
+    HEADER_AT, Header, Key, Member, ProgramEntry, Role, TABLE_NAMES, Tables, VERSION, checksum,
+};
+use ld_morsel::program::{Object, Origin};
 use ld_morsel::sys::MemoryFlags;
 
-use super::build::Built;
-use super::frame::frame;
-use super::world::Part;
+use super::build::{Built, Served};
+use super::frame::{Part, frame, kind};
+use super::pages::{Content, Difference, FileMap, UNREACHABLE, difference, is_sealed, runs};
+use super::place::WINDOW;
 use crate::elf_file::record;
 use crate::write::Pending;
 
-/// Zeros of so many pages are not in the file.
-const MANY_ZEROS: usize = 16;
-
 /// What has been written.
 pub struct Written {
-    /// Bytes of the window.
-    pub window: u64,
+    /// Bytes of the file that are mapped.
+    pub size: u64,
     /// Bytes of the tables.
     pub tables: u64,
     /// How many libraries, libc included, are in the image.
-    pub members: usize,
+    pub libraries: usize,
     /// How many of them have pages for relocation only that stay writable until the process has done its part.
     pub unsealed: usize,
 }
 
-/// Writes the image to `target`.
+/// A program's tables.
+struct Planned {
+    difference: Difference,
+    tables: [Vec<u8>; TABLE_NAMES.len()],
+}
+
+impl Planned {
+    fn size(&self) -> u64 {
+        self.tables.iter().map(Vec::len).sum::<usize>() as u64
+    }
+}
+
+/// Writes the image to all `targets`, which become names of one file.
 ///
 /// # Errors
 /// It cannot be written; nothing has changed then.
-pub fn write(built: &mut Built, target: &Path) -> Result<Written> {
-    let members = members(built);
-    let rebase = relr(&built.rebase);
-    let [library_path, preload, libc] = built.wishes;
-    let key = Key {
-        library_path,
-        preload,
-        libc,
-        origin: built.world.asked_for_origin.then_some(&built.path),
-        program: built.file,
-        fingerprint: built.fingerprint,
-    };
-    let tables = Tables {
-        key,
-        inputs: built.world.inputs(),
-        members: members.clone(),
-        late: built.late.clone(),
-        interposed: built.interposed.clone(),
-        rebase: &rebase,
-    };
-    let tables_at = page_up(built.world.end);
-    let parts = tables.to_bytes();
-    let bytes = parts.concat();
-    let window = page_up(tables_at + bytes.len() as u64);
-    let mut header = Header {
+pub fn write(built: &mut Built, targets: &[PathBuf]) -> Result<Written> {
+    share(built);
+    let built = &*built;
+    // Where the tables end decides where everything behind them is; how long they are does not depend on it.
+    let draft = plan(built, &mut FileMap::new(built, 0));
+    let mut first = built.windows[0].end;
+    let places = draft.iter().map(|planned| {
+        let place = first;
+        first = page_up(place + planned.size());
+        place
+    });
+    let places: Vec<u64> = places.collect();
+    if built.windows.len() > 1 && first > WINDOW {
+        bail!("the libraries and their tables are too large for one image");
+    }
+    let mut map = FileMap::new(built, first);
+    let planned = plan(built, &mut map);
+    let entries = built.programs.iter().zip(&planned).zip(&places).map(|((served, planned), &tables)| {
+        let checksum = checksum(&[&planned.tables.concat()]);
+        ProgramEntry { program: served.file.identity, tables, size: planned.size(), checksum }
+    });
+    let entries: Vec<ProgramEntry> = entries.collect();
+    let header = Header {
         version: VERSION,
         loader: built.loader,
         base: built.base,
-        window,
-        tables: tables_at,
-        tables_size: bytes.len() as u64,
+        window: first,
+        programs: entries.len() as u64,
         checksum: 0,
     };
-    header.checksum = header.expected_checksum(&bytes);
-    let sizes = parts.each_ref().map(Vec::len);
-    let (elf, rest) = frame(built.base, window, tables_at, &sizes, &members);
+    let (loads, parts) = describe(built, &map, &planned, &places);
+    let (elf, rest) = frame(built.base, map.end, &loads, &parts);
 
-    let mode = if built.world.readable_by_all { 0o444 } else { 0o400 };
+    let (target, others) = targets.split_first().context("no target")?;
+    let mode = if built.programs.iter().all(|served| served.readable_by_all) { 0o444 } else { 0o400 };
     let pending = Pending::create(target, |path| {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
         file.write_all_at(record(&elf), 0)?;
-        file.write_all_at(&header.to_bytes(), HEADER_AT as u64)?;
-        for part in &built.world.parts {
-            write_sparsely(&file, &part.memory, part.start.0 - built.base)?;
+        file.write_all_at(&header.to_bytes(&entries), HEADER_AT as u64)?;
+        let common = &built.programs[0].memory;
+        for unit in built
+            .libraries
+            .iter()
+            .flat_map(|library| library.units.iter().map(|unit| library.placed(&unit.pages)))
+        {
+            write_sparsely(&file, common.at(&unit), map.offset(unit.start))?;
         }
-        file.write_all_at(&bytes, tables_at)?;
-        file.write_all_at(&rest, window)?;
+        for ((planned, served), &place) in planned.iter().zip(&built.programs).zip(&places) {
+            for gap in &planned.difference.gaps {
+                let filling = vec![UNREACHABLE; (gap.end - gap.start) as usize];
+                file.write_all_at(&filling, map.offset(gap.start))?;
+            }
+            for (pages, offset) in &planned.difference.variants {
+                file.write_all_at(served.memory.at(pages), *offset)?;
+            }
+            file.write_all_at(&planned.tables.concat(), place)?;
+        }
+        file.write_all_at(&rest, map.end)?;
         file.set_permissions(fs::Permissions::from_mode(mode))?;
         file.sync_all()
     })?;
-    pending.commit().with_context(|| target.display().to_string())?;
-    let in_image = || members.iter().filter(|member| matches!(member.role, Role::Library | Role::Libc));
-    let libraries = || in_image().filter(|member| member.role == Role::Library);
-    let sealed = |member: &&Member<'_>| member.regions.iter().any(|region| region.content == Content::Sealed);
-    let has_relro = |member: &&Member<'_>| {
-        Segments::parse(member.header_table)
-            .is_ok_and(|segments| segments.relro.is_some_and(|relro| relro.start < relro.end))
+    let others: Vec<Pending> =
+        others.iter().map(|other| Pending::link_or_copy(other, pending.path())).collect::<Result<_>>()?;
+    for pending in others.into_iter().chain([pending]) {
+        pending.commit()?;
+    }
+    let libraries = || {
+        built
+            .programs
+            .iter()
+            .flat_map(|served| served.program.iter().map(move |(id, object)| (served, id, object)))
     };
+    let unsealed = libraries().filter(|(served, id, object)| {
+        let has_relro = object.segments.relro.as_ref().is_some_and(|relro| relro.start < relro.end);
+        object.origin == Origin::File && has_relro && !is_sealed(served, *id)
+    });
     Ok(Written {
-        window,
-        tables: bytes.len() as u64,
-        members: in_image().count(),
-        unsealed: libraries().filter(|member| has_relro(member) && !sealed(member)).count(),
+        size: map.end,
+        tables: planned.iter().map(Planned::size).sum(),
+        libraries: built.libraries.iter().filter(|library| !library.units.is_empty()).count(),
+        unsealed: unsealed.count(),
     })
+}
+
+/// Gives the first program's memory the libraries that only others have: its contents are the windows'.
+fn share(built: &mut Built) {
+    let Built { programs, libraries, .. } = built;
+    let Some((first, others)) = programs.split_first_mut() else { return };
+    let mut known = first.libraries.clone();
+    for other in others {
+        for &index in other.libraries.iter().flatten() {
+            if !known.contains(&Some(index)) {
+                known.push(Some(index));
+                for unit in &libraries[index].units {
+                    let pages = libraries[index].placed(&unit.pages);
+                    first.memory.at_mut(&pages).copy_from_slice(other.memory.at(&pages));
+                }
+            }
+        }
+    }
+}
+
+fn plan(built: &Built, map: &mut FileMap) -> Vec<Planned> {
+    let common = &built.programs[0].memory;
+    let programs = built.programs.iter().map(|served| {
+        let difference = difference(built, served, map, |pages| common.at(pages) == served.memory.at(pages));
+        let rebase = relr(&served.rebase);
+        let [library_path, preload, libc] = built.wishes;
+        let key = Key {
+            library_path,
+            preload,
+            libc,
+            origin: served.asked_for_origin.then_some(&served.path),
+            program: served.file,
+            fingerprint: served.fingerprint,
+        };
+        let tables = Tables {
+            key,
+            inputs: served.inputs(),
+            members: members(built, served),
+            windows: map.far.clone(),
+            regions: difference.regions.clone(),
+            sealed: difference.sealed.clone(),
+            late: served.late.clone(),
+            interposed: served.interposed.clone(),
+            rebase: &rebase,
+        };
+        Planned { tables: tables.to_bytes(), difference }
+    });
+    programs.collect()
 }
 
 /// Writes all that is not zero, in large pieces: the kernel keeps what is written at once together.
@@ -115,52 +194,38 @@ fn write_sparsely(file: &fs::File, memory: &[u8], at: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// The objects as the tables have them. Names and tables live as long as the process.
-fn members(built: &mut Built) -> Vec<Member<'static>> {
-    let Built { program, world, base, late, .. } = built;
-    let mut members = Vec::new();
-    for (id, object) in program.iter() {
+/// The objects of a program as the tables have them. Dynamic sections live as long as the process.
+fn members<'a>(built: &'a Built, served: &'a Served) -> Vec<Member<'a>> {
+    let objects = served.program.iter().zip(&served.libraries);
+    let members = objects.map(|((id, object), library)| {
         let role = match object.origin {
             Origin::Kernel => Role::Program,
             Origin::Libc => Role::Libc,
             Origin::Loader | Origin::Vdso => Role::Loader,
             Origin::File => Role::Library,
         };
-        let mut late = late.iter().filter(|late| ObjectId(late.object) == id);
-        let unsealed = late.any(|late| {
-            object.segments.relro.as_ref().is_some_and(|relro| {
-                relro.start.0 < late.relocation.slot.0 + 16 && late.relocation.slot < relro.end
-            })
-        });
-        let seal = role == Role::Library && !unsealed;
-        let part = matches!(role, Role::Library | Role::Libc)
-            .then(|| world.part_at(object.mapping.pages.start))
-            .flatten();
+        let library = library.map(|library| &built.libraries[library]);
         let bias = object.mapping.bias;
-        members.push(Member {
+        Member {
             role,
-            name: leak(&object.name),
-            identity: object.identity.filter(|_| part.is_some()),
-            has_short_name: program.notes(id).short_name.is_some(),
+            name: &object.name,
+            identity: object.identity.filter(|_| library.is_some()),
+            has_short_name: served.program.notes(id).short_name.is_some(),
             needed_by: object.needed_by.map(|id| id.0),
             dependencies: object.dependencies.iter().map(|id| id.0).collect(),
             tls: object.tls,
-            place: bias.0.wrapping_sub(*base),
+            place: bias.0.wrapping_sub(built.base),
             entry: bias.unapply(object.entry).0,
             headers: object
                 .program_headers
                 .map(|(address, count)| (bias.unapply(address).0, u32::from(count))),
-            header_table: part.as_ref().map_or(&[][..], |part| part.header_table.clone().leak()),
-            dynamic: part.as_ref().map_or(&[][..], |_| dynamic_section(object)),
+            header_table: library.map_or(&[][..], |library| &library.header_table),
+            dynamic: library.map_or(&[][..], |_| dynamic_section(object)),
             gnu_hash: object.symbols.gnu_hash_head(),
-            regions: part.map_or_else(Vec::new, |part| regions(part, object, seal, *base)),
-        });
-    }
-    members
-}
-
-fn leak(text: &CStr) -> &'static CStr {
-    Box::leak(text.into())
+            sealed: is_sealed(served, id),
+        }
+    });
+    members.collect()
 }
 
 /// The dynamic section up to its end.
@@ -171,33 +236,55 @@ fn dynamic_section(object: &Object) -> &'static [u8] {
     &bytes[..(end.map_or(0, |end| end + 1)) * ENTRY]
 }
 
-/// The pages of an object, one run of equal ones after the other.
-fn regions(part: &Part, object: &Object, seal: bool, base: u64) -> Vec<Region> {
-    let page = |vaddr: u64| ((vaddr - part.plan.span.start.0) / PAGE_SIZE) as usize;
-    let mut pages = vec![(MemoryFlags::empty(), Content::File); page(part.plan.span.end.0)];
-    for region in &part.plan.regions {
-        let range = page(region.pages.start.0)..page(region.pages.end.0);
-        let content = match region.class {
-            PageClass::Zero if range.len() >= MANY_ZEROS => Content::Zero,
-            _ => Content::File,
-        };
-        pages[range].fill((region.flags, content));
-    }
-    if let Some(relro) = object.segments.relro.as_ref().filter(|relro| seal && relro.start < relro.end) {
-        for (flags, content) in &mut pages[page(relro.start.0)..page(relro.end.0)] {
-            if flags.contains(MemoryFlags::WRITE) && *content == Content::File {
-                *content = Content::Sealed;
+/// What tools shall know: what is mapped, and what is in it.
+fn describe(built: &Built, map: &FileMap, planned: &[Planned], places: &[u64]) -> (Vec<Part>, Vec<Part>) {
+    let table = |name: String, pages: Range<u64>| Part {
+        name,
+        offset: Some(pages.start),
+        pages,
+        access: MemoryFlags::READ,
+    };
+    let mut users: HashMap<usize, &Served> = HashMap::new();
+    let mut parts = Vec::new();
+    for served in &built.programs {
+        for (id, library) in served.program.ids().zip(&served.libraries) {
+            let Some(index) = *library else { continue };
+            if users.insert(index, served).is_some() {
+                continue;
+            }
+            let (library, object) = (&built.libraries[index], &served.program[id]);
+            let file = file_name(&library.name);
+            for run in runs(library, object, is_sealed(served, id)) {
+                if !run.access.is_empty() {
+                    let offset = (run.content != Content::Zero).then(|| map.offset(run.pages.start));
+                    let name = format!(".{}:{file}", kind(&run));
+                    parts.push(Part { name, offset, access: run.access, pages: run.pages });
+                }
             }
         }
     }
-    let start = part.start.0 - base;
-    let mut next = 0;
-    let runs = pages.chunk_by(|a, b| a == b).map(|run| {
-        let range = start + next * PAGE_SIZE..start + (next + run.len() as u64) * PAGE_SIZE;
-        next += run.len() as u64;
-        Region { range, access: run[0].0, content: run[0].1 }
-    });
-    runs.collect()
+    parts.sort_unstable_by_key(|part| part.pages.start);
+    let mapped = |part: &Part| Part { name: String::new(), pages: part.pages.clone(), ..*part };
+    let tables = built.windows[0].end..map.first;
+    let mut loads = vec![table(String::new(), 0..PAGE_SIZE)];
+    let split = parts.iter().position(|part| part.pages.start >= tables.start).unwrap_or(parts.len());
+    loads.extend(parts[..split].iter().map(mapped));
+    loads.push(table(String::new(), tables));
+    loads.extend(parts[split..].iter().map(mapped));
+    for ((planned, served), &place) in planned.iter().zip(&built.programs).zip(places) {
+        let mut at = place;
+        for (name, bytes) in TABLE_NAMES.iter().zip(&planned.tables) {
+            let end = at + bytes.len() as u64;
+            parts.push(table(format!(".morsel.{name}:{}", file_name(&served.path)), at..end));
+            at = end;
+        }
+    }
+    (loads, parts)
+}
+
+fn file_name(path: &CStr) -> String {
+    let name = path.to_bytes().rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    String::from_utf8_lossy(name).into_owned()
 }
 
 /// The words in the form of `DT_RELR`.
