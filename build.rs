@@ -1,5 +1,8 @@
 //! How the loader binary is linked: a static-pie without a libc that exports a few symbols.
 
+/// What programs and debuggers look for in a loader. `src/exports.rs` defines it.
+const EXPORTS: &str = include_str!("exports.txt");
+
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=sealed.ld");
@@ -14,25 +17,10 @@ fn main() {
         "-Wl,--hash-style=gnu",
         "-Wl,--build-id=sha1",
     ];
-    let exports = [
-        "dlopen",
-        "dlsym",
-        "dlclose",
-        "dlerror",
-        "dladdr",
-        "dlinfo",
-        "dlvsym",
-        "dladdr1",
-        "dl_iterate_phdr",
-        "__tls_get_addr",
-        "__libc_start_main",
-        "_dl_debug_state",
-        "_dl_debug_addr",
-    ];
     for argument in arguments {
         println!("cargo:rustc-link-arg-bin=ld-morsel={argument}");
     }
-    for symbol in exports {
+    for symbol in EXPORTS.lines() {
         println!("cargo:rustc-link-arg-bin=ld-morsel=-Wl,--export-dynamic-symbol={symbol}");
     }
 }

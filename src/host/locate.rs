@@ -88,7 +88,8 @@ impl From<LoadError> for Refusal {
     }
 }
 
-/// Maps `path` if it is musl's libc. This loader is not (it has no `__libc_start_main`), whatever it is called.
+/// Maps `path` if it is musl's libc. This loader is not (it has a `__libc_start_main`, but no `stdin`), whatever it is
+/// called.
 fn try_path<W: World>(world: &mut W, path: &CStr) -> Result<Box<Object>, Refusal> {
     let file = world.open(path)?;
     let (identity, size) = world.identity(&file)?;

@@ -20,6 +20,23 @@ pub fn publish(layout: &'static StaticTls) {
     dynamic::publish(layout);
 }
 
+/// Turns the thread pointer in rax into the address of the block that the calling thread has of the module in rcx; goes to the
+/// next `3:` if it has none yet.
+macro_rules! find_block {
+    () => {
+        "sub rax, [rip + {slot_distance}]
+        mov rax, [rax]
+        test rax, rax
+        jz 3f
+        cmp rcx, [rax + {capacity}]
+        jae 3f
+        mov rax, [rax + {blocks}]
+        mov rax, [rax + 8*rcx]
+        test rax, rax
+        jz 3f"
+    };
+}
+
 /// `__tls_get_addr` (psABI, "ELF Handling For Thread-Local Storage"): rdi points to a module id and an offset within
 /// its block. Some compilers call it with a misaligned stack.
 ///
@@ -38,16 +55,7 @@ pub unsafe extern "C" fn tls_get_addr() {
         "ret",
         // A module that was loaded later: the calling thread may have its block already.
         "2:",
-        "sub rax, [rip + {slot_distance}]",
-        "mov rax, [rax]",
-        "test rax, rax",
-        "jz 3f",
-        "cmp rcx, [rax + {capacity}]",
-        "jae 3f",
-        "mov rax, [rax + {blocks}]",
-        "mov rax, [rax + 8*rcx]",
-        "test rax, rax",
-        "jz 3f",
+        find_block!(),
         "add rax, [rdi + 8]",
         "ret",
         "3:",
@@ -90,16 +98,7 @@ pub unsafe extern "C" fn tlsdesc_dynamic() {
         "mov rdi, [rax + 8]",
         "mov rcx, [rdi]",
         "mov rax, fs:[0]",
-        "sub rax, [rip + {slot_distance}]",
-        "mov rax, [rax]",
-        "test rax, rax",
-        "jz 3f",
-        "cmp rcx, [rax + {capacity}]",
-        "jae 3f",
-        "mov rax, [rax + {blocks}]",
-        "mov rax, [rax + 8*rcx]",
-        "test rax, rax",
-        "jz 3f",
+        find_block!(),
         "add rax, [rdi + 8]",
         "2:",
         "sub rax, fs:[0]",

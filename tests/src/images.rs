@@ -3,6 +3,10 @@
 //!
 //! A program that cannot have an image (it would not start, or is meant for no loader) runs without. What became of each is
 //! written to `images.log` in the folder of build products.
+//!
+//! [`fixture`] is a program with an image for tests of images themselves.
+
+pub mod fixture;
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;

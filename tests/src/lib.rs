@@ -11,6 +11,9 @@
 //!
 //! A [`grid`] is a generated program of many libraries, whose [`bindings`] are dumped under both loaders.
 
+use anyhow::Result;
+use libtest_mimic::{Failed, Trial};
+
 pub mod bindings;
 pub mod case;
 pub mod corruption;
@@ -25,3 +28,8 @@ pub mod scratch;
 pub mod toolchain;
 pub mod verdict;
 pub mod worlds;
+
+/// A test of this name, which fails with the whole chain of causes.
+pub fn trial(name: impl Into<String>, check: impl FnOnce() -> Result<()> + Send + 'static) -> Trial {
+    Trial::test(name, || check().map_err(|error| Failed::from(format!("{error:#}"))))
+}

@@ -12,28 +12,22 @@ use difftest::bindings::{self, Dumps};
 use difftest::grid::{Grid, Trait};
 use difftest::run::{Ending, run};
 use difftest::scratch::Scratch;
+use difftest::trial;
 use difftest::worlds::{BuildCopy, Loaders, Mode, Version, build_root};
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Trial};
 
-fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    match trials() {
-        Ok(trials) => libtest_mimic::run(&arguments, trials).exit_code(),
-        Err(error) => {
-            eprintln!("{error:?}");
-            ExitCode::FAILURE
-        }
-    }
+fn main() -> Result<ExitCode> {
+    Ok(libtest_mimic::run(&Arguments::from_args(), trials()?).exit_code())
 }
 
 fn trials() -> Result<Vec<Trial>> {
     let loaders = Arc::new(Loaders::find()?);
-    let trial = |what: Trait| {
+    let of_grid = |what: Trait| {
         let loaders = Arc::clone(&loaders);
         let name = format!("bindings/{}", format!("{what:?}").to_lowercase());
-        Trial::test(name, move || check(what, &loaders).map_err(|error| Failed::from(format!("{error:#}"))))
+        trial(name, move || check(what, &loaders))
     };
-    Ok(Trait::ALL.into_iter().map(trial).collect())
+    Ok(Trait::ALL.into_iter().map(of_grid).collect())
 }
 
 /// Runs a grid with all versions of musl, under stock musl and in both ways under the loader.

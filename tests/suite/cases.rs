@@ -4,32 +4,27 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use difftest::case::{Case, discover};
+use difftest::trial;
 use difftest::verdict::check;
 use difftest::worlds::{Loaders, build_root, workspace_root};
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Trial};
 
 /// The points of the specification that must have a case; the others are about the `dl*` functions.
 const REQUIRED_POINTS: [std::ops::RangeInclusive<u32>; 5] = [1..=41, 43..=44, 46..=49, 59..=60, 61..=61];
 
-fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    match trials() {
-        Ok(trials) => libtest_mimic::run(&arguments, trials).exit_code(),
-        Err(error) => {
-            eprintln!("{error:?}");
-            ExitCode::FAILURE
-        }
-    }
+fn main() -> Result<ExitCode> {
+    Ok(libtest_mimic::run(&Arguments::from_args(), trials()?).exit_code())
 }
 
 fn trials() -> Result<Vec<Trial>> {
     let loaders = Arc::new(Loaders::find()?);
     let cases = discover(&workspace_root().join("tests/cases"))?;
     let missing = missing_points(&cases);
-    let mut trials = vec![Trial::test("every_point_of_the_specification_has_a_case", move || {
-        if missing.is_empty() { Ok(()) } else { Err(format!("no case for points {missing:?}").into()) }
+    let mut trials = vec![trial("every_point_of_the_specification_has_a_case", move || {
+        ensure!(missing.is_empty(), "no case for points {missing:?}");
+        Ok(())
     })];
     for case in cases {
         let case = Arc::new(case);
@@ -37,10 +32,8 @@ fn trials() -> Result<Vec<Trial>> {
             for &version in &case.versions {
                 let name = format!("{} [{} {}]", case.name, mode.as_str(), version.as_str());
                 let (case, loaders) = (Arc::clone(&case), Arc::clone(&loaders));
-                trials.push(Trial::test(name, move || {
-                    check(&case, version, mode, &loaders, &build_root())
-                        .with_context(|| case.name.clone())
-                        .map_err(|error| Failed::from(format!("{error:#}")))
+                trials.push(trial(name, move || {
+                    check(&case, version, mode, &loaders, &build_root()).with_context(|| case.name.clone())
                 }));
             }
         }

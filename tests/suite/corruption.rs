@@ -15,9 +15,10 @@ use difftest::corruption::{Groups, Mutant, foreign_files, mutants, wild_construc
 use difftest::run::{Ending, Outcome, run};
 use difftest::scratch::Scratch;
 use difftest::toolchain::ensure_built;
+use difftest::trial;
 use difftest::verdict::check;
 use difftest::worlds::{BuildCopy, Loaders, Mode, Version, build_root, workspace_root};
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Trial};
 
 /// What may be done with a damaged file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,20 +41,11 @@ enum Role {
 /// How many damaged files were refused, ran unharmed, and made the loader fail.
 static COUNTS: [AtomicUsize; 3] = [const { AtomicUsize::new(0) }; 3];
 
-fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    match trials() {
-        Ok(trials) => {
-            let conclusion = libtest_mimic::run(&arguments, trials);
-            let [refused, unharmed, failed] = COUNTS.each_ref().map(|count| count.load(Ordering::Relaxed));
-            println!("damaged files: {refused} refused, {unharmed} ran unharmed, {failed} failed\n");
-            conclusion.exit_code()
-        }
-        Err(error) => {
-            eprintln!("{error:?}");
-            ExitCode::FAILURE
-        }
-    }
+fn main() -> Result<ExitCode> {
+    let conclusion = libtest_mimic::run(&Arguments::from_args(), trials()?);
+    let [refused, unharmed, failed] = COUNTS.each_ref().map(|count| count.load(Ordering::Relaxed));
+    println!("damaged files: {refused} refused, {unharmed} ran unharmed, {failed} failed\n");
+    Ok(conclusion.exit_code())
 }
 
 fn trials() -> Result<Vec<Trial>> {
@@ -62,9 +54,9 @@ fn trials() -> Result<Vec<Trial>> {
     for case in discover(&workspace_root().join("tests/specimens"))? {
         let case = Arc::new(case);
         let (shared, shared_loaders) = (Arc::clone(&case), Arc::clone(&loaders));
-        trials.push(Trial::test(format!("{}: untouched", case.name), move || {
+        trials.push(trial(format!("{}: untouched", case.name), move || {
             let root = build_root().join("specimens");
-            failed(check(&shared, Version::V1_2_3, Mode::Direct, &shared_loaders, &root))
+            check(&shared, Version::V1_2_3, Mode::Direct, &shared_loaders, &root)
         }));
         if !loaders.is_self_check() {
             trials.extend(damaged(&case, &loaders)?);
@@ -90,16 +82,10 @@ fn damaged(case: &Case, loaders: &Arc<Loaders>) -> Result<Vec<Trial>> {
         for (group, mutants) in groups {
             let name = format!("{}: {group}", case.name);
             let (dir, loaders, title) = (dir.clone(), Arc::clone(loaders), name.clone());
-            trials.push(Trial::test(name, move || {
-                failed(run_group(&title, &mutants, role, allowed, &dir, &loaders))
-            }));
+            trials.push(trial(name, move || run_group(&title, &mutants, role, allowed, &dir, &loaders)));
         }
     }
     Ok(trials)
-}
-
-fn failed(result: Result<()>) -> Result<(), Failed> {
-    result.map_err(|error| Failed::from(format!("{error:#}")))
 }
 
 /// Runs every mutant of a group; keeps the files that make the loader fail.

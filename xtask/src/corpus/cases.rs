@@ -28,8 +28,10 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// All of them; the first is what the others are compared with.
+    /// All of a loader that stands beside musl's own; the first is what the others are compared with.
     pub const ALL: [Self; 3] = [Self::Stock, Self::Direct, Self::Interp];
+    /// The same for a loader in its place.
+    pub const REPLACING: [Self; 2] = [Self::Stock, Self::Installed];
 
     /// The name to show.
     pub fn name(self) -> &'static str {
@@ -54,34 +56,19 @@ pub struct Report {
     pub bindings: usize,
 }
 
-/// Runs a case in all three modes. If there is a library that dumps bindings, these are compared, too.
+/// Runs a case in some modes, of which the first is what the others are compared with. If there is a library that dumps
+/// bindings, these are compared, too.
 pub fn run(
     case: &Case,
-    loader: &Path,
-    musl: Musl,
-    limit: Duration,
-    dumper: Option<&Path>,
-) -> Result<Vec<Report>> {
-    run_in_modes(&Mode::ALL, case, loader, musl, limit, dumper)
-}
-
-/// Runs a case under stock musl, and under a loader that is fused with the same libc and has taken its place.
-pub fn run_installed(case: &Case, fused: &Path, limit: Duration) -> Result<Vec<Report>> {
-    run_in_modes(&[Mode::Stock, Mode::Installed], case, fused, case.musl, limit, None)
-}
-
-fn run_in_modes(
     modes: &[Mode],
-    case: &Case,
     loader: &Path,
     musl: Musl,
-    limit: Duration,
     dumper: Option<&Path>,
 ) -> Result<Vec<Report>> {
     let mut reports = Vec::new();
     let mut stock: Option<Run> = None;
     for &mode in modes {
-        let run = run_in(case, mode, loader, musl, limit, dumper)?;
+        let run = run_in(case, mode, loader, musl, dumper)?;
         let failure = judge(case, stock.as_ref().map(|stock| &stock.outcome), &run.outcome);
         let different = || run.bindings.differences(&stock.as_ref()?.bindings);
         let failure = failure.or_else(different).or_else(|| run.lacks_bindings(dumper));
@@ -128,14 +115,7 @@ pub fn judge(case: &Case, stock: Option<&Outcome>, outcome: &Outcome) -> Option<
     None
 }
 
-fn run_in(
-    case: &Case,
-    mode: Mode,
-    loader: &Path,
-    musl: Musl,
-    limit: Duration,
-    dumper: Option<&Path>,
-) -> Result<Run> {
+fn run_in(case: &Case, mode: Mode, loader: &Path, musl: Musl, dumper: Option<&Path>) -> Result<Run> {
     let corpus = super::dir()?;
     let scratch = corpus.join(format!(".tmp-{}", std::process::id()));
     // The folder is ours alone: its name holds our process id.
@@ -166,7 +146,7 @@ fn run_in(
         }
     }
     let begin = Instant::now();
-    let outcome = proc::outcome(&mut bash, limit)?;
+    let outcome = proc::outcome(&mut bash, limit(case.kind))?;
     let time = begin.elapsed();
     let bindings = if dumper.is_some() { Dumps::read(&dumps)? } else { Dumps::default() };
     fs::remove_dir_all(&scratch)?;
@@ -232,6 +212,6 @@ pub fn patched(program: &Path, loader: &Path) -> Result<PathBuf> {
 }
 
 /// How long one run may take.
-pub fn limit(kind: Kind) -> Duration {
+fn limit(kind: Kind) -> Duration {
     Duration::from_secs(if kind == Kind::Start { 60 } else { 180 })
 }

@@ -5,12 +5,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use walkdir::WalkDir;
 
 use super::build;
 use crate::{apt, paths, proc, ui};
 
 /// What goes into it as it is in the repository.
 const DOCUMENTS: [&str; 5] = ["README.md", "DESIGN.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"];
+/// The same for whole folders.
+const FOLDERS: [&str; 2] = ["docs", "linker-scripts"];
 
 /// A completion script for each of these shells, under the name that the shell looks for.
 const COMPLETIONS: [(&str, &str); 3] =
@@ -49,9 +52,18 @@ pub fn run() -> Result<bool> {
     for document in DOCUMENTS {
         copy(&paths::repo().join(document), &dir.join(document))?;
     }
-    fs::create_dir_all(dir.join("linker-scripts"))?;
-    for file in ["morsel.ld", "README.md"] {
-        copy(&paths::repo().join("linker-scripts").join(file), &dir.join("linker-scripts").join(file))?;
+    for folder in FOLDERS {
+        // Without what building the example has left.
+        let walk = WalkDir::new(paths::repo().join(folder)).into_iter();
+        for entry in walk.filter_entry(|entry| entry.file_name() != "out") {
+            let entry = entry?;
+            let target = dir.join(entry.path().strip_prefix(paths::repo())?);
+            if entry.file_type().is_dir() {
+                fs::create_dir(&target).with_context(|| format!("cannot create {}", target.display()))?;
+            } else {
+                copy(entry.path(), &target)?;
+            }
+        }
     }
     fs::write(dir.join("install.sh"), INSTALL)?;
     fs::set_permissions(dir.join("install.sh"), fs::Permissions::from_mode(0o755))?;

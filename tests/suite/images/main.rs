@@ -1,0 +1,5 @@
+//! When an image may be used, and what becomes of it.
+
+mod checks;
+mod life;
+mod process;
