@@ -46,22 +46,45 @@ fn check_shape(dir: &Path, far: bool) {
         assert_eq!(library["fully_shareable"], true, "{library:#}");
         assert!(library["advice"].is_null());
         let segments = library["segments"].as_array().unwrap();
-        let readable: Vec<_> = segments.iter().filter(|segment| segment["class"] != "writable").collect();
-        assert_eq!((readable.len(), &readable[0]["access"]), (1, &Value::from("r-x")));
-        let lowest = segments[1]["address"].as_u64().unwrap();
-        assert!(!far || (1 << 30..(1 << 30) + (2 << 20)).contains(&lowest), "{lowest:#x}");
+        let kind = |segment: &Value| ["class", "access"].map(|key| segment[key].as_str().unwrap().to_owned());
+        let kinds: Vec<_> = segments.iter().map(kind).collect();
+        assert_eq!(kinds, [["code", "r-x"], ["relro", "rw-"], ["writable", "rw-"]]);
+        check_headers(&file, far);
         // No holes: what is loaded and nothing else, within a few pages.
         let sections = run(Command::new("size").arg("-A").arg(&file));
         let total = sections.lines().find_map(|line| line.strip_prefix("Total")).unwrap().trim();
         let total: u64 = total.parse().unwrap();
         assert!(fs::metadata(&file).unwrap().len() < total + 64 * 1024, "{sections}");
-        let headers = run(Command::new("readelf").arg("-lW").arg(&file));
-        for needed in ["GNU_RELRO", "GNU_EH_FRAME", "NOTE"] {
-            assert!(headers.contains(needed), "{}: no {needed}", file.display());
-        }
         let readelf = Command::new("readelf").arg("-aW").arg(&file).output().unwrap();
         assert_eq!(text(&readelf.stderr), "");
     }
+}
+
+/// The distance of each segment, and that RELRO is one of them to its last page.
+fn check_headers(file: &Path, far: bool) {
+    let headers = run(Command::new("readelf").arg("-lW").arg(file));
+    for needed in ["GNU_EH_FRAME", "NOTE"] {
+        assert!(headers.contains(needed), "{}: no {needed}", file.display());
+    }
+    let of = |kind: &str| -> Vec<[u64; 4]> {
+        let lines = headers.lines().filter(|line| line.split_whitespace().next() == Some(kind));
+        let number = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap();
+        lines
+            .map(|line| {
+                let words: Vec<&str> = line.split_whitespace().collect();
+                [1, 2, 4, 5].map(|column| number(words[column]))
+            })
+            .collect()
+    };
+    let loads = of("LOAD");
+    if far {
+        let distances: Vec<u64> = loads.iter().map(|[offset, address, ..]| address - offset).collect();
+        assert_eq!(distances, [0, 1 << 30, 3 << 29], "{headers}");
+    }
+    let relro = of("GNU_RELRO")[0];
+    let (address, end) = (relro[1], relro[1] + relro[3]);
+    assert_eq!((address, end % 4096), (loads[1][1], 0), "{headers}");
+    assert!((end - 4096..=end).contains(&(loads[1][1] + loads[1][3])) || !far, "{headers}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use ld_morsel::map::load::describe;
 use ld_morsel::program::{Mapping, Object, Origin};
 use ld_morsel::sys::FileIdentity;
 
-/// Segments with at least so many bytes between them are units of their own. The linker scripts leave 1 GiB.
+/// Segments with at least so many bytes between them are units of their own. The linker script leaves 512 MiB.
 const FAR: u64 = 256 << 20;
 
 /// Pages that follow each other.

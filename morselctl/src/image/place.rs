@@ -1,4 +1,4 @@
-//! Where libraries are in an image. Units of libraries whose segments are far apart are gathered: what begins in the same
+//! Where libraries are in an image. Units of libraries whose segments are far apart are gathered: what begins in the same half
 //! gibibyte of its library lies in the same window, with all distances intact. Every other library is in the first window, in its
 //! own shape.
 
@@ -11,7 +11,7 @@ use ld_morsel::layout::PageClass;
 use super::library::{Library, Unit};
 
 /// Bytes of address space from one window to the next.
-pub const WINDOW: u64 = 1 << 30;
+pub const WINDOW: u64 = 512 << 20;
 
 /// The window that a unit belongs to.
 pub fn window_of(unit: &Unit) -> u64 {

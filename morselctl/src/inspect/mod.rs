@@ -49,7 +49,7 @@ struct Library<'a> {
 
 /// What a library that is not fully shareable needs.
 const ADVICE: &str = "link it with ld-morsel's linker scripts (linker-scripts/README.md): read-only data and code in one \
-                      segment at a multiple of 2 MiB, everything writable 1 GiB away";
+                      segment at a multiple of 2 MiB, everything writable far away";
 
 /// What a library needs whose code is changed by relocation.
 const TEXT_RELOCATIONS: &str = "compile it with -fPIC: it has relocations in its code (DT_TEXTREL), so that each process \

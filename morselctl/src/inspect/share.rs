@@ -22,6 +22,8 @@ pub enum Class {
     Code,
     /// Read-only data.
     Data,
+    /// Written by relocation and read-only afterwards, all of it.
+    Relro,
     /// Private to each process.
     Writable,
 }
@@ -32,6 +34,7 @@ impl Class {
         match self {
             Self::Code => "code",
             Self::Data => "data",
+            Self::Relro => "relro",
             Self::Writable => "writable",
         }
     }
@@ -60,8 +63,8 @@ impl Segment {
     /// Bytes, in whole pages, that all processes read alike.
     pub fn read_only(&self) -> u64 {
         match self.class {
-            Class::Writable => 0,
-            _ => page_up(self.address + self.memory) - page_down(self.address),
+            Class::Relro | Class::Writable => 0,
+            Class::Code | Class::Data => page_up(self.address + self.memory) - page_down(self.address),
         }
     }
 }
@@ -92,16 +95,24 @@ pub fn of(file: &ElfFile, text_relocations: bool) -> Sharing {
             file: load.p_filesz,
             memory: load.p_memsz,
             access: access(load.p_flags),
-            class: match load {
-                load if is_writable(load) => Class::Writable,
-                load if is_executable(load) => Class::Code,
-                _ => Class::Data,
-            },
+            class: class(file, load),
             shareable: tables.shared,
             why_not: tables.why_not,
         }
     });
     Sharing { base_offset: base, segments: segments.collect() }
+}
+
+fn class(file: &ElfFile, load: &ProgramHeader) -> Class {
+    let sealed = file.segments.relro.as_ref().is_some_and(|relro| {
+        relro.start.0 <= page_down(load.p_vaddr) && page_up(load.p_vaddr + load.p_memsz) <= relro.end.0
+    });
+    match (is_writable(load), is_executable(load)) {
+        (true, _) if sealed => Class::Relro,
+        (true, _) => Class::Writable,
+        (false, true) => Class::Code,
+        (false, false) => Class::Data,
+    }
 }
 
 /// The places within 2 MiB that are worth a try: those at which a segment begins with a page table of its own.
