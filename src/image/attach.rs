@@ -18,7 +18,7 @@ use crate::map::load;
 use crate::program::{Mapping, Object, ObjectId, Origin, Program};
 use crate::relocate::Late;
 use crate::statistics::UsedImage;
-use crate::sys::{self, Errno, File, FileStamp, Memory, MemoryFlags, Text};
+use crate::sys::{self, Errno, File, FileIdentity, FileStamp, Memory, MemoryFlags, Text};
 
 use super::check::{self, Refusal};
 use super::format::{
@@ -63,37 +63,66 @@ struct Window {
     delta: u64,
 }
 
-/// The program's image, mapped and ready; `None` if there is none. Whoever requires one gets the reason.
+/// An image file, open and not yet looked at.
+pub struct Candidate {
+    path: CString,
+    file: File,
+    /// Whether the user wants no start without it.
+    required: bool,
+}
+
+/// The program's image file; `None` if there is none. Few programs have one, and nothing is computed for the others.
 ///
 /// # Errors
-/// An image is required, and there is none that can be used.
+/// An image is required, and there is none.
 #[inline(never)]
-pub fn attach(circumstances: &Circumstances<'_>) -> Result<Option<Attached>, (CString, Refusal)> {
-    let ImageChoice::Use { place, required } = circumstances.config.image else { return Ok(None) };
-    let program = circumstances.file.identity;
+pub fn open(choice: ImageChoice<'_>, program: FileIdentity) -> Result<Option<Candidate>, (CString, Refusal)> {
+    let ImageChoice::Use { place, required } = choice else { return Ok(None) };
     let path = match place {
         Some(place) if place.to_bytes().ends_with(b"/") => path_in(place.to_bytes(), program),
         Some(place) => Some(CString::from(place)),
         None => path_in(SYSTEM_PLACE.to_bytes(), program),
     };
     let Some(path) = path else { return Ok(None) };
-    match try_attach(&path, circumstances) {
-        Ok((tables, window)) => {
-            log::info!("image {} at {:#x}", Text::from(&path), window.start);
-            Ok(Some(Attached { path, tables, window }))
-        }
-        Err(refusal) if required => Err((path, refusal)),
-        Err(Refusal::System("open", Errno::NOENT)) => Ok(None),
-        Err(refusal) => {
-            log::info!("image {} is not used: {refusal}", Text::from(&path));
-            Ok(None)
+    match sys::open(&path) {
+        Ok(file) => Ok(Some(Candidate { path, file, required })),
+        Err(Errno::NOENT) if !required => Ok(None),
+        Err(errno) => refuse(path, required, Refusal::System("open", errno)),
+    }
+}
+
+/// Whoever requires an image gets the reason why there is none.
+fn refuse<T>(path: CString, required: bool, refusal: Refusal) -> Result<Option<T>, (CString, Refusal)> {
+    if required {
+        return Err((path, refusal));
+    }
+    log::info!("image {} is not used: {refusal}", Text::from(&path));
+    Ok(None)
+}
+
+impl Candidate {
+    /// The image, mapped and ready; `None` if it may not be used.
+    ///
+    /// # Errors
+    /// It is required, and may not be used.
+    #[inline(never)]
+    pub fn attach(self, circumstances: &Circumstances<'_>) -> Result<Option<Attached>, (CString, Refusal)> {
+        match try_attach(&self.path, &self.file, circumstances) {
+            Ok((tables, window)) => {
+                log::info!("image {} at {:#x}", Text::from(&self.path), window.start);
+                Ok(Some(Attached { path: self.path, tables, window }))
+            }
+            Err(refusal) => refuse(self.path, self.required, refusal),
         }
     }
 }
 
-fn try_attach(path: &CStr, circumstances: &Circumstances<'_>) -> Result<(Tables<'static>, Window), Refusal> {
+fn try_attach(
+    path: &CStr,
+    file: &File,
+    circumstances: &Circumstances<'_>,
+) -> Result<(Tables<'static>, Window), Refusal> {
     let config = circumstances.config;
-    let file = sys::open(path).map_err(|errno| Refusal::System("open", errno))?;
     let status = file.full_status().map_err(|errno| Refusal::System("fstat", errno))?;
     let directory = check::directory_of(path).ok_or(Refusal::Damaged("no path"))?;
     let directory = sys::file_status(&directory).map_err(|errno| Refusal::System("its directory", errno))?;
@@ -118,8 +147,8 @@ fn try_attach(path: &CStr, circumstances: &Circumstances<'_>) -> Result<(Tables<
     if !whole {
         return Err(Refusal::Damaged("it is cut off"));
     }
-    let window = map_window(&file, &header, circumstances)?;
-    let attached = check_and_set_up(&file, &header, window, circumstances);
+    let window = map_window(file, &header, circumstances)?;
+    let attached = check_and_set_up(file, &header, window, circumstances);
     if attached.is_err() {
         // SAFETY: mapped just now; no reference into it is left.
         unsafe { sys::unmap(window.start, window.size) };
