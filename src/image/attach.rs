@@ -12,20 +12,19 @@ use crate::bind::Definition;
 use crate::config::{Config, ImageChoice};
 use crate::discover::search;
 use crate::elf::{
-    Dynamic, ElfError, LoadBias, PAGE_SIZE, RelrSlots, Segments, Symbol, SymbolName, SymbolTable, Vaddr,
-    View, page_up,
+    Dynamic, ElfError, LoadBias, PAGE_SIZE, Segments, Symbol, SymbolName, SymbolTable, Vaddr, View, page_up,
 };
 use crate::map::load;
 use crate::program::{Mapping, Object, ObjectId, Origin, Program};
 use crate::relocate::Late;
 use crate::statistics::UsedImage;
-use crate::sys::{self, Errno, File, FileStamp, Memory, MemoryFlags, Text};
+use crate::sys::{self, Errno, File, FileIdentity, FileStamp, MemoryFlags, Text};
 
 use super::check::{self, Refusal};
 use super::format::{
-    Binding, BuildId, FarWindow, HEADER_AT, HEADER_ROOM, Header, Key, Member, Pages, ProgramEntry, Region,
-    Role, Source, Tables, VERSION,
+    Binding, BuildId, FarWindow, HEADER_AT, HEADER_ROOM, Header, Key, Member, Role, Tables, VERSION,
 };
+use super::mapped::{Image, Mapped, Place};
 use super::{BASE_ALIGN, SYSTEM_PLACE, base_at, path_in};
 
 /// How often another place is tried for an image whose own is taken.
@@ -57,55 +56,65 @@ pub struct Attached {
     windows: Vec<Range<u64>>,
 }
 
-/// Where the image's pages are.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    start: u64,
-    /// From the image's base to there.
-    delta: u64,
-}
-
-impl Place {
-    /// Where pages of the image are in the process.
-    fn address(self, pages: &Pages) -> (u64, u64) {
-        (self.start.wrapping_add(pages.start), pages.end - pages.start)
-    }
-}
-
 /// The tables, where the image is, and its windows.
 type Found = (Tables<'static>, Place, Vec<Range<u64>>);
 
-/// The program's image, mapped and ready; `None` if there is none. Whoever requires one gets the reason.
+/// An image file, open and not yet looked at.
+pub struct Candidate {
+    path: CString,
+    file: File,
+    /// Whether the user wants no start without it.
+    required: bool,
+}
+
+/// The program's image file; `None` if there is none. Few programs have one, and nothing is computed for the others.
 ///
 /// # Errors
-/// An image is required, and there is none that can be used.
+/// An image is required, and there is none.
 #[inline(never)]
-pub fn attach(circumstances: &Circumstances<'_>) -> Result<Option<Attached>, (CString, Refusal)> {
-    let ImageChoice::Use { place, required } = circumstances.config.image else { return Ok(None) };
-    let program = circumstances.file.identity;
+pub fn open(choice: ImageChoice<'_>, program: FileIdentity) -> Result<Option<Candidate>, (CString, Refusal)> {
+    let ImageChoice::Use { place, required } = choice else { return Ok(None) };
     let path = match place {
         Some(place) if place.to_bytes().ends_with(b"/") => path_in(place.to_bytes(), program),
         Some(place) => Some(CString::from(place)),
         None => path_in(SYSTEM_PLACE.to_bytes(), program),
     };
     let Some(path) = path else { return Ok(None) };
-    match try_attach(&path, circumstances) {
-        Ok((tables, place, windows)) => {
-            log::info!("image {} at {:#x}", Text::from(&path), place.start);
-            Ok(Some(Attached { path, tables, place, windows }))
-        }
-        Err(refusal) if required => Err((path, refusal)),
-        Err(Refusal::System("open", Errno::NOENT)) => Ok(None),
-        Err(refusal) => {
-            log::info!("image {} is not used: {refusal}", Text::from(&path));
-            Ok(None)
+    match sys::open(&path) {
+        Ok(file) => Ok(Some(Candidate { path, file, required })),
+        Err(Errno::NOENT) if !required => Ok(None),
+        Err(errno) => refuse(path, required, Refusal::System("open", errno)),
+    }
+}
+
+/// Whoever requires an image gets the reason why there is none.
+fn refuse<T>(path: CString, required: bool, refusal: Refusal) -> Result<Option<T>, (CString, Refusal)> {
+    if required {
+        return Err((path, refusal));
+    }
+    log::info!("image {} is not used: {refusal}", Text::from(&path));
+    Ok(None)
+}
+
+impl Candidate {
+    /// The image, mapped and ready; `None` if it may not be used.
+    ///
+    /// # Errors
+    /// It is required, and may not be used.
+    #[inline(never)]
+    pub fn attach(self, circumstances: &Circumstances<'_>) -> Result<Option<Attached>, (CString, Refusal)> {
+        match try_attach(&self.path, &self.file, circumstances) {
+            Ok((tables, place, windows)) => {
+                log::info!("image {} at {:#x}", Text::from(&self.path), place.start);
+                Ok(Some(Attached { path: self.path, tables, place, windows }))
+            }
+            Err(refusal) => refuse(self.path, self.required, refusal),
         }
     }
 }
 
-fn try_attach(path: &CStr, circumstances: &Circumstances<'_>) -> Result<Found, Refusal> {
+fn try_attach(path: &CStr, file: &File, circumstances: &Circumstances<'_>) -> Result<Found, Refusal> {
     let config = circumstances.config;
-    let file = sys::open(path).map_err(|errno| Refusal::System("open", errno))?;
     let status = file.full_status().map_err(|errno| Refusal::System("fstat", errno))?;
     let directory = check::directory_of(path).ok_or(Refusal::Damaged("no path"))?;
     let directory = sys::file_status(&directory).map_err(|errno| Refusal::System("its directory", errno))?;
@@ -136,7 +145,7 @@ fn try_attach(path: &CStr, circumstances: &Circumstances<'_>) -> Result<Found, R
     let own = Some(header.base).filter(|_| !config.random_image);
     for start in own.into_iter().chain((1..=ATTEMPTS).map(random)) {
         let place = Place { start, delta: start.wrapping_sub(header.base) };
-        match attach_at(&Image { file: &file, size, window: header.window, entry }, place, circumstances) {
+        match attach_at(&Image { file, size, window: header.window, entry }, place, circumstances) {
             Err(Refusal::Taken) => {}
             attached => {
                 let (tables, windows) = attached?;
@@ -145,16 +154,6 @@ fn try_attach(path: &CStr, circumstances: &Circumstances<'_>) -> Result<Found, R
         }
     }
     Err(Refusal::Taken)
-}
-
-/// An image's file, as far as its header tells.
-struct Image<'a> {
-    file: &'a File,
-    /// Bytes of the file.
-    size: u64,
-    /// Bytes of the first window.
-    window: u64,
-    entry: ProgramEntry,
 }
 
 /// Checks the image, and maps it there if it may be used.
@@ -192,94 +191,6 @@ fn attach_at(
         mapped.protect(place, &tables.sealed, MemoryFlags::READ)?;
     }
     Ok((tables, mapped.keep()))
-}
-
-/// The windows that are mapped; they go again if the image is not used in the end.
-#[derive(Default)]
-struct Mapped(Vec<Range<u64>>);
-
-impl Mapped {
-    fn add(&mut self, image: &Image<'_>, place: Place, window: &FarWindow) -> Result<(), Refusal> {
-        let (address, length) = place.address(&window.pages);
-        let file = Some((image.file, window.offset));
-        let end = address.checked_add(length).ok_or(Refusal::Taken)?;
-        if window.offset.checked_add(length).is_none_or(|end| end > page_up(image.size)) {
-            return Err(Refusal::Damaged("a window outside of the file"));
-        }
-        let memory = Memory { length, access: window.access, file, populate: false };
-        match memory.map_free(address) {
-            Ok(()) => self.0.push(address..end),
-            Err(Errno::EXIST) => return Err(Refusal::Taken),
-            Err(errno) => return Err(Refusal::System("mmap", errno)),
-        }
-        Ok(())
-    }
-
-    /// The address of pages that lie in a window.
-    fn locate(&self, place: Place, pages: &Pages) -> Result<(u64, u64), Refusal> {
-        let (address, length) = place.address(pages);
-        let within = |window: &Range<u64>| window.start <= address && length <= window.end - address;
-        match self.0.iter().any(|window| window.contains(&address) && within(window)) {
-            true => Ok((address, length)),
-            false => Err(Refusal::Damaged("pages outside of the windows")),
-        }
-    }
-
-    fn change(&self, image: &Image<'_>, place: Place, region: &Region) -> Result<(), Refusal> {
-        let (address, length) = self.locate(place, &region.pages)?;
-        let access = region.access;
-        let from_file =
-            |offset, populate| Memory { length, access, file: Some((image.file, offset)), populate };
-        let memory = match region.source {
-            Source::Window => return self.protect(place, core::slice::from_ref(&region.pages), access),
-            Source::File(offset) => from_file(offset, false),
-            Source::Written(offset) => from_file(offset, true),
-            Source::Zero => Memory { access, ..Memory::zeroed(length) },
-        };
-        // SAFETY: the pages lie in a window, which nobody else knows yet.
-        unsafe { memory.map_over(address) }.map_err(|errno| Refusal::System("mmap", errno))
-    }
-
-    fn protect(&self, place: Place, all: &[Pages], access: MemoryFlags) -> Result<(), Refusal> {
-        for pages in all {
-            let (address, length) = self.locate(place, pages)?;
-            // SAFETY: as in `change`.
-            let done = unsafe { sys::change_protection(address, length, access) };
-            done.map_err(|errno| Refusal::System("mprotect", errno))?;
-        }
-        Ok(())
-    }
-
-    /// Moves what the image's words point to. Their pages are writable.
-    fn rebase(&self, place: Place, words: &[u64]) -> Result<(), Refusal> {
-        const WORD: u64 = size_of::<u64>() as u64;
-        let mut current = 0..0;
-        for slot in RelrSlots::new(words) {
-            let address = place.start.wrapping_add(slot.0);
-            if !current.contains(&address) || current.end - address < WORD {
-                let holds = |window: &&Range<u64>| window.contains(&address) && window.end - address >= WORD;
-                let window = self.0.iter().find(holds);
-                current = window.ok_or(Refusal::Damaged("a word outside of the windows"))?.clone();
-            }
-            let word = address as *mut u64;
-            // SAFETY: in a window; the builder names writable pages only, and the checksum vouches for the table.
-            unsafe { word.write_unaligned(word.read_unaligned().wrapping_add(place.delta)) };
-        }
-        Ok(())
-    }
-
-    fn keep(mut self) -> Vec<Range<u64>> {
-        core::mem::take(&mut self.0)
-    }
-}
-
-impl Drop for Mapped {
-    fn drop(&mut self) {
-        for window in &self.0 {
-            // SAFETY: mapped by us, and no reference into it is left.
-            unsafe { sys::unmap(window.start, window.end - window.start) };
-        }
-    }
 }
 
 impl Attached {

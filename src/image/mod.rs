@@ -1,11 +1,12 @@
 //! Images: libraries as they are after loading, in one file (`docs/images.md`). `morselctl build` writes them; at start the
-//! loader checks whether the program's image still tells the truth ([`check`]) and maps it ([`mod@attach`]). What comes after that
+//! loader checks whether the program's image still tells the truth ([`check`]) and maps it ([`attach`]). What comes after that
 //! is the same with an image as without one.
 
 pub mod attach;
 pub mod check;
 pub mod encoding;
 pub mod format;
+mod mapped;
 mod records;
 #[cfg(test)]
 mod tests;
@@ -17,7 +18,7 @@ use core::fmt::Write;
 
 use crate::sys::FileIdentity;
 
-pub use attach::{Attached, Circumstances, attach};
+pub use attach::{Attached, Candidate, Circumstances, open};
 pub use check::Refusal;
 
 /// The directory of the images that serve everybody.

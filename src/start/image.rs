@@ -1,5 +1,7 @@
 //! What the image of a program is looked for with, and checked against.
 
+use alloc::ffi::CString;
+
 use goblin::elf64::program_header::{ProgramHeader, SIZEOF_PHDR};
 use linux_raw_sys::auxvec::{AT_EUID, AT_RANDOM};
 
@@ -27,7 +29,7 @@ pub fn find(
         return None;
     }
     let none = |cause| match required {
-        true => super::fail(&[StartError::Image { path: place.unwrap_or(SYSTEM_PLACE).into(), cause }]),
+        true => missed((place.unwrap_or(SYSTEM_PLACE).into(), cause)),
         false => None,
     };
     if program.origin != Origin::Kernel {
@@ -36,9 +38,11 @@ pub fn find(
     // Whoever starts a privileged program controls its path.
     let own_status = || sys::file_status(c"/proc/self/exe").ok().map(|status| status.stamp);
     let file = if config.secure { own_status() } else { file };
+    let Some(file) = file else { return none(Refusal::Unknown) };
+    let candidate = image::open(config.image, file.identity).unwrap_or_else(|refused| missed(refused))?;
     // SAFETY: the kernel has mapped our file.
     let loader = unsafe { own.build_id() };
-    let (Some(file), Some(loader), Some((headers, count))) = (file, loader, program.program_headers) else {
+    let (Some(loader), Some((headers, count))) = (loader, program.program_headers) else {
         return none(Refusal::Unknown);
     };
     let size = usize::from(count) * SIZEOF_PHDR;
@@ -57,8 +61,12 @@ pub fn find(
         user: stack.auxiliary_value(AT_EUID).unwrap_or(u64::MAX) as u32,
         random,
     };
-    image::attach(&circumstances)
-        .unwrap_or_else(|(path, cause)| super::fail(&[StartError::Image { path, cause }]))
+    candidate.attach(&circumstances).unwrap_or_else(|refused| missed(refused))
+}
+
+/// An image that is required and cannot be had.
+fn missed((path, cause): (CString, Refusal)) -> ! {
+    super::fail(&[StartError::Image { path, cause }])
 }
 
 /// An image that has passed all checks and yet does not fit: there is no way back.

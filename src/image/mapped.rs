@@ -1,0 +1,143 @@
+//! Mapping an image: its windows, the pages that are different from the rest of their window, and what is changed if the image
+//! is not where it would be.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use crate::elf::{RelrSlots, page_up};
+use crate::sys::{self, Errno, File, Memory, MemoryFlags};
+
+use super::check::Refusal;
+use super::format::{FarWindow, Pages, ProgramEntry, Region, Source};
+
+/// Where the image's pages are.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// The address of its first page.
+    pub start: u64,
+    /// From the image's base to there.
+    pub delta: u64,
+}
+
+impl Place {
+    /// Where pages of the image are in the process.
+    fn address(self, pages: &Pages) -> (u64, u64) {
+        (self.start.wrapping_add(pages.start), pages.end - pages.start)
+    }
+}
+
+/// An image's file, as far as its header tells.
+pub struct Image<'a> {
+    /// The file.
+    pub file: &'a File,
+    /// Bytes of the file.
+    pub size: u64,
+    /// Bytes of the first window.
+    pub window: u64,
+    /// Where the program's tables are.
+    pub entry: ProgramEntry,
+}
+
+/// The windows that are mapped; they go again if the image is not used in the end.
+#[derive(Default)]
+pub struct Mapped(Vec<Range<u64>>);
+
+impl Mapped {
+    /// Maps a window.
+    ///
+    /// # Errors
+    /// [`Refusal::Taken`] if something else is there.
+    pub fn add(&mut self, image: &Image<'_>, place: Place, window: &FarWindow) -> Result<(), Refusal> {
+        let (address, length) = place.address(&window.pages);
+        let file = Some((image.file, window.offset));
+        let end = address.checked_add(length).ok_or(Refusal::Taken)?;
+        if window.offset.checked_add(length).is_none_or(|end| end > page_up(image.size)) {
+            return Err(Refusal::Damaged("a window outside of the file"));
+        }
+        let memory = Memory { length, access: window.access, file, populate: false };
+        match memory.map_free(address) {
+            Ok(()) => self.0.push(address..end),
+            Err(Errno::EXIST) => return Err(Refusal::Taken),
+            Err(errno) => return Err(Refusal::System("mmap", errno)),
+        }
+        Ok(())
+    }
+
+    /// The address of pages that lie in a window.
+    fn locate(&self, place: Place, pages: &Pages) -> Result<(u64, u64), Refusal> {
+        let (address, length) = place.address(pages);
+        let within = |window: &Range<u64>| window.start <= address && length <= window.end - address;
+        match self.0.iter().any(|window| window.contains(&address) && within(window)) {
+            true => Ok((address, length)),
+            false => Err(Refusal::Damaged("pages outside of the windows")),
+        }
+    }
+
+    /// Makes a region what it shall be.
+    ///
+    /// # Errors
+    /// It is in no window, or the system refuses.
+    pub fn change(&self, image: &Image<'_>, place: Place, region: &Region) -> Result<(), Refusal> {
+        let (address, length) = self.locate(place, &region.pages)?;
+        let access = region.access;
+        let from_file =
+            |offset, populate| Memory { length, access, file: Some((image.file, offset)), populate };
+        let memory = match region.source {
+            Source::Window => return self.protect(place, core::slice::from_ref(&region.pages), access),
+            Source::File(offset) => from_file(offset, false),
+            Source::Written(offset) => from_file(offset, true),
+            Source::Zero => Memory { access, ..Memory::zeroed(length) },
+        };
+        // SAFETY: the pages lie in a window, which nobody else knows yet.
+        unsafe { memory.map_over(address) }.map_err(|errno| Refusal::System("mmap", errno))
+    }
+
+    /// Changes what may be done with pages.
+    ///
+    /// # Errors
+    /// They are in no window, or the system refuses.
+    pub fn protect(&self, place: Place, all: &[Pages], access: MemoryFlags) -> Result<(), Refusal> {
+        for pages in all {
+            let (address, length) = self.locate(place, pages)?;
+            // SAFETY: as in `change`.
+            let done = unsafe { sys::change_protection(address, length, access) };
+            done.map_err(|errno| Refusal::System("mprotect", errno))?;
+        }
+        Ok(())
+    }
+
+    /// Moves what the image's words point to. Their pages are writable.
+    ///
+    /// # Errors
+    /// A word is in no window.
+    pub fn rebase(&self, place: Place, words: &[u64]) -> Result<(), Refusal> {
+        const WORD: u64 = size_of::<u64>() as u64;
+        let mut current = 0..0;
+        for slot in RelrSlots::new(words) {
+            let address = place.start.wrapping_add(slot.0);
+            if !current.contains(&address) || current.end - address < WORD {
+                let holds = |window: &&Range<u64>| window.contains(&address) && window.end - address >= WORD;
+                let window = self.0.iter().find(holds);
+                current = window.ok_or(Refusal::Damaged("a word outside of the windows"))?.clone();
+            }
+            let word = address as *mut u64;
+            // SAFETY: in a window; the builder names writable pages only, and the checksum vouches for the table.
+            unsafe { word.write_unaligned(word.read_unaligned().wrapping_add(place.delta)) };
+        }
+        Ok(())
+    }
+
+    /// The windows stay.
+    pub fn keep(mut self) -> Vec<Range<u64>> {
+        core::mem::take(&mut self.0)
+    }
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        for window in &self.0 {
+            // SAFETY: mapped by us, and no reference into it is left.
+            unsafe { sys::unmap(window.start, window.end - window.start) };
+        }
+    }
+}
