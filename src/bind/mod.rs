@@ -331,7 +331,12 @@ fn acceptable_ifunc(symbol: &Symbol) -> bool {
 
 /// A symbol that one object defines for others.
 pub fn definition_in(object: &Object, name: &[u8]) -> Option<Symbol> {
-    object.symbols.lookup(&SymbolName::new(name)).filter(|symbol| acceptable(symbol, Accept::DefinitionOnly))
+    definition_of(object, &SymbolName::new(name))
+}
+
+/// The same, by a name whose hash values are known.
+pub fn definition_of(object: &Object, name: &SymbolName<'_>) -> Option<Symbol> {
+    object.symbols.lookup(name).filter(|symbol| acceptable(symbol, Accept::DefinitionOnly))
 }
 
 /// Whether an object is a C library, musl's or another: it must not be loaded beside the one we host. The two names

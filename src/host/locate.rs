@@ -44,11 +44,7 @@ pub fn libc<W: World>(
         };
     }
     if let Some(libc) = fused() {
-        let mut libc = libc.map_err(|cause| StartError::Program { name: c"libc.so".into(), cause })?;
-        return match become_libc(&mut libc) {
-            true => Ok(Some(libc)),
-            false => Err(StartError::Libc { path: libc.name, cause: NOT_MUSL }),
-        };
+        return host_fused(libc).map(Some);
     }
     let candidates = interpreter.into_iter().chain(USUAL_PLACES);
     for path in candidates.filter(|path| Some(*path) != own_name) {
@@ -61,6 +57,18 @@ pub fn libc<W: World>(
         }
     }
     Ok(None)
+}
+
+/// Makes the libc that is fused with this loader the one to host.
+///
+/// # Errors
+/// It cannot be used.
+pub fn host_fused(libc: Result<Box<Object>, ElfError>) -> Result<Box<Object>, StartError> {
+    let mut libc = libc.map_err(|cause| StartError::Program { name: c"libc.so".into(), cause })?;
+    match become_libc(&mut libc) {
+        true => Ok(libc),
+        false => Err(StartError::Libc { path: libc.name, cause: NOT_MUSL }),
+    }
 }
 
 const NOT_MUSL: &str = "not musl's libc";

@@ -17,6 +17,7 @@ use crate::sys::Text;
 
 pub use ahead::{Late, complete, relocate_ahead};
 pub use slots::Slots;
+pub use x86_64::{is_copy, is_ordinary};
 
 /// A value that only a function of the program can tell (`STT_GNU_IFUNC`, `R_X86_64_IRELATIVE`). Such functions run when
 /// everything is relocated and libc is up.

@@ -266,8 +266,23 @@ pub(super) fn search_for(kind: u32) -> Search {
 }
 
 /// Whether a relocation copies a variable.
-pub(super) fn is_copy(kind: u32) -> bool {
+pub fn is_copy(kind: u32) -> bool {
     kind == R_X86_64_COPY
+}
+
+/// Whether a relocation is one of those that every program has, and every loader carries out alike.
+pub fn is_ordinary(kind: u32) -> bool {
+    matches!(
+        kind,
+        R_X86_64_64
+            | R_X86_64_COPY
+            | R_X86_64_GLOB_DAT
+            | R_X86_64_JUMP_SLOT
+            | R_X86_64_RELATIVE
+            | R_X86_64_DTPMOD64
+            | R_X86_64_DTPOFF64
+            | R_X86_64_TPOFF64
+    )
 }
 
 /// Whether the slot of a relocation may stay as it is until somebody defines the symbol (musl: `dso->lazy`).

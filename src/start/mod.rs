@@ -3,6 +3,7 @@
 //! `start` tells the story; `invocation` finds out what is to be run, `image` whether most of the work is done already,
 //! `handover` boots libc and lets go.
 
+mod alone;
 mod handover;
 mod image;
 mod invocation;
@@ -20,7 +21,7 @@ use crate::config::{self, Config};
 use crate::discover::{Discovery, Host, Search, Wishes};
 use crate::elf::{Address, ElfError, PAGE_SIZE, SegmentFlags};
 use crate::error::{RelocationProblem, StartError};
-use crate::host::{OwnFile, locate};
+use crate::host::{self, OwnFile, locate};
 use crate::image::Attached;
 use crate::map::{self, System, adopt};
 use crate::program::{Object, ObjectId, Origin, Program};
@@ -58,14 +59,21 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
     if !system.list && !program.is_code(program.entry) {
         fail(&[StartError::Program { name: program.name.clone(), cause: ElfError::EntryNotCode }]);
     }
+    // SAFETY: the kernel has mapped our file, for the life of the process.
+    let fused = || unsafe { own.libc(invocation.interpreter_name) };
+    if config.is_usual() && !system.list {
+        let libc = || locate::host_fused(fused()?).ok();
+        if let Some(entry) = alone::libc_entry(&program, libc) {
+            // SAFETY: the file is mapped, and the stack as the kernel has made it; we are not needed any more.
+            unsafe { host::enter(entry, stack.pointer()) }
+        }
+    }
     // SAFETY: we are mapped at `base`, for ever.
     let loader = unsafe { adopt::whole(Origin::Loader, c"ld-morsel", base) };
     let loader = loader
         .unwrap_or_else(|error| fail(&[StartError::Program { name: c"ld-morsel".into(), cause: error }]));
     let data = loader.segments.loads.iter().find(|load| load.flags.contains(SegmentFlags::WRITE));
     let data = loader.address(data.map_or(loader.dynamic_section, |load| load.vaddr));
-    // SAFETY: the kernel has mapped our file, for the life of the process.
-    let fused = || unsafe { own.libc(invocation.interpreter_name) };
     let wishes = Wishes {
         interpreter: invocation.interpreter_name,
         library_path: config.library_path,
