@@ -50,6 +50,10 @@ pub trait Source: Sync {
     fn library(&self, chain: usize, place: usize) -> Result<String>;
     /// The C of the program, which needs the first library of each chain.
     fn program(&self) -> Result<String>;
+    /// Whether the libraries are linked with the script that leaves their segments far apart.
+    fn is_far(&self) -> bool {
+        false
+    }
 }
 
 /// A synthetic program by its name.
@@ -77,6 +81,10 @@ impl Source for Synthetic {
 
     fn program(&self) -> Result<String> {
         Ok(source::program(&self.spec))
+    }
+
+    fn is_far(&self) -> bool {
+        self.spec.far
     }
 }
 
@@ -146,6 +154,10 @@ fn link(source: &dyn Source, flavour: Flavour, dir: &Path, linked: &Path) -> Res
                 gcc.arg("-shared").arg(format!("-Wl,-soname,{library}")).arg(object(library));
                 // Not the compiler's own library, which defines some of the names in replicas.
                 gcc.args(["-nodefaultlibs", "-lc"]);
+                if source.is_far() {
+                    gcc.arg(format!("-Wl,-T,{}", paths::repo().join("linker-scripts/morsel.ld").display()));
+                    gcc.arg("-Wl,-z,now,-z,noseparate-code,-z,max-page-size=0x200000");
+                }
                 if let Some(next) = next.replace(output) {
                     // In glibc, the program's run path does not hold for what its libraries need.
                     gcc.arg("-Wl,-rpath,$ORIGIN").arg(next);

@@ -33,6 +33,8 @@ pub struct Spec {
     pub classes: usize,
     /// Pointers into the library itself: relocations without a symbol.
     pub relative: usize,
+    /// Linked with `linker-scripts/morsel.ld`: the segments are far apart.
+    pub far: bool,
 }
 
 /// Functions in a virtual table: a third the class's own, a third inherited from another library's class, a third
@@ -52,6 +54,7 @@ impl Spec {
         thread_locals: 0,
         classes: 0,
         relative: 0,
+        far: false,
     };
 
     /// Libraries of 1000 exports, of which each imports 360 through data: measures symbol lookup and little else.

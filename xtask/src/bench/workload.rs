@@ -153,6 +153,11 @@ pub fn standard() -> Vec<Workload> {
         grid(100),
         grid(300),
         Workload::synthetic(
+            "far-100",
+            "the libraries of grid-100, linked with linker-scripts/morsel.ld",
+            Spec { far: true, ..Spec::grid(100) },
+        ),
+        Workload::synthetic(
             "calls-100",
             "100 libraries of 1000 exports, 360 imports each, through calls that are never made",
             Spec::calls(100),
