@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Bench, Table, kilo, ratio};
+use super::{Bench, Measured, Table, kilo, ratio};
 use crate::proc;
 use crate::vm::guest::Guest;
 use crate::vm::{target, text};
@@ -49,7 +49,7 @@ impl Line {
 }
 
 /// The tables of regions.
-pub fn measure(bench: &Bench) -> Result<Vec<Table>> {
+pub fn measure(bench: &Bench) -> Result<Measured> {
     let (sizes, counts): (&[u64], &[u64]) = match bench.quick {
         true => (&[32], &[2, 50]),
         false => (&[32, 128], &[1, 10, 50, 100]),
@@ -67,7 +67,7 @@ pub fn measure(bench: &Bench) -> Result<Vec<Table>> {
     let lines = in_guest(bench, &cases)?;
     let mut tables: Vec<_> = sizes.iter().map(|&mib| touching(&lines, mib)).collect();
     tables.push(page_tables(&lines, counts));
-    Ok(tables)
+    Ok(Measured { tables, figures: Vec::new() })
 }
 
 fn in_guest(bench: &Bench, cases: &[(usize, u64, u64, u64)]) -> Result<Vec<Line>> {
@@ -145,7 +145,7 @@ fn touching(lines: &[Line], mib: u64) -> Table {
     let mut table = Table::new(
         format!("A region of {mib} MiB"),
         note,
-        &[
+        [
             "",
             "first: 1 %",
             "10 %",
@@ -189,8 +189,7 @@ fn page_tables(lines: &[Line], counts: &[u64]) -> Table {
     head.extend(counts.iter().map(|count| format!("processes: {count}")));
     let note = "KiB, 32 MiB of which each process has read all: VmPTE of the last process, and what all together have \
                 added to PageTables, their own small programs' tables included; in brackets mmap's divided by it.";
-    let head: Vec<_> = head.iter().map(String::as_str).collect();
-    let mut table = Table::new("Page tables", note, &head);
+    let mut table = Table::new("Page tables", note, head);
     for (way, (name, ..)) in WAYS.iter().enumerate() {
         let of = |count: &u64| {
             lines
