@@ -45,6 +45,8 @@ pub struct Target {
     pub rounds: usize,
     /// How many other processes of it live meanwhile, and where.
     pub others: (usize, Hold),
+    /// `LD_MORSEL_MAP` of the others, if it is not the program's own.
+    pub others_map: Option<&'static str>,
 }
 
 /// Instructions of one kind over all rounds.
@@ -95,13 +97,16 @@ pub fn measure(kernel: &Kernel, modules: &[&Path], root: &Path, targets: &[Targe
         writeln!(script, "insmod /{} || exit", name_of(first))?;
     }
     for (number, target) in targets.iter().enumerate() {
-        let Target { root, setting, command, environment, rounds, others: (others, hold), .. } = target;
+        let Target {
+            root, setting, command, environment, rounds, others: (others, hold), others_map, ..
+        } = target;
+        let map = others_map.unwrap_or("-");
         let hold = if *hold == Hold::Mark { "mark" } else { "input" };
         let words = |words: &[String]| words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ");
         let (environment, command) = (words(environment), words(command));
         writeln!(
             script,
-            "{}\nenv -i PATH=/usr/bin:/bin {environment} /icount {root} {rounds} {number} {others} {hold} {command} || exit\n{}",
+            "{}\nenv -i PATH=/usr/bin:/bin {environment} /icount {root} {rounds} {number} {others} {hold} {map} {command} || exit\n{}",
             setting.0, setting.1
         )?;
     }

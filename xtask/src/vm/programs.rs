@@ -93,6 +93,7 @@ fn fill(dir: &Path, plan: &Plan) -> Result<Vec<Target>> {
                 environment: plan.environment.to_vec(),
                 rounds: plan.rounds.unwrap_or(usual_rounds),
                 others: (0, Hold::Mark),
+                others_map: None,
             });
         }
     }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::starts::{Case, Counted, Start, figures, find};
-use super::ways::{FILE, MORSEL, Way};
+use super::ways::{AUTO, FILE, MORSEL, Way};
 use super::{Measured, Table, kilo, ratio};
 use crate::vm::icount::Counts;
 
@@ -21,10 +21,12 @@ fn to_exit(counts: &Counts) -> Option<u64> {
 /// Compares all ways for these programs.
 pub fn by_way(title: &str, note: &str, cases: &[Case], starts: &[Counted]) -> Result<Measured> {
     let mut measured = Measured { tables: Vec::new(), figures: figures(starts)? };
-    let with_main: Vec<_> = cases
+    // What a program does in main changes nothing before; where it sets no mark, nothing is known of that.
+    let mut with_main: Vec<_> = cases
         .iter()
         .filter(|case| starts.iter().any(|(start, counts)| start.is(case) && to_main(counts).is_some()))
         .collect();
+    with_main.dedup_by_key(|case| &case.command[0]);
     let all: Vec<_> = cases.iter().collect();
     for (what, value, cases) in [("main", to_main as Value, with_main), ("exit", to_exit, all)] {
         if !cases.is_empty() {
@@ -96,22 +98,24 @@ fn memory(title: String, cases: &[Case], starts: &[Counted]) -> Table {
     table
 }
 
-/// Morsels beside `file`, for libraries of growing size.
+/// Morsels in relation to `file`, for libraries of growing size.
 pub fn by_size(cases: &[Case], starts: &[Counted]) -> Table {
-    let note = "Libraries linked by `linker-scripts/morsel.ld`, all of whose text can be shared: what a start with morsels costs in \
-                relation to one with `file`.";
+    let note = "Libraries linked by `linker-scripts/morsel.ld`, all of whose text can be shared: what a start costs in relation \
+                to one with `file`.";
+    let columns = [(MORSEL, 0), (MORSEL, 1), (AUTO, 0)];
+    let values = [("main", to_main as Value), ("exit", to_exit)];
     let mut head = vec![String::new()];
-    for others in cases.first().map(|case| case.others).unwrap_or_default() {
-        head.extend(["to main", "to exit"].map(|to| format!("{}: {to}", beside(*others))));
+    for (way, others) in columns {
+        head.extend(values.map(|(to, _)| format!("{}, {}: to {to}", way.name, beside(others))));
     }
     let mut table = Table::new("Sizes of text", note, head);
     for case in cases {
         let mut row = vec![case.name.clone()];
-        for &others in case.others {
-            for value in [to_main as Value, to_exit] {
+        for (way, others) in columns {
+            row.extend(values.map(|(_, value)| {
                 let of = |way| find(starts, case, way, others).and_then(|(_, counts)| value(counts));
-                row.push(of(MORSEL).zip(of(FILE)).map(|(own, file)| ratio(own, file)).unwrap_or_default());
-            }
+                of(way).zip(of(FILE)).map(|(own, file)| ratio(own, file)).unwrap_or_default()
+            }));
         }
         table.rows.push(row);
     }

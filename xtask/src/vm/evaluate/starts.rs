@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
-use super::ways::{self, FILE, MORSEL, Way};
+use super::ways::{self, AUTO, FILE, Faults, MORSEL, Way};
 use super::{Bench, Measured, compare};
 use crate::corpus::manifest::Manifest;
 use crate::corpus::{self, packages};
@@ -23,7 +23,7 @@ pub struct Case {
     /// Its name, and what it does.
     pub name: String,
     /// Its path and arguments.
-    command: Vec<String>,
+    pub command: Vec<String>,
     environment: Vec<String>,
     hold: Hold,
     rounds: usize,
@@ -69,6 +69,7 @@ impl Start<'_> {
             environment,
             rounds: self.case.rounds,
             others: (self.others, self.case.hold),
+            others_map: self.way.others_map,
         }
     }
 }
@@ -118,7 +119,7 @@ pub fn sizes(bench: &Bench) -> Result<Measured> {
         let text = Text::build(kib, Link::Script)?;
         cases.extend(calls(&text, &mut root, &format!("{} MiB, ", kib >> 10), &[1, 10, 100], &[0, 1])?);
     }
-    let starts = count(bench, root, &cases, &[FILE, MORSEL])?;
+    let starts = count(bench, root, &cases, &[FILE, MORSEL, AUTO])?;
     Ok(Measured { tables: vec![compare::by_size(&cases, &starts)], figures: figures(&starts)? })
 }
 
@@ -185,7 +186,8 @@ fn count<'a>(bench: &Bench, mut root: Root, cases: &'a [Case], ways: &[Way]) -> 
     for case in cases {
         let others = case.others.iter().filter(|&&others| !bench.quick || others < 99);
         for &others in others {
-            starts.extend(ways.iter().map(|&way| Start { case, way, others }));
+            let ways = ways.iter().filter(|way| way.others_map.is_none() || others > 0);
+            starts.extend(ways.map(|&way| Start { case, way, others }));
         }
     }
     let targets: Vec<_> = starts.iter().map(|start| start.target(bench.loader)).collect();
@@ -195,10 +197,10 @@ fn count<'a>(bench: &Bench, mut root: Root, cases: &'a [Case], ways: &[Way]) -> 
     for (start, counts) in &starts {
         let (_, plain) = find(&starts, start.case, FILE, start.others).context("nothing to compare with")?;
         ensure!(plain.to_exit.median > 0, "nothing was counted for {}", plain.name);
-        let effective = match start.way {
-            FILE => true,
-            way if way.saves_faults => counts.faults < plain.faults,
-            _ => counts.faults != plain.faults,
+        let effective = match start.way.faults {
+            Faults::Any => true,
+            Faults::Fewer => counts.faults < plain.faults,
+            Faults::Other => counts.faults != plain.faults,
         };
         ensure!(
             effective || !start.case.large,

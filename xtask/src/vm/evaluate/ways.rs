@@ -21,9 +21,21 @@ pub struct Way {
     measure: Option<&'static str>,
     /// Where the files are.
     pub root: &'static str,
-    /// Whether each process must have fewer page faults than with [`FILE`] if there is large text. Populating counts as
-    /// many as it saves.
-    pub saves_faults: bool,
+    /// `LD_MORSEL_MAP` of the processes that live meanwhile, if it is another.
+    pub others_map: Option<&'static str>,
+    /// What it must do to page faults to be what it is meant to be.
+    pub faults: Faults,
+}
+
+/// How many page faults a start with large text has, compared with [`FILE`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Faults {
+    /// As many, or fewer.
+    Any,
+    /// Not as many. Populating counts some of its own.
+    Other,
+    /// Fewer in each process.
+    Fewer,
 }
 
 /// Stock musl.
@@ -33,23 +45,30 @@ pub const STOCK: Way = Way {
     fault_around: FAULT_AROUND,
     measure: None,
     root: DISK,
-    saves_faults: false,
+    others_map: None,
+    faults: Faults::Any,
 };
 /// What all others are compared with.
 pub const FILE: Way = Way { name: "file (fault-around 64 KiB, the default)", map: Some("file"), ..STOCK };
 /// Page tables that are shared.
-pub const MORSEL: Way = Way { name: "morsel", map: Some("morsel"), saves_faults: true, ..STOCK };
+pub const MORSEL: Way = Way { name: "morsel", map: Some("morsel"), faults: Faults::Fewer, ..STOCK };
+/// What the loader does by itself, where nobody has filled a morsel.
+pub const AUTO: Way = Way { name: "auto", map: Some("auto"), ..STOCK };
+/// The same beside others that have.
+pub const AUTO_READY: Way = Way { name: "auto, others: morsel", others_map: Some("morsel"), ..AUTO };
 
 /// All ways.
-pub const ALL: [Way; 8] = [
+pub const ALL: [Way; 10] = [
     STOCK,
     FILE,
-    Way { name: "file, fault-around 4 KiB", fault_around: 4 << 10, ..FILE },
-    Way { name: "file, fault-around 2 MiB", fault_around: 2 << 20, saves_faults: true, ..FILE },
-    Way { name: "file, MAP_POPULATE", measure: Some("populate=1"), ..FILE },
-    Way { name: "huge pages (tmpfs)", map: Some("huge"), root: HUGE, saves_faults: true, ..STOCK },
+    Way { name: "file, fault-around 4 KiB", fault_around: 4 << 10, faults: Faults::Other, ..FILE },
+    Way { name: "file, fault-around 2 MiB", fault_around: 2 << 20, faults: Faults::Fewer, ..FILE },
+    Way { name: "file, MAP_POPULATE", measure: Some("populate=1"), faults: Faults::Other, ..FILE },
+    Way { name: "huge pages (tmpfs)", map: Some("huge"), root: HUGE, faults: Faults::Fewer, ..STOCK },
     MORSEL,
     Way { name: "huge morsel", measure: Some("huge=1"), ..MORSEL },
+    AUTO,
+    AUTO_READY,
 ];
 
 impl Way {
