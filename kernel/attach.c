@@ -81,6 +81,8 @@ u32 morsel_why(int error)
 		return MORSEL_WHY_MEMORY;
 	case -EINTR:
 		return MORSEL_WHY_INTERRUPTED;
+	case -ENODATA:
+		return MORSEL_WHY_NOT_READY;
 	case -EINVAL:
 	case -EXDEV:
 		return MORSEL_WHY_MAPPING;
@@ -103,6 +105,7 @@ int morsel_check_region(const struct morsel_region *region, u32 flags)
 	if ((region->prot != PROT_READ &&
 	     region->prot != (PROT_READ | PROT_EXEC)) ||
 	    region->flags & ~flags ||
+	    (region->flags & (MORSEL_READY | MORSEL_REPLACE)) == MORSEL_READY ||
 	    !PAGE_ALIGNED(region->offset) ||
 	    !IS_ALIGNED(region->addr, PMD_SIZE) ||
 	    !region->length || length < region->length ||
@@ -277,7 +280,7 @@ static u32 morsel_try_share(const struct morsel_region *region)
 		return why;
 	if (IS_ERR(m))
 		return MORSEL_WHY_MEMORY;
-	error = morsel_use(m, ops);
+	error = morsel_use(m, ops, !(region->flags & MORSEL_READY));
 	if (error) {
 		fput(m->file);
 		return morsel_why(error);
@@ -329,6 +332,13 @@ static int morsel_attach_file(struct morsel_region *region, struct file *file)
 	/* With a writable descriptor the mapping could become writable. */
 	if (!region->reason && file->f_mode & FMODE_WRITE)
 		region->reason = MORSEL_WHY_WRITERS;
+	if (region->flags & MORSEL_READY) {
+		if (!region->reason && !morsel_is_ready(file, region))
+			region->reason = MORSEL_WHY_NOT_READY;
+		/* What the caller has mapped will do. */
+		if (region->reason)
+			return 0;
+	}
 	error = morsel_map(file, region,
 			   region->reason ? MAP_PRIVATE : MAP_SHARED);
 	if (error)

@@ -49,18 +49,52 @@ u32 morsel_suitable(struct file *backing)
 	return MORSEL_WHY_NONE;
 }
 
-/* Cache lock held. */
-static struct morsel *morsel_lookup(const struct morsel *key)
+/* Whether a morsel is of this region. */
+static bool morsel_is_of(const struct morsel *m, struct address_space *mapping,
+			 const struct morsel_region *region)
+{
+	return m->mapping == mapping &&
+	       m->pgoff == region->offset >> PAGE_SHIFT &&
+	       m->pages == region->length >> PAGE_SHIFT &&
+	       m->prot == region->prot &&
+	       m->huge == !!(region->flags & MORSEL_HUGE);
+}
+
+/* With a reference; cache lock held. */
+static struct morsel *morsel_lookup(struct address_space *mapping,
+				    const struct morsel_region *region)
 {
 	struct morsel *m;
 
-	hash_for_each_possible(morsel_cache, m, node,
-			       (unsigned long)key->mapping)
-		if (m->mapping == key->mapping && m->pgoff == key->pgoff &&
-		    m->pages == key->pages && m->prot == key->prot &&
-		    m->huge == key->huge && morsel_tryget_file(m->file))
+	hash_for_each_possible(morsel_cache, m, node, (unsigned long)mapping)
+		if (morsel_is_of(m, mapping, region) &&
+		    morsel_tryget_file(m->file))
 			return m;
 	return NULL;
+}
+
+/**
+ * morsel_is_ready - has the morsel of a region been filled?
+ * @file: the file, as the caller opened it
+ * @region: what the caller wants; its length rounded
+ *
+ * It may be emptied a moment later.
+ *
+ * Return: whether it has.
+ */
+bool morsel_is_ready(struct file *file, const struct morsel_region *region)
+{
+	/* Of overlayfs, the file below, to which mappings refer. */
+	struct inode *inode = d_real_inode(file->f_path.dentry);
+	struct address_space *mapping = inode ? inode->i_mapping : NULL;
+	bool ready = false;
+	struct morsel *m;
+
+	spin_lock(&morsel_cache_lock);
+	hash_for_each_possible(morsel_cache, m, node, (unsigned long)mapping)
+		ready |= morsel_is_of(m, mapping, region) && READ_ONCE(m->held);
+	spin_unlock(&morsel_cache_lock);
+	return ready;
 }
 
 /**
@@ -73,25 +107,24 @@ static struct morsel *morsel_lookup(const struct morsel *key)
 struct morsel *morsel_find(struct file *backing,
 			   const struct morsel_region *region)
 {
+	struct address_space *mapping = backing->f_mapping;
 	struct morsel *m, *other;
 	struct file *file;
+
+	spin_lock(&morsel_cache_lock);
+	other = morsel_lookup(mapping, region);
+	spin_unlock(&morsel_cache_lock);
+	if (other)
+		return other;
 
 	m = kzalloc(sizeof(*m), GFP_KERNEL_ACCOUNT);
 	if (!m)
 		return ERR_PTR(-ENOMEM);
-	m->mapping = backing->f_mapping;
+	m->mapping = mapping;
 	m->pgoff = region->offset >> PAGE_SHIFT;
 	m->pages = region->length >> PAGE_SHIFT;
 	m->prot = region->prot;
 	m->huge = region->flags & MORSEL_HUGE;
-
-	spin_lock(&morsel_cache_lock);
-	other = morsel_lookup(m);
-	spin_unlock(&morsel_cache_lock);
-	if (other) {
-		kfree(m);
-		return other;
-	}
 
 	INIT_HLIST_NODE(&m->node);
 	mutex_init(&m->lock);
@@ -108,7 +141,7 @@ struct morsel *morsel_find(struct file *backing,
 	atomic64_inc(&morsel_count.morsels);
 
 	spin_lock(&morsel_cache_lock);
-	other = morsel_lookup(m);
+	other = morsel_lookup(mapping, region);
 	if (!other) {
 		m->id = ++morsel_last_id;
 		hash_add(morsel_cache, &m->node, (unsigned long)m->mapping);
@@ -124,21 +157,26 @@ struct morsel *morsel_find(struct file *backing,
  * morsel_use - make sure that a morsel is filled and stays so
  * @m: the morsel
  * @fs_ops: operations of a plain mapping of its region, NULL for a hold
+ * @fill: if it is empty; otherwise that is an error
  *
  * Called without the mmap lock: it reads the file.
  *
  * Return: 0, with a use that morsel_unuse() ends (it gives back the caller's
  * reference as well), or an error as of morsel_fill(); -EXDEV if the file system
- * does not always use the same operations.
+ * does not always use the same operations; -ENODATA if it is empty.
  */
-int morsel_use(struct morsel *m, const struct vm_operations_struct *fs_ops)
+int morsel_use(struct morsel *m, const struct vm_operations_struct *fs_ops,
+	       bool fill)
 {
 	int error = 0;
 
+	/* Somebody may have the lock to fill it, which takes long. */
+	if (!fill && !READ_ONCE(m->held))
+		return -ENODATA;
 	if (mutex_lock_killable(&m->lock))
 		return -EINTR;
 	if (!m->tables)
-		error = morsel_fill(m);
+		error = fill ? morsel_fill(m) : -ENODATA;
 	if (!error && fs_ops) {
 		if (!m->fs_ops)
 			m->fs_ops = fs_ops;

@@ -78,7 +78,7 @@ static struct morsel *morsel_hold_file(struct morsel_region *region,
 		region->reason = MORSEL_WHY_MEMORY;
 		return NULL;
 	}
-	error = morsel_use(m, NULL);
+	error = morsel_use(m, NULL, true);
 	if (error) {
 		fput(m->file);
 		region->reason = morsel_why(error);

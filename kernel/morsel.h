@@ -169,7 +169,9 @@ void morsel_detach_vma(struct vm_area_struct *vma);
 u32 morsel_suitable(struct file *backing);
 struct morsel *morsel_find(struct file *backing,
 			   const struct morsel_region *region);
-int morsel_use(struct morsel *m, const struct vm_operations_struct *fs_ops);
+bool morsel_is_ready(struct file *file, const struct morsel_region *region);
+int morsel_use(struct morsel *m, const struct vm_operations_struct *fs_ops,
+	       bool fill);
 void morsel_unuse(struct morsel *m);
 struct morsel *morsel_next(u64 id, bool idle);
 unsigned long morsel_idle_pages(void);

@@ -14,7 +14,7 @@ const MAX_TLS_SURPLUS: u64 = 64 << 10;
 /// `LD_MORSEL_MAP`: which mapping backend to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MapChoice {
-    /// What never costs more than ordinary file mappings; at present these.
+    /// What hardly ever costs more than ordinary file mappings: shared page tables that are there already, or these.
     #[default]
     Auto,
     /// Shared page tables by `/dev/morsel`.

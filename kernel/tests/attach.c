@@ -247,6 +247,75 @@ static void huge(void)
 	check(wait(&status) > 0 && status == 0);
 }
 
+/* As a loader that does not want to fill anything. */
+static unsigned int attach_ready(int fd, unsigned long length,
+				 unsigned int state)
+{
+	struct morsel_region r = region(fd, 0, length, BASE);
+
+	check(mmap((void *)BASE, length, RX, MAP_PRIVATE | MAP_FIXED, fd, 0) ==
+	      (void *)BASE);
+	check(page_is(BASE, 0, 13));
+	r.flags = MORSEL_REPLACE | MORSEL_READY;
+	attach_expecting(&r, state);
+	check(r.error == 0);
+	check_pages(BASE, 0, length / PAGE, 13);
+	return r.reason;
+}
+
+static void ready(void)
+{
+	int fd = make_file("f", 6 * MIB, 13), held;
+	struct morsel_region r = region(fd, 0, 6 * MIB, 0);
+	unsigned long built = totals().built;
+
+	/* Nobody has it: nothing changes, and nothing is filled. */
+	check(attach_ready(fd, 6 * MIB, MORSEL_PLAIN) == MORSEL_WHY_NOT_READY);
+	check(totals().built == built && totals().morsels == 0);
+	close(open("f", O_WRONLY));
+	check(mprotect((void *)BASE, PAGE, PROT_READ | PROT_WRITE) == 0);
+	munmap((void *)BASE, 6 * MIB);
+
+	held = ioctl(device(), MORSEL_HOLD, &r);
+	check(held >= 0);
+	check(attach_ready(fd, 6 * MIB, MORSEL_SHARED) == 0);
+	check(totals().built == built + 1 && totals().mappings == 1);
+	munmap((void *)BASE, 6 * MIB);
+
+	/* Only just this region. */
+	check(attach_ready(fd, 4 * MIB, MORSEL_PLAIN) == MORSEL_WHY_NOT_READY);
+	munmap((void *)BASE, 6 * MIB);
+	r = region(fd, 0, 6 * MIB, BASE);
+	r.flags = MORSEL_REPLACE | MORSEL_READY;
+	r.prot = PROT_READ;
+	check(attach_expecting(&r, MORSEL_PLAIN) == MORSEL_WHY_NOT_READY);
+	r.prot = RX;
+	r.flags |= MORSEL_HUGE;
+	check(attach_expecting(&r, MORSEL_PLAIN) == MORSEL_WHY_NOT_READY);
+
+	/* There must be something that can stay. */
+	r.flags = MORSEL_READY;
+	attach_expecting(&r, MORSEL_FAILED);
+	check(r.error == -EINVAL);
+	r.addr = 0;
+	check(ioctl(device(), MORSEL_HOLD, &r) < 0 && errno == EINVAL);
+
+	/* It was only held, and memory was short. */
+	write_file("/proc/sys/vm/drop_caches", "2");
+	for (int i = 0; i < 100 && totals().pinned; i++)
+		sleep_ms(50);
+	check(totals().pinned == 0);
+	built = totals().built;
+	check(attach_ready(fd, 6 * MIB, MORSEL_PLAIN) == MORSEL_WHY_NOT_READY);
+	check(totals().built == built);
+	close(held);
+
+	/* For any other reason it stays, too. */
+	write_file("/sys/module/morsel/parameters/enabled", "N");
+	check(attach_ready(fd, 6 * MIB, MORSEL_PLAIN) == MORSEL_WHY_DISABLED);
+	write_file("/sys/module/morsel/parameters/enabled", "Y");
+}
+
 static void hold(void)
 {
 	int fd = make_file("f", 6 * MIB, 11);
@@ -308,6 +377,7 @@ const struct test attach_tests[] = {
 	{ "nothing of value is replaced", replaces_nothing_of_value, 0 },
 	{ "populate", populate, 0 },
 	{ "huge", huge, 0 },
+	{ "only what is ready", ready, 0 },
 	{ "hold", hold, 0 },
 	{ "all morsels are listed", walks_all_morsels, 0 },
 	{ 0 },

@@ -94,7 +94,15 @@ static void overlay(void)
 	attach(lower, 0, SIZE, BASE + SIZE);
 	check_pages(BASE, 0, 1024, 45);
 	check(totals().morsels == 1);
-	munmap((void *)BASE, 2 * SIZE);
+	/* That it is ready shows through both. */
+	for (int i = 0; i < 2; i++) {
+		struct morsel_region r = region(i ? fd : lower, 0, SIZE,
+						BASE + (2 + i) * SIZE);
+
+		r.flags = MORSEL_REPLACE | MORSEL_READY;
+		attach_expecting(&r, MORSEL_SHARED);
+	}
+	munmap((void *)BASE, 4 * SIZE);
 	close(fd);
 
 	fd = make_file("merged/up", SIZE, 46);

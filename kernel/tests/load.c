@@ -156,6 +156,39 @@ static void concurrent_first_attach(void)
 	}
 }
 
+/* Morsels come and go, and others take only what is there. */
+static void ready_or_not(void)
+{
+	enum { FILLING = 4, TAKING = 12, TIMES = 40 };
+	int fd = make_file("f", SIZE, 69), status;
+
+	for (int i = 0; i < FILLING + TAKING; i++) {
+		if (fork())
+			continue;
+		for (int k = 0; k < TIMES; k++) {
+			struct morsel_region r = region(fd, 0, SIZE, BASE);
+
+			r.flags = MORSEL_REPLACE;
+			if (i >= FILLING)
+				r.flags |= MORSEL_READY;
+			check(mmap((void *)BASE, SIZE, RX,
+				   MAP_PRIVATE | MAP_FIXED, fd, 0) ==
+			      (void *)BASE);
+			ioctl(device(), MORSEL_ATTACH, &r);
+			check(r.state == MORSEL_SHARED ||
+			      (i >= FILLING && r.state == MORSEL_PLAIN &&
+			       r.reason == MORSEL_WHY_NOT_READY));
+			check_pages(BASE, 0, PAGES, 69);
+			check(munmap((void *)BASE, SIZE) == 0);
+			sleep_ms((i * 7 + k) % 5);
+		}
+		_exit(0);
+	}
+	for (int i = 0; i < FILLING + TAKING; i++)
+		check(wait(&status) > 0 && status == 0);
+	check(totals().shared > FILLING * TIMES);
+}
+
 /* The kernel's own caretakers at work beside running processes. */
 static void caretakers(void)
 {
@@ -222,6 +255,7 @@ const struct test load_tests[] = {
 	{ "500 processes", processes_500, 120 },
 	{ "2000 cycles", cycles_2000, 240 },
 	{ "concurrent first attach", concurrent_first_attach, 120 },
+	{ "ready or not", ready_or_not, 120 },
 	{ "caretakers", caretakers, 120 },
 	{ "the module stays while it is used", module_stays, 0 },
 	{ 0 },

@@ -68,6 +68,65 @@ static bool small_group(void)
 	return true;
 }
 
+/*
+ * How many MiB a process can write to in a group that may have 32 MiB, where
+ * 16 MiB of a file are mapped: by mmap, or shared and filled by the group, or
+ * shared and held from outside.
+ */
+enum have { MMAP, FILLED, HELD };
+
+static long room_beside(enum have have)
+{
+	int fd = make_file("f", 16 * MIB, 96), status;
+	struct morsel_region r = region(fd, 0, 16 * MIB, 0);
+	long *written = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+			     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int held = have == HELD ? ioctl(device(), MORSEL_HOLD, &r) : -1;
+
+	check(have != HELD || held >= 0);
+	if (have != HELD) {
+		/* Read anew, its pages are charged to the group. */
+		fsync(fd);
+		posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+	}
+	pid_t child = fork();
+
+	if (!child) {
+		if (!small_group())
+			_exit(99);
+		if (have == MMAP)
+			check(mmap((void *)BASE, 16 * MIB, RX,
+				   MAP_PRIVATE | MAP_FIXED, fd, 0) ==
+			      (void *)BASE);
+		else
+			attach(fd, 0, 16 * MIB, BASE);
+		check_pages(BASE, 0, 16 * 256, 96);
+		for (; *written < 64; ++*written)
+			memset(mmap(NULL, MIB, PROT_READ | PROT_WRITE,
+				    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+			       1, MIB);
+		_exit(0);
+	}
+	check(waitpid(child, &status, 0) == child);
+	umount("cgroup");
+	check(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	close(held);
+	return *written;
+}
+
+/* What the kernel does not ask us for: the group's own limit. */
+static void a_full_group(void)
+{
+	long plain = room_beside(MMAP), filled = room_beside(FILLED),
+	     held = room_beside(HELD);
+
+	dprintf(1, "# of 32 MiB: %ld beside mmap, %ld beside what the group filled, %ld beside what is held\n",
+		plain, filled, held);
+	/* What the group filled stays with it to the end, the rest does not. */
+	check(plain >= 26 && held >= 26);
+	check(filled >= 10 && filled <= 17);
+}
+
 static void killed_for_memory(void)
 {
 	int fd = make_file("f", SIZE, 91), status;
@@ -188,6 +247,7 @@ static void everything_is_given_back(void)
 
 const struct test pressure_tests[] = {
 	{ "each allocation fails", each_allocation_fails, 120 },
+	{ "a full group", a_full_group, 120 },
 	{ "killed for memory", killed_for_memory, 120 },
 	{ "attach without memory", attach_without_memory, 120 },
 	{ "limit", limit, 0 },

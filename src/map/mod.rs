@@ -66,11 +66,11 @@ pub struct Piecewise {
 pub fn backend(choice: MapChoice, below: Option<Address>) -> Box<dyn Mapper> {
     let files = FileMapper::new(below);
     match choice {
-        MapChoice::Morsel => Box::new(PieceMapper::with_morsels(files)),
+        // Filling a morsel costs 0.1 million instructions for each MiB, whatever the program needs of it, and how much that is
+        // cannot be known before: it must be asked for (`docs/morsels.md`).
+        MapChoice::Auto => Box::new(PieceMapper::with_morsels(files, true)),
+        MapChoice::Morsel => Box::new(PieceMapper::with_morsels(files, false)),
         MapChoice::Huge => Box::new(PieceMapper::with_huge_pages(files)),
-        // Morsels gain where another process has the same one. Who is alone must fill it, at 0.1 million instructions for
-        // each MiB, whatever he needs of it: a small program with a large library would start many times slower, and
-        // that cannot be known before (`docs/morsels.md`).
-        MapChoice::Auto | MapChoice::File => Box::new(files),
+        MapChoice::File => Box::new(files),
     }
 }

@@ -8,6 +8,8 @@ use crate::sys::{self, Errno, File, MemoryFlags};
 const ATTACH_MANY: u32 = 3 << 30 | (size_of::<Regions>() as u32) << 16 | (b'M' as u32) << 8 | 2;
 /// `MORSEL_REPLACE`: what is mapped there now gives way.
 const REPLACE: u32 = 1;
+/// `MORSEL_READY`: it does so only for what somebody else has filled.
+const READY: u32 = 8;
 /// `MORSEL_MAX_REGIONS`
 pub const MOST_REGIONS: usize = 1024;
 
@@ -48,8 +50,8 @@ pub enum Answer {
 }
 
 impl Region {
-    /// A region that is to be attached where `file` is mapped already.
-    pub fn new(region: &BigRegion, file: &File) -> Self {
+    /// A region that is to be attached where `file` is mapped already; with `ready`, only if its morsel has been filled.
+    pub fn new(region: &BigRegion, file: &File, ready: bool) -> Self {
         let mut prot = 0;
         for (flag, bit) in [(MemoryFlags::READ, 1), (MemoryFlags::WRITE, 2), (MemoryFlags::EXECUTE, 4)] {
             prot |= if region.flags.contains(flag) { bit } else { 0 };
@@ -60,7 +62,7 @@ impl Region {
             offset: region.file_offset,
             length: region.pages.end.0 - region.pages.start.0,
             addr: region.pages.start.0,
-            flags: REPLACE,
+            flags: if ready { REPLACE | READY } else { REPLACE },
             // Should the kernel not come to it, it stays as it is.
             state: 0,
             error: 0,
@@ -92,6 +94,7 @@ fn reason(number: u32) -> &'static str {
         9 => "input/output error",
         10 => "unusual mapping",
         11 => "interrupted",
+        12 => "nobody has filled it",
         _ => "unknown reason",
     }
 }

@@ -5,6 +5,8 @@ use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::ops::Range;
 
+use log::Level;
+
 use crate::elf::Address;
 use crate::layout::{Begins, BigRegion, PIECE, Placement, Plan};
 use crate::sys::{self, Errno, File, Memory, Text};
@@ -16,14 +18,18 @@ use super::{FileMapper, Mapper, Piecewise};
 const DEVICE: &CStr = c"/dev/morsel";
 
 /// Fewer bytes are not worth a morsel. Attaching costs as much as about ten page faults, each of which maps 64 KiB: 512 KiB lose
-/// however much of them is used, 1 MiB gains where a tenth is used, 4 MiB where a hundredth is (`docs/morsels.md`).
+/// however much of them is used, 1 MiB gains where a tenth is used (`docs/morsels.md`).
 const LEAST_SHARED: u64 = 1 << 20;
+
+/// Fewer bytes are not worth asking for a morsel by oneself: from here on it gains even where a hundredth is used.
+const LEAST_READY: u64 = 4 << 20;
 
 /// What is done with the pieces.
 #[derive(Debug)]
 enum Way {
-    /// They are attached as morsels. The device is opened when the first object is worth it.
-    Morsels(Option<File>),
+    /// They are attached as morsels, or with `ready` those that somebody else has filled. The device is opened when the first
+    /// object is worth it.
+    Morsels { device: Option<File>, ready: bool },
     /// The kernel is asked for huge pages.
     Huge,
     /// Nothing: there is no such device.
@@ -41,9 +47,10 @@ pub struct PieceMapper {
 }
 
 impl PieceMapper {
-    /// Shares page tables by `morsel.ko`.
-    pub fn with_morsels(files: FileMapper) -> Self {
-        Self { files, way: Way::Morsels(None), pending: Vec::new(), done: Vec::new() }
+    /// Shares page tables by `morsel.ko`; with `ready`, only what others have filled: who is alone pays nothing for what he may
+    /// not need.
+    pub fn with_morsels(files: FileMapper, ready: bool) -> Self {
+        Self { files, way: Way::Morsels { device: None, ready }, pending: Vec::new(), done: Vec::new() }
     }
 
     /// Asks for huge pages.
@@ -53,11 +60,13 @@ impl PieceMapper {
 
     /// Whether pieces are of any use. Opens the device.
     fn is_possible(&mut self) -> bool {
-        if let Way::Morsels(device @ None) = &mut self.way {
+        if let Way::Morsels { device: device @ None, ready } = &mut self.way {
             match sys::open(DEVICE) {
                 Ok(file) => *device = Some(file),
                 Err(errno) => {
-                    log::warn!("no morsels: {}: {}", Text::from(DEVICE), sys::errno_text(errno));
+                    // Whoever did not ask for morsels need not know.
+                    let level = if *ready { Level::Debug } else { Level::Warn };
+                    log::log!(level, "no morsels: {}: {}", Text::from(DEVICE), sys::errno_text(errno));
                     self.way = Way::Plain;
                 }
             }
@@ -66,7 +75,7 @@ impl PieceMapper {
     }
 
     /// Attaches what is pending.
-    fn attach(&mut self, device: &File) {
+    fn attach(&mut self, device: &File, ready: bool) {
         let pending = core::mem::take(&mut self.pending);
         let all: Vec<(&BigRegion, &File)> = pending
             .iter()
@@ -74,7 +83,7 @@ impl PieceMapper {
             .collect();
         for some in all.chunks(morsel::MOST_REGIONS) {
             let mut regions: Vec<_> =
-                some.iter().map(|(region, file)| morsel::Region::new(region, file)).collect();
+                some.iter().map(|(region, file)| morsel::Region::new(region, file, ready)).collect();
             // SAFETY: `share` has been told that they are mapped so, and relocations write to other regions.
             if let Err(errno) = unsafe { morsel::attach(device, &mut regions) } {
                 log::warn!("no morsels: {}", sys::errno_text(errno));
@@ -106,13 +115,14 @@ impl Mapper for PieceMapper {
 
     fn prepare(&mut self, plan: &mut Plan) {
         let (begins, least) = match self.way {
-            Way::Morsels(_) => (Begins::WithRegion, LEAST_SHARED),
+            Way::Morsels { ready: true, .. } => (Begins::WithRegion, LEAST_READY),
+            Way::Morsels { .. } => (Begins::WithRegion, LEAST_SHARED),
             Way::Huge => (Begins::WithFile, PIECE),
             Way::Plain => return,
         };
-        let mut aligned = plan.clone();
-        if aligned.prefer_pieces(begins, least) && self.is_possible() {
-            *plan = aligned;
+        let usual = plan.placement;
+        if plan.prefer_pieces(begins, least) && !self.is_possible() {
+            plan.placement = usual;
         }
     }
 
@@ -146,10 +156,11 @@ impl Mapper for PieceMapper {
     }
 
     fn settle(&mut self) {
-        if let Way::Morsels(device) = &mut self.way
+        if let Way::Morsels { device, ready } = &mut self.way
             && let Some(device) = device.take()
         {
-            self.attach(&device);
+            let ready = *ready;
+            self.attach(&device, ready);
         }
     }
 

@@ -17,7 +17,7 @@
 #define MORSEL_DEVICE		"/dev/morsel"
 
 /* Raised whenever a program written for the older version would fail. */
-#define MORSEL_ABI_VERSION	1
+#define MORSEL_ABI_VERSION	2
 
 /* What one page table maps: addresses of regions are multiples of this. */
 #define MORSEL_ALIGN		0x200000ULL
@@ -29,7 +29,9 @@
 #define MORSEL_REPLACE		(1U << 0) /* replace the caller's reservation at addr */
 #define MORSEL_POPULATE		(1U << 1) /* install now instead of at the first access */
 #define MORSEL_HUGE		(1U << 2) /* map 2 MiB copies where memory allows */
-#define MORSEL_FLAGS		(MORSEL_REPLACE | MORSEL_POPULATE | MORSEL_HUGE)
+#define MORSEL_READY		(1U << 3) /* share what is filled already, or change nothing */
+#define MORSEL_FLAGS		(MORSEL_REPLACE | MORSEL_POPULATE | MORSEL_HUGE | \
+				 MORSEL_READY)
 
 /* What became of a region. */
 #define MORSEL_PLAIN		0 /* mapped as by mmap(MAP_PRIVATE); reason says why */
@@ -49,7 +51,8 @@
 #define MORSEL_WHY_IO		9  /* a page could not be read */
 #define MORSEL_WHY_MAPPING	10 /* locked, already changed or otherwise unusual */
 #define MORSEL_WHY_INTERRUPTED	11 /* the caller is being killed */
-#define MORSEL_WHY_COUNT	12
+#define MORSEL_WHY_NOT_READY	12 /* MORSEL_READY, and nobody has filled it */
+#define MORSEL_WHY_COUNT	13
 
 /**
  * struct morsel_region - one region of a file
@@ -70,6 +73,11 @@
  * it, whatever is there must be a private mapping that was never written:
  * a reservation, or the same part of the file, mapped so that it could be
  * read before (EEXIST otherwise).
+ *
+ * MORSEL_READY is for who has mapped this part of the file and would gain by
+ * sharing it, but not by filling it: it never reads the file, never waits for
+ * who does, and needs MORSEL_REPLACE (EINVAL otherwise). MORSEL_PLAIN then
+ * means that the range is as it was, or mapped again privately.
  *
  * After MORSEL_FAILED the range is as it was before, except that out of
  * memory (ENOMEM) may leave a replaced reservation as PROT_NONE.

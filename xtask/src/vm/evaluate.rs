@@ -1,10 +1,12 @@
 //! What morsels save and what they cost: mapping and touching regions in every way that the kernel has (`regions`), and
-//! starts of programs under the loader with and without morsels (`starts`), in instructions, page faults and page
-//! tables. The results are tables of `docs/morsels.md`.
+//! starts of programs in these ways (`starts`, `ways`), in instructions, page faults and page tables. The results are tables
+//! of `docs/morsels.md` (`compare`), and a file beside it that has every figure of the starts.
 
+mod compare;
 mod flames;
 mod regions;
 mod starts;
+mod ways;
 
 use std::fmt::Write;
 use std::fs;
@@ -21,6 +23,7 @@ use crate::{paths, ui};
 const FLAMES: &str = "flames";
 
 const PAGE: &str = "docs/morsels.md";
+const FIGURES: &str = "docs/morsels-starts.json";
 const BEGIN: &str = "<!-- measured: begin -->\n";
 const END: &str = "<!-- measured: end -->\n";
 
@@ -43,9 +46,18 @@ pub fn run(options: &Options) -> Result<()> {
     }
     let begin = Instant::now();
     let kernel = Kernel::provide(Flavour::V6_1)?;
-    let module = Build::module(&kernel)?.file().context("the kernel has no module to load")?;
-    let bench = Bench { kernel: &kernel, module: &module, loader: options.loader, quick: options.quick };
+    let build = Build::module(&kernel)?;
+    let module = build.file().context("the kernel has no module to load")?;
+    let measure = build.another(&kernel, "measure", include_str!("evaluate/measure.c"))?;
+    let bench = Bench {
+        kernel: &kernel,
+        module: &module,
+        measure: &measure,
+        loader: options.loader,
+        quick: options.quick,
+    };
     let mut text = format!("Linux {}, {}.\n", kernel.release, today()?);
+    let mut figures = Vec::new();
     let wanted = |name: &str| options.only.is_none_or(|only| name.contains(only));
     let parts: [(&str, Part); 5] = [
         ("regions", regions::measure),
@@ -55,7 +67,9 @@ pub fn run(options: &Options) -> Result<()> {
         ("node", starts::node),
     ];
     for (_, measure) in parts.iter().filter(|(name, _)| wanted(name)) {
-        for table in measure(&bench)? {
+        let measured = measure(&bench)?;
+        figures.extend(measured.figures);
+        for table in measured.tables {
             println!("\n{}", table.markdown());
             write!(text, "\n{}", table.markdown())?;
         }
@@ -67,17 +81,37 @@ pub fn run(options: &Options) -> Result<()> {
     if options.write {
         into_page(&paths::repo().join(PAGE), &text)?;
         ui::step("Wrote", PAGE);
+        let file = paths::repo().join(FIGURES);
+        fs::write(&file, lines(&figures)?).with_context(|| format!("cannot write {}", file.display()))?;
+        ui::step("Wrote", FIGURES);
     }
     Ok(())
 }
 
 /// Measures some of it.
-type Part = fn(&Bench) -> Result<Vec<Table>>;
+type Part = fn(&Bench) -> Result<Measured>;
+
+/// What a part has measured.
+#[derive(Default)]
+struct Measured {
+    tables: Vec<Table>,
+    /// What the tables leave out, too.
+    figures: Vec<serde_json::Value>,
+}
+
+impl Measured {
+    fn extend(&mut self, other: Self) {
+        self.tables.extend(other.tables);
+        self.figures.extend(other.figures);
+    }
+}
 
 /// What all measurements need.
 struct Bench<'a> {
     kernel: &'a Kernel,
     module: &'a Path,
+    /// The module for ways that no loader asks for.
+    measure: &'a Path,
     loader: &'a Path,
     quick: bool,
 }
@@ -85,17 +119,21 @@ struct Bench<'a> {
 /// A table with a title and a line on what it shows.
 struct Table {
     title: String,
-    note: &'static str,
+    note: String,
     head: Vec<String>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    fn new(title: impl Into<String>, note: &'static str, head: &[&str]) -> Self {
+    fn new(
+        title: impl Into<String>,
+        note: impl Into<String>,
+        head: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
         Self {
             title: title.into(),
-            note,
-            head: head.iter().map(ToString::to_string).collect(),
+            note: note.into(),
+            head: head.into_iter().map(Into::into).collect(),
             rows: Vec::new(),
         }
     }
@@ -124,6 +162,12 @@ fn ratio(count: u64, of: u64) -> String {
 /// The day, for people.
 fn today() -> Result<String> {
     Ok(crate::proc::output(crate::proc::command("date").arg("+%Y-%m-%d"))?.trim().to_owned())
+}
+
+/// An array of JSON values, one a line.
+fn lines(values: &[serde_json::Value]) -> Result<String> {
+    let lines = values.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
+    Ok(format!("[\n{}\n]\n", lines.join(",\n")))
 }
 
 /// Puts a text between the marks of the page.

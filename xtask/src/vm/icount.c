@@ -1,11 +1,12 @@
 /*
  * Counts the guest's instructions from just before a program is started to the mark in its main and to its exit.
  *
- *   icount ROOT ROUNDS NAME OTHERS HOLD PROGRAM [ARGUMENT]...
+ *   icount ROOT ROUNDS NAME OTHERS HOLD MAP PROGRAM [ARGUMENT]...
  *
  * Under `-icount shift=0` the time-stamp counter advances by one for each instruction of the guest, the kernel's
  * included. The program runs in ROOT, with our environment; it writes CLOCK_MONOTONIC to descriptor 3 as its mark.
- * Meanwhile OTHERS processes of it are alive, held where they set the mark or read their input (HOLD: mark, input).
+ * Meanwhile OTHERS processes of it are alive, held where they set the mark or read their input (HOLD: mark, input),
+ * with LD_MORSEL_MAP=MAP unless that is `-`.
  * Prints a line for each round: `count NAME EXIT MAIN FAULTS`, MAIN being 0 without a mark; before them what a loop
  * of a million instructions costs, and `others NAME TABLES ALL`: KiB of the last one's own page tables, and of all in
  * the system that the others have brought.
@@ -23,6 +24,8 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#define MAP "LD_MORSEL_MAP"
 
 enum { WARM_UP = 3, MAX_ROUNDS = 10000, MAX_OTHERS = 1000 };
 
@@ -163,10 +166,12 @@ int main(int argc, char **argv)
 	static pid_t others[MAX_OTHERS];
 	int mark[2];
 
-	if (argc < 7)
-		errx(2, "usage: icount ROOT ROUNDS NAME OTHERS HOLD PROGRAM [ARGUMENT]...");
+	if (argc < 8)
+		errx(2, "usage: icount ROOT ROUNDS NAME OTHERS HOLD MAP PROGRAM [ARGUMENT]...");
 	int rounds = atoi(argv[2]), others_count = atoi(argv[4]);
-	char **program = argv + 6;
+	const char *others_map = argv[6], *own_map = getenv(MAP);
+	char *saved = own_map ? strdup(own_map) : NULL;
+	char **program = argv + 7;
 	if (others_count < 0 || others_count > MAX_OTHERS)
 		errx(2, "others: 0 to %d", MAX_OTHERS);
 	if (rounds < 1 || rounds > MAX_ROUNDS)
@@ -188,7 +193,13 @@ int main(int argc, char **argv)
 	uint64_t loop = million();
 	for (int round = 0; round < WARM_UP; round++)
 		start(program, null, mark);
+	if (strcmp(others_map, "-"))
+		setenv(MAP, others_map, 1);
 	start_others(program, argv[3], others, others_count, argv[5], null);
+	if (saved)
+		setenv(MAP, saved, 1);
+	else
+		unsetenv(MAP);
 	for (int round = 0; round < rounds; round++)
 		counts[round] = start(program, null, mark);
 	for (int number = 0; number < others_count; number++)

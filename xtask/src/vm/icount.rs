@@ -14,6 +14,11 @@ use super::kernel::Kernel;
 use super::target;
 use crate::{paths, proc};
 
+/// The root on the guest's disk.
+pub const DISK: &str = "/disk";
+/// The same on a tmpfs that has huge pages.
+pub const HUGE: &str = "/huge";
+
 /// Where processes are held that live while others are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
@@ -26,6 +31,10 @@ pub enum Hold {
 /// A program to start.
 #[derive(Debug, Clone)]
 pub struct Target {
+    /// Where its root is in the guest: [`DISK`] or [`HUGE`].
+    pub root: &'static str,
+    /// What the guest's shell does before it is counted, and afterwards.
+    pub setting: (String, String),
     /// Its name in the result.
     pub name: String,
     /// The program and its arguments, as paths below the root.
@@ -36,6 +45,8 @@ pub struct Target {
     pub rounds: usize,
     /// How many other processes of it live meanwhile, and where.
     pub others: (usize, Hold),
+    /// `LD_MORSEL_MAP` of the others, if it is not the program's own.
+    pub others_map: Option<&'static str>,
 }
 
 /// Instructions of one kind over all rounds.
@@ -64,46 +75,64 @@ pub struct Counts {
     pub tables: Option<(u64, i64)>,
 }
 
-/// Starts programs in a guest, all in one boot. `root` is the folder that becomes their root; `module` is a kernel
-/// module to load before.
-pub fn measure(
-    kernel: &Kernel,
-    module: Option<&Path>,
-    root: &Path,
-    targets: &[Target],
-) -> Result<Vec<Counts>> {
+/// Starts programs in a guest, all in one boot. `root` is the folder that becomes their root; `modules` are kernel
+/// modules: the first is loaded before, the others are there for the targets' settings.
+pub fn measure(kernel: &Kernel, modules: &[&Path], root: &Path, targets: &[Target]) -> Result<Vec<Counts>> {
+    let mut script = String::new();
+    let mut roots = vec![DISK];
+    let huge = targets.iter().any(|target| target.root == HUGE);
+    if huge {
+        roots.push(HUGE);
+        writeln!(
+            script,
+            "mkdir {HUGE} && mount -t tmpfs -o huge=always,size=75% tmpfs {HUGE} && cp -a {DISK}/. {HUGE} || exit"
+        )?;
+    }
+    for root in roots {
+        writeln!(script, "mount -t proc proc {root}/proc && mount -o bind /dev {root}/dev || exit")?;
+    }
     // What the boot left to be done is done in the pause, which passes at once: idle time costs no instructions.
-    let mut script =
-        String::from("mount -t proc proc /disk/proc\nmount -o bind /dev /disk/dev\nsync\nsleep 5\n");
-    if module.is_some() {
-        script += "insmod /module.ko || exit\n";
+    script += "sync\nsleep 5\n";
+    if let Some(first) = modules.first() {
+        writeln!(script, "insmod /{} || exit", name_of(first))?;
     }
     for (number, target) in targets.iter().enumerate() {
-        let Target { command, environment, rounds, others: (others, hold), .. } = target;
+        let Target {
+            root, setting, command, environment, rounds, others: (others, hold), others_map, ..
+        } = target;
+        let map = others_map.unwrap_or("-");
         let hold = if *hold == Hold::Mark { "mark" } else { "input" };
         let words = |words: &[String]| words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ");
         let (environment, command) = (words(environment), words(command));
         writeln!(
             script,
-            "env -i PATH=/usr/bin:/bin {environment} /icount /disk {rounds} {number} {others} {hold} {command} || exit"
+            "{}\nenv -i PATH=/usr/bin:/bin {environment} /icount {root} {rounds} {number} {others} {hold} {map} {command} || exit\n{}",
+            setting.0, setting.1
         )?;
     }
     let mut guest = Guest::new("icount", kernel, &script);
     guest.files.file("icount", helper()?, 0o755);
-    if let Some(module) = module {
-        guest.files.copy("module.ko", module)?;
+    for module in modules {
+        guest.files.copy(&name_of(module), module)?;
     }
     guest.disk = Some(root);
+    if huge {
+        guest.memory = 3072;
+    }
     guest.icount = true;
     // Other addresses would be other page tables to fill. While a disk is at work, the clock runs far ahead: that a
     // task waits for minutes of it means nothing.
     guest.parameters = "nokaslr norandmaps sysctl.kernel.hung_task_timeout_secs=0";
-    guest.limit = Duration::from_secs(1200);
+    guest.limit = Duration::from_secs(3600);
     let ended = guest.run()?;
     if ended.status != 0 {
         bail!("counting failed in the guest:\n{}", proc::tail(&ended.output, 10));
     }
     targets.iter().enumerate().map(|(number, target)| counts(number, &target.name, &ended.output)).collect()
+}
+
+fn name_of(module: &Path) -> String {
+    module.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// The program that counts in the guest.

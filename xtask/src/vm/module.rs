@@ -97,6 +97,19 @@ impl Build {
         Ok(Self { dir })
     }
 
+    /// Builds another module, of one source, that knows the module's user-space header.
+    pub fn another(&self, kernel: &Kernel, name: &str, source: &str) -> Result<PathBuf> {
+        let dir = self.dir.join(name);
+        fs::create_dir_all(&dir)?;
+        fs::write(dir.join(format!("{name}.c")), source)?;
+        fs::write(dir.join("Kbuild"), format!("obj-m := {name}.o\nccflags-y := -I$(src)/../include/uapi\n"))?;
+        let mut make = kernel.root().command(&self.dir, "make");
+        make.args(["-C", &kernel.headers(), &format!("M=/work/{name}"), "modules"]);
+        proc::logged(&mut make, &target("logs")?.join(format!("{name}.log")))
+            .with_context(|| format!("cannot build {name}.ko for {}", kernel.release))?;
+        Ok(dir.join(format!("{name}.ko")))
+    }
+
     /// Builds the programs that test the module.
     pub fn tests(&self) -> Result<PathBuf> {
         let dir = self.dir.join("tests");

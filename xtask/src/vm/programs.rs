@@ -54,7 +54,7 @@ pub struct Plan<'a> {
 pub fn count(kernel: &Kernel, module: Option<&Path>, plan: &Plan) -> Result<Vec<Counts>> {
     let scratch = Scratch::create("icount-root")?;
     let targets = fill(&scratch.0, plan)?;
-    icount::measure(kernel, module, &scratch.0, &targets)
+    icount::measure(kernel, &Vec::from_iter(module), &scratch.0, &targets)
 }
 
 /// Makes the root that the programs run in.
@@ -86,11 +86,14 @@ fn fill(dir: &Path, plan: &Plan) -> Result<Vec<Target>> {
             proc::output(patchelf.arg("--set-interpreter").arg(loader).arg(place))?;
             let loader = loader.file_name().unwrap_or_default().to_string_lossy();
             targets.push(Target {
+                root: icount::DISK,
+                setting: Default::default(),
                 name: format!("{name}:{loader}"),
                 command: vec![copy.display().to_string()],
                 environment: plan.environment.to_vec(),
                 rounds: plan.rounds.unwrap_or(usual_rounds),
                 others: (0, Hold::Mark),
+                others_map: None,
             });
         }
     }

@@ -2,10 +2,11 @@
  * Maps part of a file in processes of their own that live at the same time, touches it, and counts instructions (see
  * icount.c).
  *
- *   regions NAME MODE FILE MIB PERCENT PROCESSES
+ *   regions NAME MODE FILE MIB PERCENT PROCESSES MAPPINGS
  *
  * MODE: mmap, populate (MAP_POPULATE), advise (MADV_POPULATE_READ), morsel, huge (a huge morsel).
- * PERCENT of the pages (a divisor of 100) are read, evenly spread. Prints
+ * PERCENT of the pages (a divisor of 100) are read, evenly spread. Each process has so many MAPPINGS besides, each of a
+ * file of its own. Prints
  *
  *   region NAME FIRST MAP TOUCH EXIT FAULTS TABLES ALL
  *
@@ -102,6 +103,9 @@ static int one(char **argv)
 
 	if (file < 0 || device < 0)
 		err(1, "%s or %s", argv[1], MORSEL_DEVICE);
+	for (int mapping = atoi(argv[4]); mapping > 0; mapping--)
+		if (mmap(NULL, 4096, PROT_READ, MAP_SHARED | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)
+			err(1, "no mapping");
 	char *at = place(length);
 	/* The code and data that are counted are there. */
 	touch(at, 0, 100);
@@ -144,11 +148,11 @@ int main(int argc, char **argv)
 	int report[2], gate[2], status;
 	char path[64];
 
-	if (argc == 6 && !strcmp(argv[1], "one"))
+	if (argc == 7 && !strcmp(argv[1], "one"))
 		return one(argv + 2);
-	int count = argc == 7 ? atoi(argv[6]) : 0;
+	int count = argc == 8 ? atoi(argv[6]) : 0;
 	if (count < 1 || count > MAX_PROCESSES)
-		errx(2, "usage: regions NAME MODE FILE MIB PERCENT PROCESSES");
+		errx(2, "usage: regions NAME MODE FILE MIB PERCENT PROCESSES MAPPINGS");
 	long before = kib("/proc/meminfo", "PageTables:");
 	if (pipe2(report, O_CLOEXEC) || pipe2(gate, O_CLOEXEC))
 		err(1, "pipe");
@@ -158,7 +162,7 @@ int main(int argc, char **argv)
 			dup2(gate[0], 0);
 			dup2(report[1], 1);
 			execv("/proc/self/exe",
-			      (char *[]){ argv[0], "one", argv[2], argv[3], argv[4], argv[5], NULL });
+			      (char *[]){ argv[0], "one", argv[2], argv[3], argv[4], argv[5], argv[7], NULL });
 			_exit(127);
 		}
 		if (number == count - 1)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Bench, Table, kilo, ratio};
+use super::{Bench, Measured, Table, kilo, ratio};
 use crate::proc;
 use crate::vm::guest::Guest;
 use crate::vm::{target, text};
@@ -25,14 +25,27 @@ const WAYS: &[(&str, &str, u32, &str)] = &[
 /// What is compared with morsels, and they.
 const QUICK: &[&str] = &["mmap (fault-around 64 KiB, the default)", "morsel"];
 
+/// Where it is in [`WAYS`].
+const MORSEL: usize = 6;
+
 const PERCENTS: [u64; 4] = [1, 10, 50, 100];
 
-/// A line of the helper's output.
-struct Line {
+/// Further mappings of a process, each of a file of its own.
+const MAPPINGS: [u64; 4] = [0, 10, 100, 1000];
+
+/// What is measured: `processes` have the region at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Case {
     way: usize,
     mib: u64,
     percent: u64,
     processes: u64,
+    mappings: u64,
+}
+
+/// A line of the helper's output.
+struct Line {
+    case: Case,
     first: u64,
     map: u64,
     touch: u64,
@@ -49,7 +62,7 @@ impl Line {
 }
 
 /// The tables of regions.
-pub fn measure(bench: &Bench) -> Result<Vec<Table>> {
+pub fn measure(bench: &Bench) -> Result<Measured> {
     let (sizes, counts): (&[u64], &[u64]) = match bench.quick {
         true => (&[32], &[2, 50]),
         false => (&[32, 128], &[1, 10, 50, 100]),
@@ -60,17 +73,23 @@ pub fn measure(bench: &Bench) -> Result<Vec<Table>> {
             continue;
         }
         for &mib in sizes {
-            cases.extend(PERCENTS.map(|percent| (way, mib, percent, 2)));
+            cases.extend(PERCENTS.map(|percent| Case { way, mib, percent, processes: 2, mappings: 0 }));
         }
-        cases.extend(counts.iter().filter(|&&count| count != 2).map(|&count| (way, 32, 100, count)));
+        let counts = counts.iter().filter(|&&count| count != 2);
+        cases.extend(counts.map(|&processes| Case { way, mib: 32, percent: 100, processes, mappings: 0 }));
+    }
+    for way in [0, MORSEL] {
+        let beside = MAPPINGS.into_iter().filter(|&mappings| mappings != 0);
+        cases.extend(beside.map(|mappings| Case { way, mib: 32, percent: 1, processes: 2, mappings }));
     }
     let lines = in_guest(bench, &cases)?;
     let mut tables: Vec<_> = sizes.iter().map(|&mib| touching(&lines, mib)).collect();
     tables.push(page_tables(&lines, counts));
-    Ok(tables)
+    tables.push(beside_mappings(&lines));
+    Ok(Measured { tables, figures: Vec::new() })
 }
 
-fn in_guest(bench: &Bench, cases: &[(usize, u64, u64, u64)]) -> Result<Vec<Line>> {
+fn in_guest(bench: &Bench, cases: &[Case]) -> Result<Vec<Line>> {
     let program = target("evaluate")?.join("regions");
     let source = include_str!("regions.c");
     text::compile(text::compiler().arg("-static"), &program.with_extension("c"), source, &program)?;
@@ -82,12 +101,12 @@ fn in_guest(bench: &Bench, cases: &[(usize, u64, u64, u64)]) -> Result<Vec<Line>
          dd if=/dev/zero of=$file bs=2M count=64 2>/dev/null || exit\n\
          done\nsync\nsleep 5\ncat /disk/region >/dev/null\n",
     );
-    for &(way, mib, percent, processes) in cases {
+    for &Case { way, mib, percent, processes, mappings } in cases {
         let (_, mode, around, file) = WAYS[way];
         writeln!(
             script,
             "echo {around} >/sys/kernel/debug/fault_around_bytes\n\
-             /regions {way}:{mib}:{percent}:{processes} {mode} {file} {mib} {percent} {processes} || exit"
+             /regions {way}:{mib}:{percent}:{processes}:{mappings} {mode} {file} {mib} {percent} {processes} {mappings} || exit"
         )?;
     }
     let mut guest = Guest::new("evaluate", bench.kernel, &script);
@@ -110,17 +129,20 @@ fn parse(line: &str) -> Option<Line> {
     let numbers =
         |text: &str, by: char| -> Option<Vec<i64>> { text.split(by).map(|word| word.parse().ok()).collect() };
     let (name, values) = (numbers(name, ':')?, numbers(values.trim(), ' ')?);
-    let ([way, mib, percent, processes], [first, map, touch, exit, faults, own, all]) =
+    let ([way, mib, percent, processes, mappings], [first, map, touch, exit, faults, own, all]) =
         (&name[..], &values[..])
     else {
         return None;
     };
     let positive = |number: &i64| u64::try_from(*number).ok();
     Some(Line {
-        way: usize::try_from(*way).ok()?,
-        mib: positive(mib)?,
-        percent: positive(percent)?,
-        processes: positive(processes)?,
+        case: Case {
+            way: usize::try_from(*way).ok()?,
+            mib: positive(mib)?,
+            percent: positive(percent)?,
+            processes: positive(processes)?,
+            mappings: positive(mappings)?,
+        },
         first: positive(first)?,
         map: positive(map)?,
         touch: positive(touch)?,
@@ -131,11 +153,13 @@ fn parse(line: &str) -> Option<Line> {
     })
 }
 
+fn find(lines: &[Line], case: Case) -> Option<&Line> {
+    lines.iter().find(|line| line.case == case)
+}
+
 /// The way that others are compared with comes first.
 fn reference<'a>(lines: &'a [Line], line: &Line) -> Option<&'a Line> {
-    lines.iter().find(|other| {
-        (other.way, other.mib, other.percent, other.processes) == (0, line.mib, line.percent, line.processes)
-    })
+    find(lines, Case { way: 0, ..line.case })
 }
 
 fn touching(lines: &[Line], mib: u64) -> Table {
@@ -145,7 +169,7 @@ fn touching(lines: &[Line], mib: u64) -> Table {
     let mut table = Table::new(
         format!("A region of {mib} MiB"),
         note,
-        &[
+        [
             "",
             "first: 1 %",
             "10 %",
@@ -162,11 +186,7 @@ fn touching(lines: &[Line], mib: u64) -> Table {
         ],
     );
     for (way, (name, ..)) in WAYS.iter().enumerate() {
-        let of = |percent| {
-            lines
-                .iter()
-                .find(|line| (line.way, line.mib, line.percent, line.processes) == (way, mib, percent, 2))
-        };
+        let of = |percent| find(lines, Case { way, mib, percent, processes: 2, mappings: 0 });
         let Some(all) = PERCENTS.map(of).into_iter().collect::<Option<Vec<_>>>() else { continue };
         let mut row = vec![(*name).to_owned()];
         row.extend(all.iter().map(|line| kilo(line.first)));
@@ -189,20 +209,34 @@ fn page_tables(lines: &[Line], counts: &[u64]) -> Table {
     head.extend(counts.iter().map(|count| format!("processes: {count}")));
     let note = "KiB, 32 MiB of which each process has read all: VmPTE of the last process, and what all together have \
                 added to PageTables, their own small programs' tables included; in brackets mmap's divided by it.";
-    let head: Vec<_> = head.iter().map(String::as_str).collect();
-    let mut table = Table::new("Page tables", note, &head);
+    let mut table = Table::new("Page tables", note, head);
     for (way, (name, ..)) in WAYS.iter().enumerate() {
-        let of = |count: &u64| {
-            lines
-                .iter()
-                .find(|line| (line.way, line.mib, line.percent, line.processes) == (way, 32, 100, *count))
-        };
+        let of = |&processes| find(lines, Case { way, mib: 32, percent: 100, processes, mappings: 0 });
         let Some(all) = counts.iter().map(of).collect::<Option<Vec<_>>>() else { continue };
         let mut row = vec![(*name).to_owned(), all[all.len() - 1].own.to_string()];
         row.extend(all.iter().map(|line| {
             let mmap = reference(lines, line).map_or(0, |mmap| mmap.all);
             format!("{} ({:.2})", line.all, mmap as f64 / line.all as f64)
         }));
+        table.rows.push(row);
+    }
+    table
+}
+
+/// The kernel takes the locks of all files that a process has mapped when it first listens to an address space.
+fn beside_mappings(lines: &[Line]) -> Table {
+    let note = "Instructions (thousands) to map 32 MiB, and to end the process, where it has so many mappings besides, each of a \
+                file of its own: attaching first takes and gives back the locks of all (`mm_take_all_locks`).";
+    let mut head = vec![String::new()];
+    head.extend(MAPPINGS.iter().map(|mappings| format!("mappings: {mappings}")));
+    head.extend(MAPPINGS.iter().map(|mappings| format!("exit: {mappings}")));
+    let mut table = Table::new("Beside other mappings", note, head);
+    for way in [0, MORSEL] {
+        let of = |mappings| find(lines, Case { way, mib: 32, percent: 1, processes: 2, mappings });
+        let Some(all) = MAPPINGS.map(of).into_iter().collect::<Option<Vec<_>>>() else { continue };
+        let mut row = vec![WAYS[way].0.to_owned()];
+        row.extend(all.iter().map(|line| kilo(line.map)));
+        row.extend(all.iter().map(|line| kilo(line.exit)));
         table.rows.push(row);
     }
     table

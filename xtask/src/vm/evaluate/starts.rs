@@ -1,10 +1,12 @@
-//! Starts of programs under stock musl, and under the loader with and without morsels, alone and while others live.
+//! Starts of programs in every way that files can be mapped, alone and while other processes of the program live.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use serde::Serialize;
 
-use super::{Bench, Table, kilo, ratio};
+use super::ways::{self, AUTO, FILE, Faults, MORSEL, Way};
+use super::{Bench, Measured, compare};
 use crate::corpus::manifest::Manifest;
 use crate::corpus::{self, packages};
 use crate::paths;
@@ -13,65 +15,67 @@ use crate::vm::icount::{self, Counts, Hold, Target};
 use crate::vm::text::{Link, Program, Text};
 use crate::vm::{Scratch, programs};
 
-/// How files are mapped: by stock musl, by the loader plainly, and with morsels.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    Stock,
-    File,
-    Morsel,
-}
-
-impl Way {
-    const ALL: [Self; 3] = [Self::Stock, Self::File, Self::Morsel];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Stock => "stock musl",
-            Self::File => "file",
-            Self::Morsel => "morsel",
-        }
-    }
-}
+/// Processes of the same program that are alive while one is counted.
+const OTHERS: &[usize] = &[0, 9, 99];
 
 /// A program to start.
-struct Case {
-    name: String,
+pub struct Case {
+    /// Its name, and what it does.
+    pub name: String,
     /// Its path and arguments.
-    command: Vec<String>,
+    pub command: Vec<String>,
     environment: Vec<String>,
     hold: Hold,
     rounds: usize,
-    /// Whether morsels must save it page faults: otherwise nothing has been attached.
-    shares: bool,
+    /// How many others there are meanwhile, in turn.
+    pub others: &'static [usize],
+    /// Whether it has text in pieces of 2 MiB: then ways that save page faults must do so.
+    large: bool,
 }
 
 /// Starts of a program in one way, beside so many others.
-struct Start<'a> {
+pub struct Start<'a> {
     case: &'a Case,
-    way: Way,
+    /// How files are mapped.
+    pub way: Way,
     others: usize,
 }
 
+/// What was counted, for the file that has all of it.
+#[derive(Serialize)]
+struct Figures<'a> {
+    program: &'a str,
+    way: &'static str,
+    others: usize,
+    #[serde(flatten)]
+    counts: &'a Counts,
+}
+
 impl Start<'_> {
+    /// Whether it is a start of this program.
+    pub fn is(&self, case: &Case) -> bool {
+        std::ptr::eq(self.case, case)
+    }
+
     fn target(&self, loader: &Path) -> Target {
-        let loader = if self.way == Way::Stock { Path::new(paths::STOCK) } else { loader };
+        let loader = self.way.loader(loader);
         let mut environment = self.case.environment.clone();
-        match self.way {
-            Way::Stock => {}
-            way => environment.push(format!("LD_MORSEL_MAP={}", way.name())),
-        }
+        environment.extend(self.way.environment());
         Target {
-            name: format!("{}, {}, {} others", self.case.name, self.way.name(), self.others),
+            root: self.way.root,
+            setting: self.way.setting(),
+            name: format!("{}, {}, {} others", self.case.name, self.way.name, self.others),
             command: std::iter::once(loader.display().to_string()).chain(self.case.command.clone()).collect(),
             environment,
             rounds: self.case.rounds,
             others: (self.others, self.case.hold),
+            others_map: self.way.others_map,
         }
     }
 }
 
 /// Small and ordinary programs.
-pub fn programs(bench: &Bench) -> Result<Vec<Table>> {
+pub fn programs(bench: &Bench) -> Result<Measured> {
     let scratch = Scratch::create("evaluate-programs")?;
     let mut root = Root::create(&scratch.0)?;
     let mut cases = Vec::new();
@@ -85,47 +89,44 @@ pub fn programs(bench: &Bench) -> Result<Vec<Table>> {
     let formatter = corpus::dir()?.join("clang-format/clang_format/data/bin/clang-format");
     root.musl_program(&formatter, Path::new(paths::STOCK))?;
     cases.push(case("clang-format", &formatter, &[], Hold::Input, 5));
-    let others: &[usize] = if bench.quick { &[0, 9] } else { &[0, 9, 99] };
     let note = "2 MiB of clang-format can be shared, nothing of the others.";
-    Ok(vec![table(bench, root, "Programs", note, &cases, &Way::ALL, others)?])
+    compare::by_way("Programs", note, &cases, &count(bench, root, &cases, &ways::ALL)?)
 }
 
 /// Programs with a library of much text, of which they call a part.
-pub fn large_text(bench: &Bench) -> Result<Vec<Table>> {
+pub fn large_text(bench: &Bench) -> Result<Measured> {
     let sizes: &[u64] = if bench.quick { &[32] } else { &[32, 128] };
-    let mut tables = Vec::new();
+    let mut measured = Measured::default();
     for &mib in sizes {
         let text = Text::build(mib << 10, Link::Ordinary)?;
         let scratch = Scratch::create("evaluate-text")?;
         let mut root = Root::create(&scratch.0)?;
-        let cases = shares(&text, &mut root, &format!("{mib} MiB"), &[1, 10, 50, 100])?;
-        let others: &[usize] = if bench.quick || mib > 32 { &[0, 9] } else { &[0, 9, 99] };
+        let cases = calls(&text, &mut root, "", &[1, 10, 50, 100], OTHERS)?;
         let note = "An ordinary library of which so many pages are called, evenly spread.";
-        let title = format!("{mib} MiB of text");
-        tables.push(table(bench, root, &title, note, &cases, &[Way::File, Way::Morsel], others)?);
+        let starts = count(bench, root, &cases, &ways::ALL[1..])?;
+        measured.extend(compare::by_way(&format!("{mib} MiB of text"), note, &cases, &starts)?);
     }
-    Ok(tables)
+    Ok(measured)
 }
 
 /// Libraries of growing size that the linker script has made.
-pub fn sizes(bench: &Bench) -> Result<Vec<Table>> {
+pub fn sizes(bench: &Bench) -> Result<Measured> {
     let sizes: &[u64] = if bench.quick { &[1024, 4096] } else { &[1024, 2048, 4096, 8192, 16384] };
     let scratch = Scratch::create("evaluate-sizes")?;
     let mut root = Root::create(&scratch.0)?;
     let mut cases = Vec::new();
     for &kib in sizes {
         let text = Text::build(kib, Link::Script)?;
-        cases.extend(shares(&text, &mut root, &format!("{kib} KiB"), &[1, 10, 100])?);
+        cases.extend(calls(&text, &mut root, &format!("{} MiB, ", kib >> 10), &[1, 10, 100], &[0, 1])?);
     }
-    let note = "Libraries linked by `linker-scripts/morsel.ld`, all of whose text can be shared.";
-    let ways = &[Way::File, Way::Morsel];
-    Ok(vec![table(bench, root, "Sizes of text", note, &cases, ways, &[0, 1])?])
+    let starts = count(bench, root, &cases, &[FILE, MORSEL, AUTO])?;
+    Ok(Measured { tables: vec![compare::by_size(&cases, &starts)], figures: figures(&starts)? })
 }
 
 /// A large real program.
-pub fn node(bench: &Bench) -> Result<Vec<Table>> {
+pub fn node(bench: &Bench) -> Result<Measured> {
     if bench.quick {
-        return Ok(Vec::new());
+        return Ok(Measured::default());
     }
     let manifest = Manifest::read()?;
     packages::provide(&manifest, ["node"])?;
@@ -136,99 +137,98 @@ pub fn node(bench: &Bench) -> Result<Vec<Table>> {
     root.copy(&dir)?;
     let mut case = case("node", &dir.join("bin/node"), &[], Hold::Input, 1);
     let lib = dir.join("lib").display().to_string();
-    case.shares = true;
+    case.large = true;
+    case.others = &[0, 9];
     case.environment = vec![format!("LD_LIBRARY_PATH={lib}"), format!("LD_PRELOAD={lib}/libbanl.so")];
+    let cases = [case];
     let note = "An empty script. 72 MiB of text and read-only data can be shared.";
-    Ok(vec![table(bench, root, "Node", note, &[case], &[Way::File, Way::Morsel], &[0, 1])?])
+    compare::by_way("Node", note, &cases, &count(bench, root, &cases, &ways::ALL)?)
 }
 
 fn case(name: &str, program: &Path, arguments: &[String], hold: Hold, rounds: usize) -> Case {
     let command = std::iter::once(program.display().to_string()).chain(arguments.iter().cloned()).collect();
-    Case { name: name.to_owned(), command, environment: Vec::new(), hold, rounds, shares: false }
+    Case {
+        name: name.to_owned(),
+        command,
+        environment: Vec::new(),
+        hold,
+        rounds,
+        others: OTHERS,
+        large: false,
+    }
 }
 
 /// The program that calls these percentages of a library's pages.
-fn shares(text: &Text, root: &mut Root, name: &str, percents: &[u32]) -> Result<Vec<Case>> {
-    let program: PathBuf = text.program(Program::Plain)?;
+fn calls(
+    text: &Text,
+    root: &mut Root,
+    name: &str,
+    percents: &[u32],
+    others: &'static [usize],
+) -> Result<Vec<Case>> {
+    let program = text.program(Program::Plain)?;
     root.musl_program(&program, Path::new(paths::STOCK))?;
     let one = |percent: &u32| {
-        let name = format!("{name}, {percent} % called");
+        let name = format!("{name}{percent} % called");
         let case = case(&name, &program, &[percent.to_string()], Hold::Input, 5);
-        Case { shares: true, ..case }
+        Case { large: true, others, ..case }
     };
     Ok(percents.iter().map(one).collect())
 }
 
+/// A start and what was counted of it.
+pub type Counted<'a> = (Start<'a>, Counts);
+
 /// Counts all starts in one guest.
-fn table(
-    bench: &Bench,
-    mut root: Root,
-    title: &str,
-    note: &'static str,
-    cases: &[Case],
-    ways: &[Way],
-    others: &[usize],
-) -> Result<Table> {
+fn count<'a>(bench: &Bench, mut root: Root, cases: &'a [Case], ways: &[Way]) -> Result<Vec<Counted<'a>>> {
     root.copy(bench.loader)?;
     let mut starts = Vec::new();
     for case in cases {
+        let others = case.others.iter().filter(|&&others| !bench.quick || others < 99);
         for &others in others {
-            starts.extend(ways.iter().map(|&way| Start { case, way, others }));
+            let ways = ways.iter().filter(|way| way.others_map.is_none() || others > 0);
+            starts.extend(ways.map(|&way| Start { case, way, others }));
         }
     }
     let targets: Vec<_> = starts.iter().map(|start| start.target(bench.loader)).collect();
-    let counts = icount::measure(bench.kernel, Some(bench.module), root.dir(), &targets)?;
-    let head = [
-        "",
-        "others",
-        "mapped",
-        "to main",
-        "ratio",
-        "to exit",
-        "ratio",
-        "faults",
-        "VmPTE",
-        "PageTables of the others",
-    ];
-    let mut table = Table::new(title, note, &head);
-    for (start, count) in starts.iter().zip(&counts) {
-        let plain = plain(start, &starts, &counts)?;
-        let saves = count.faults < plain.faults;
+    let modules = [bench.module, bench.measure];
+    let counts = icount::measure(bench.kernel, &modules, root.dir(), &targets)?;
+    let starts: Vec<_> = starts.into_iter().zip(counts).collect();
+    for (start, counts) in &starts {
+        let (_, plain) = find(&starts, start.case, FILE, start.others).context("nothing to compare with")?;
+        ensure!(plain.to_exit.median > 0, "nothing was counted for {}", plain.name);
+        let effective = match start.way.faults {
+            Faults::Any => true,
+            Faults::Fewer => counts.faults < plain.faults,
+            Faults::Other => counts.faults != plain.faults,
+        };
         ensure!(
-            saves || !start.case.shares || start.way != Way::Morsel,
-            "{}: {} page faults, and {} without morsels: nothing was attached",
-            count.name,
-            count.faults,
+            effective || !start.case.large,
+            "{}: {} page faults, and {} with `file`: the way has had no effect",
+            counts.name,
+            counts.faults,
             plain.faults
         );
-        table.rows.push(row(start, count, plain));
     }
-    Ok(table)
+    Ok(starts)
 }
 
-/// The same start under the loader without morsels, which others are compared with.
-fn plain<'a>(start: &Start, starts: &[Start], counts: &'a [Counts]) -> Result<&'a Counts> {
-    let same = |other: &Start| {
-        std::ptr::eq(other.case, start.case) && other.others == start.others && other.way == Way::File
-    };
-    let at = starts.iter().position(same).context("nothing to compare with")?;
-    ensure!(counts[at].to_exit.median > 0, "nothing was counted for {}", counts[at].name);
-    Ok(&counts[at])
+/// A program's starts in one way, beside so many others.
+pub fn find<'a, 'b>(
+    starts: &'b [Counted<'a>],
+    case: &Case,
+    way: Way,
+    others: usize,
+) -> Option<&'b Counted<'a>> {
+    let wanted = |(start, _): &&Counted| start.is(case) && start.way == way && start.others == others;
+    starts.iter().find(wanted)
 }
 
-fn row(start: &Start, count: &Counts, plain: &Counts) -> Vec<String> {
-    let main = |count: &Counts| count.to_main.map(|count| count.median);
-    let to_main_ratio = main(count).zip(main(plain)).map(|(main, of)| ratio(main, of));
-    vec![
-        start.case.name.clone(),
-        start.others.to_string(),
-        start.way.name().to_owned(),
-        main(count).map(kilo).unwrap_or_default(),
-        to_main_ratio.unwrap_or_default(),
-        kilo(count.to_exit.median),
-        ratio(count.to_exit.median, plain.to_exit.median),
-        count.faults.to_string(),
-        count.tables.map(|(own, _)| own.to_string()).unwrap_or_default(),
-        count.tables.map(|(_, all)| all.to_string()).unwrap_or_default(),
-    ]
+/// All that was counted, for the file that has it.
+pub fn figures(starts: &[Counted]) -> Result<Vec<serde_json::Value>> {
+    let figures = starts.iter().map(|(start, counts)| {
+        let (program, way, others) = (&*start.case.name, start.way.name, start.others);
+        serde_json::to_value(Figures { program, way, others, counts })
+    });
+    Ok(figures.collect::<Result<_, _>>()?)
 }

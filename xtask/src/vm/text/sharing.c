@@ -7,16 +7,22 @@
  *   sharing pair LOADER PROGRAM [LIBRARY]
  *                               so does, meanwhile, a process of `LOADER PROGRAM second [LIBRARY]`; says how many
  *                               page tables there are for the first and for both (`tables FIRST BOTH`)
+ *   sharing auto LOADER PROGRAM [LIBRARY]
+ *                               the same with LD_MORSEL_MAP=auto for the second one
+ *   sharing held HOLD FILE LOADER PROGRAM [LIBRARY]
+ *                               calls all pages, lets HOLD keep the morsels of FILE, and becomes such a process itself
  *   sharing traced PROGRAM...   runs a program whose parent traces it
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <err.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -102,6 +108,30 @@ static void pair(char **again)
 	wait_for(child);
 }
 
+/* Nobody has a morsel but the holder when the program begins, which ends with us. */
+static void held(char *holder, char *file, char **again)
+{
+	int there[2];
+	char line[4096];
+
+	if (pipe2(there, O_CLOEXEC))
+		err(1, "pipe");
+	pid_t child = fork();
+	if (child == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		dup2(there[1], 1);
+		execv(holder, (char *[]){ holder, file, NULL });
+		err(1, "%s", holder);
+	}
+	close(there[1]);
+	/* Without a morsel it ends, and says why. */
+	while (child > 0 && read(there[0], line, sizeof line) < 0)
+		;
+	setenv("LD_MORSEL_MAP", "auto", 1);
+	execv(again[0], again);
+	err(1, "%s", again[0]);
+}
+
 static int traced(char **program)
 {
 	int status;
@@ -136,8 +166,13 @@ int main(int argc, char **argv)
 			_exit(0);
 		}
 		wait_for(child);
-	} else if (!strcmp(job, "pair")) {
+	} else if (!strcmp(job, "held")) {
+		call(argv[6]);
+		held(argv[2], argv[3], (char *[]){ argv[4], argv[5], argv[6], NULL });
+	} else if (!strcmp(job, "pair") || !strcmp(job, "auto")) {
 		call(argv[4]);
+		if (!strcmp(job, "auto"))
+			setenv("LD_MORSEL_MAP", job, 1);
 		pair((char *[]){ argv[2], argv[3], "second", argv[4], NULL });
 	} else {
 		call(argv[1]);
