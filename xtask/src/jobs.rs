@@ -12,3 +12,4 @@ pub mod release;
 pub mod setup;
 pub mod test;
 pub mod vm;
+pub mod ways;

@@ -14,6 +14,7 @@ mod paths;
 mod proc;
 mod ui;
 mod vm;
+mod ways;
 
 /// The recurring jobs of ld-morsel.
 #[derive(Parser)]
@@ -45,6 +46,8 @@ enum Job {
     Release,
     /// Run real programs and the differential suite with ld-morsel in the place of musl's loader, in roots of their own
     Chroot(jobs::chroot::Args),
+    /// Measure the ways of sharing what relocation changes: the tables of docs/seven-ways.md
+    Ways(jobs::ways::Args),
     /// Boot kernels: the module's tests, programs under the loader, counts of instructions
     Vm(jobs::vm::Args),
     /// Fuzz the ELF reader
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Job::Uninstall(args) => jobs::install::uninstall(&args),
         Job::Release => jobs::release::run(),
         Job::Chroot(args) => jobs::chroot::run(&args),
+        Job::Ways(args) => jobs::ways::run(&args),
         Job::Vm(args) => jobs::vm::run(&args),
         Job::Fuzz(args) => jobs::fuzz::run(&args),
     };

@@ -117,15 +117,17 @@ struct Bench<'a> {
 }
 
 /// A table with a title and a line on what it shows.
-struct Table {
+pub struct Table {
     title: String,
     note: String,
     head: Vec<String>,
-    rows: Vec<Vec<String>>,
+    /// Its cells.
+    pub rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    fn new(
+    /// A table with these titles of its columns.
+    pub fn new(
         title: impl Into<String>,
         note: impl Into<String>,
         head: impl IntoIterator<Item = impl Into<String>>,
@@ -139,7 +141,7 @@ impl Table {
     }
 
     /// As the page has it. The first column is text, the others are numbers.
-    fn markdown(&self) -> String {
+    pub fn markdown(&self) -> String {
         let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
         let rule = format!("| --- |{}\n", " ---: |".repeat(self.head.len() - 1));
         let rows: String = self.rows.iter().map(|row| line(row)).collect();
@@ -160,7 +162,7 @@ fn ratio(count: u64, of: u64) -> String {
 }
 
 /// The day, for people.
-fn today() -> Result<String> {
+pub fn today() -> Result<String> {
     Ok(crate::proc::output(crate::proc::command("date").arg("+%Y-%m-%d"))?.trim().to_owned())
 }
 
@@ -171,7 +173,7 @@ fn lines(values: &[serde_json::Value]) -> Result<String> {
 }
 
 /// Puts a text between the marks of the page.
-fn into_page(page: &Path, text: &str) -> Result<()> {
+pub fn into_page(page: &Path, text: &str) -> Result<()> {
     let old = fs::read_to_string(page).with_context(|| format!("cannot read {}", page.display()))?;
     let parts = old.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
     let (before, after) = parts.with_context(|| format!("{} has no marks for tables", page.display()))?;
