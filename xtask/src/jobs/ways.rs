@@ -106,7 +106,7 @@ fn times(starts: &[(Way, Start)], rounds: usize) -> Result<Table> {
     let mut table = Table::new(
         format!("Starts of {WORKLOAD}"),
         "Medians of interleaved rounds, with half the distance of their quartiles; ratios with their 95 % interval.",
-        &["", "exec to main", "ratio", "exec to exit", "ratio"],
+        ["", "exec to main", "ratio", "exec to exit", "ratio"],
     );
     for ((way, _), times) in starts.iter().zip(&times) {
         let main = Time::of(&times.marks, &first.marks).context("it sets no mark")?;
@@ -132,7 +132,7 @@ fn memory(starts: &[(Way, Start)], processes: usize) -> Result<Vec<Table>> {
         format!("Memory of {processes} running processes of {WORKLOAD}"),
         "KiB for each process, from smaps_rollup and status: held in `main`, and, after the strokes, when each library has used all \
          that it has bound. *ratio*: private dirty memory in `main`, to the first row.",
-        &[
+        [
             "",
             "private dirty",
             "ratio",
@@ -163,7 +163,7 @@ fn memory(starts: &[(Way, Start)], processes: usize) -> Result<Vec<Table>> {
     let mut own = Table::new(
         "What is a process's own",
         "KiB of one of them in `main`, page by page from pagemap, by what the pages belong to.",
-        &names,
+        names,
     );
     for owner in owners {
         let cell = |crowd: &Crowd| crowd.own.get(owner).map(ToString::to_string).unwrap_or_default();
@@ -207,7 +207,7 @@ fn cost_table(title: String, costs: &[Cost]) -> Result<Table> {
         title,
         "Time to map the region, and to map it and touch so much of it for the first time; KiB of it that are then the process's own, \
          or shared. *later*: a process that finds what the first one has made.",
-        &["", "to map", "and touch 1 %", "own", "10 %", "own", "100 %", "own", "shared"],
+        ["", "to map", "and touch 1 %", "own", "10 %", "own", "100 %", "own", "shared"],
     );
     for first in costs.iter().filter(|cost| cost.share == SHARES[0]) {
         let of = |share| costs.iter().find(|cost| cost.way == first.way && cost.share == share);
@@ -243,7 +243,7 @@ fn effect_tables(effects: &[Effect]) -> Vec<Table> {
         found.map(|effect| effect.result.clone()).unwrap_or_default()
     };
     let (kernel, tried): (Vec<_>, Vec<_>) = effects.iter().partition(|effect| effect.way == "kernel");
-    let mut allowed = Table::new("What the kernel allows", "As root, and as nobody.", &["", "root", "user"]);
+    let mut allowed = Table::new("What the kernel allows", "As root, and as nobody.", ["", "root", "user"]);
     for deed in distinct(kernel.iter().map(|effect| &effect.deed)) {
         let cells = ["root", "user"].map(|rights| result("kernel", rights, deed));
         allowed.rows.push([vec![format!("`{deed}`")], cells.to_vec()].concat());
@@ -258,7 +258,7 @@ fn effect_tables(effects: &[Effect]) -> Vec<Table> {
         ),
         ("user", "As nobody, with UFFD_USER_MODE_ONLY", "Likewise."),
     ] {
-        let mut table = Table::new(title, note, &[&[""], &*ways].concat());
+        let mut table = Table::new(title, note, [&[""], &*ways].concat());
         for deed in distinct(tried.iter().map(|effect| &effect.deed)) {
             let cells = ways.iter().map(|way| result(way, rights, deed));
             table.rows.push(std::iter::once(deed.to_owned()).chain(cells).collect());
