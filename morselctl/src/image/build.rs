@@ -1,7 +1,7 @@
 //! `morselctl build`: the loader's own phases, carried out ahead of time over files.
 //!
 //! Everything is read and relocated in memory of this process; no code of the inputs runs. First each program's libraries are
-//! found (`world`), then all of them get their places (`place`), then each program is bound and relocated. That happens
+//! found (`world`), then all of them get their places (`layout`), then each program is bound and relocated. That happens
 //! twice, for two bases: the words that differ are those which must be changed if the image cannot have its place.
 
 use std::collections::HashSet;
@@ -27,7 +27,7 @@ use ld_morsel::tls;
 use super::buffer::Buffer;
 use super::fused;
 use super::library::{Library, content, move_object, read_object};
-use super::place;
+use super::layout;
 use super::world::{Pool, Recorder};
 use crate::elf_file::ElfFile;
 
@@ -135,7 +135,7 @@ pub fn build(paths: &[PathBuf], circumstances: &Circumstances) -> Result<Built> 
             library.units.clear();
         }
     }
-    let windows = place::lay_out(&mut libraries, place::class)?;
+    let windows = layout::lay_out(&mut libraries, layout::class)?;
     let mut programs = Vec::new();
     for found in found {
         let path = found.served.path.clone();

@@ -1,4 +1,4 @@
-//! Images: building them (`build`, of files seen through `world`, with `place` saying where each `library` goes), writing them
+//! Images: building them (`build`, of files seen through `world`, with `layout` saying where each `library` goes), writing them
 //! (`write`, with `pages` saying what becomes of each page), looking at them (`inspect`), and where they belong.
 
 mod buffer;
@@ -8,7 +8,7 @@ mod fused;
 mod inspect;
 mod library;
 mod pages;
-mod place;
+mod layout;
 mod world;
 mod write;
 

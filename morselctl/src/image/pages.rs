@@ -12,7 +12,7 @@ use ld_morsel::sys::MemoryFlags;
 
 use super::build::{Built, Served};
 use super::library::Library;
-use super::place::WINDOW;
+use super::layout::WINDOW;
 
 /// Zeros of so many pages are not in the file.
 const MANY_ZEROS: u64 = 16;
