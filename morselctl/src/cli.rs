@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use crate::admin::{learn, refresh};
 use crate::{completions, fuse, image, inspect, install};
 
 /// The tool beside the dynamic loader ld-morsel.
@@ -21,8 +22,10 @@ enum Command {
     Build(image::BuildArgs),
     /// Say whether images may be used, and why not
     Verify(image::FileArgs),
-    /// Build those images anew whose files have changed
-    Refresh(image::ListArgs),
+    /// Build those images anew whose files have changed, and what the configuration lists
+    Refresh(refresh::Args),
+    /// Build in the background what starts have missed
+    Learn(learn::Args),
     /// List the images in the usual place
     List(image::ListArgs),
     /// Remove images of programs from the usual place
@@ -52,7 +55,8 @@ pub fn run(args: Args) -> Result<()> {
     match args.command {
         Command::Build(args) => image::run_build(&args),
         Command::Verify(args) => image::run_verify(&args),
-        Command::Refresh(args) => image::run_refresh(&args),
+        Command::Refresh(args) => refresh::run(&args),
+        Command::Learn(args) => learn::run(&args),
         Command::List(args) => image::run_list(&args),
         Command::Drop(args) => image::run_drop(&args),
         Command::Fuse(args) => fuse::run(&args),

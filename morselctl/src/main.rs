@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod admin;
 mod cli;
 mod completions;
 mod elf_file;
@@ -14,6 +15,7 @@ mod fuse;
 mod image;
 mod inspect;
 mod install;
+mod progress;
 mod write;
 
 fn main() -> ExitCode {
@@ -21,7 +23,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("morselctl: {error:#}");
-            ExitCode::FAILURE
+            // As for a command line that makes no sense.
+            if error.is::<admin::ConfigError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

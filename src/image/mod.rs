@@ -6,6 +6,7 @@ pub mod attach;
 pub mod check;
 pub mod encoding;
 pub mod format;
+pub mod request;
 #[cfg(test)]
 mod tests;
 

@@ -30,7 +30,7 @@ use crate::elf_file::ElfFile;
 const DISTANCE: u64 = 0x0123_4560_0000;
 
 /// What the user says about the starts that the image is for.
-#[derive(clap::Args, Clone, Default)]
+#[derive(clap::Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Circumstances {
     /// LD_LIBRARY_PATH of the programs
     #[arg(long, value_name = "DIRS")]
@@ -137,7 +137,7 @@ fn build_at(path: &Path, circumstances: &Circumstances, base: u64) -> Result<Bui
 }
 
 /// The program, at an address of no meaning.
-fn read_program(path: &Path) -> Result<(Box<Object>, Part)> {
+pub fn read_program(path: &Path) -> Result<(Box<Object>, Part)> {
     let name = CString::new(path.as_os_str().as_bytes())?;
     let bytes = fs::read(path)?;
     let read = read_object(&bytes, name, Origin::Kernel, None, |plan| match plan.span.start {
@@ -168,12 +168,12 @@ fn random() -> Result<u64> {
 }
 
 /// A string for the life of this process, as the loader's configuration is.
-fn leak(text: &Option<OsString>) -> Option<&'static CStr> {
+pub fn leak(text: &Option<OsString>) -> Option<&'static CStr> {
     let text = CString::new(text.as_ref()?.as_bytes()).ok()?;
     Some(Box::leak(text.into_boxed_c_str()))
 }
 
-fn told(error: impl std::fmt::Display) -> anyhow::Error {
+pub fn told(error: impl std::fmt::Display) -> anyhow::Error {
     anyhow::anyhow!("{error}")
 }
 
@@ -186,13 +186,16 @@ fn refuse(errors: Vec<ld_morsel::error::StartError>) -> Result<()> {
 }
 
 /// The loader that the program names, and what is fused with it.
-struct Loader {
-    object: Box<Object>,
-    build_id: BuildId,
-    libc: Option<Box<Object>>,
+pub struct Loader {
+    /// The loader itself.
+    pub object: Box<Object>,
+    /// Which build it is.
+    pub build_id: BuildId,
+    /// The libc that is in the same file.
+    pub libc: Option<Box<Object>>,
 }
 
-fn read_loader(path: &CStr, world: &mut Recorder) -> Result<Loader> {
+pub fn read_loader(path: &CStr, world: &mut Recorder) -> Result<Loader> {
     let shown = PathBuf::from(std::ffi::OsStr::from_bytes(path.to_bytes()));
     let (file, _) = ElfFile::read(&shown)?;
     let note = file.morsel_note();

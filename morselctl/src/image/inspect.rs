@@ -2,6 +2,7 @@
 //! (`list`).
 
 use std::ffi::{CStr, CString, OsStr};
+use std::fmt;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -202,6 +203,19 @@ pub fn verify(image: &ImageFile) -> Result<PathBuf> {
     Ok(program)
 }
 
+/// Whether there is an image at `path` that may be used by starts under these circumstances.
+///
+/// # Errors
+/// Why there is none.
+pub fn state(path: &Path, circumstances: &Circumstances) -> Result<()> {
+    let image = ImageFile::read(path)?.with_context(|| format!("{} is not an image", path.display()))?;
+    verify(&image)?;
+    if origin(&image)?.1 != *circumstances {
+        bail!("{}: made for other circumstances", path.display());
+    }
+    Ok(())
+}
+
 /// What an image has been made of: the program's path, and the circumstances of its starts.
 pub fn origin(image: &ImageFile) -> Result<(PathBuf, Circumstances)> {
     image.with_tables(|tables| {
@@ -217,12 +231,29 @@ pub fn origin(image: &ImageFile) -> Result<(PathBuf, Circumstances)> {
     })?
 }
 
+/// An image in one line.
+#[derive(Serialize)]
+pub struct Summary {
+    /// The program that it is for.
+    program: String,
+    /// How many libraries are in it.
+    libraries: usize,
+    /// Bytes of address space.
+    window: u64,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({} libraries, {} KiB)", self.program, self.libraries, self.window / 1024)
+    }
+}
+
 /// The program that an image is for, and how many libraries are in it.
-pub fn summary(image: &ImageFile) -> Result<String> {
+pub fn summary(image: &ImageFile) -> Result<Summary> {
     image.with_tables(|tables| {
         let program = tables.members.iter().find(|member| member.role == Role::Program);
-        let name = program.map(|program| program.name.to_string_lossy().into_owned()).unwrap_or_default();
+        let program = program.map(|program| program.name.to_string_lossy().into_owned()).unwrap_or_default();
         let libraries = tables.members.iter().filter(|member| member.role == Role::Library).count();
-        format!("{name} ({libraries} libraries, {} KiB)", image.header.window / 1024)
+        Summary { program, libraries, window: image.header.window }
     })
 }

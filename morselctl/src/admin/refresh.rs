@@ -1,0 +1,204 @@
+//! `morselctl refresh`: brings a directory of images up to date. What may still be used stays as it is; with `--system`, what the
+//! configuration lists and is missing is built.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use super::config::{Config, Listed};
+use crate::image::{self, Circumstances, ImageFile};
+use crate::progress::Progress;
+
+/// The file in a directory of images that its refreshers lock.
+const LOCK: &str = ".lock";
+
+/// Options of the subcommand.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The directory; default: where `build` puts images, or /var/cache/ld-morsel with --system
+    #[arg(value_hint = clap::ValueHint::DirPath)]
+    directory: Option<PathBuf>,
+    /// Build also what the configuration file lists and has no image that may be used
+    #[arg(long)]
+    system: bool,
+    /// The configuration file [default: /etc/ld-morsel.toml]
+    #[arg(long, value_name = "FILE", requires = "system", value_hint = clap::ValueHint::FilePath)]
+    config: Option<PathBuf>,
+    /// Print nothing but errors
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// How many images, by what has become of them.
+#[derive(Default)]
+struct Tally {
+    built: usize,
+    unchanged: usize,
+    removed: usize,
+    failed: usize,
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { built, unchanged, removed, failed } = self;
+        write!(f, "{built} images built, {unchanged} unchanged, {removed} removed, {failed} failed")
+    }
+}
+
+/// The subcommand.
+pub fn run(args: &Args) -> Result<()> {
+    let usual = || if args.system { Ok(image::system_place()) } else { image::usual_place() };
+    let directory = args.directory.clone().map_or_else(usual, Ok)?;
+    let listed = match args.system {
+        true => {
+            Config::read(args.config.as_deref())?.programs(|warning| eprintln!("morselctl: {warning}"))?
+        }
+        false => Vec::new(),
+    };
+    let mut tally = Tally::default();
+    if !listed.is_empty() || directory.exists() {
+        image::make_directory(&directory)?;
+        let _lock = lock(&directory)?;
+        tally = Refresh::new(&directory, &listed, args.quiet)?.run();
+    }
+    if !args.quiet {
+        println!("{}: {tally}", directory.display());
+    }
+    if tally.failed > 0 {
+        bail!("{} images could not be made", tally.failed);
+    }
+    Ok(())
+}
+
+/// Waits until nobody else refreshes this directory.
+fn lock(directory: &Path) -> Result<File> {
+    let path = directory.join(LOCK);
+    let lock = || {
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+        file.lock()?;
+        Ok(file)
+    };
+    lock().map_err(|error: io::Error| anyhow::anyhow!("cannot lock {}: {error}", path.display()))
+}
+
+/// A refresh under way.
+struct Refresh<'a> {
+    directory: &'a Path,
+    listed: &'a [Listed],
+    /// What is in the directory.
+    files: Vec<PathBuf>,
+    /// Images that are dealt with.
+    done: HashSet<PathBuf>,
+    tally: Tally,
+    progress: Progress,
+    quiet: bool,
+}
+
+impl<'a> Refresh<'a> {
+    fn new(directory: &'a Path, listed: &'a [Listed], quiet: bool) -> Result<Self> {
+        let files = image::files(directory)?;
+        let progress = Progress::new(listed.len() + files.len());
+        Ok(Self { directory, listed, files, done: HashSet::new(), tally: Tally::default(), progress, quiet })
+    }
+
+    fn run(mut self) -> Tally {
+        for listed in self.listed {
+            self.progress.begin(&listed.program);
+            let result = self.provide(&listed.program, &listed.circumstances);
+            self.finish(result);
+        }
+        for path in std::mem::take(&mut self.files) {
+            self.progress.begin(&path);
+            let result = if self.done.contains(&path) { Ok(()) } else { self.refresh(&path) };
+            self.finish(result);
+        }
+        self.progress.end();
+        self.tally
+    }
+
+    fn finish(&mut self, result: Result<()>) {
+        if let Err(error) = result {
+            self.progress.complain(&error);
+            self.tally.failed += 1;
+        }
+        self.progress.step();
+    }
+
+    fn say(&self, line: impl fmt::Display) {
+        if !self.quiet {
+            self.progress.say(line);
+        }
+    }
+
+    /// Builds the image of a program unless it has one that may be used.
+    fn provide(&mut self, program: &Path, circumstances: &Circumstances) -> Result<()> {
+        let path = self.directory.join(image::name_of(program)?);
+        // Whatever becomes of it: another name of the same program is no reason to try again.
+        if !self.done.insert(path.clone()) {
+            return Ok(());
+        }
+        match image::state(&path, circumstances) {
+            Ok(()) => {
+                self.tally.unchanged += 1;
+                return Ok(());
+            }
+            Err(reason) if path.exists() => self.say(format_args!("{reason:#}")),
+            Err(_) => {}
+        }
+        let built = self.build(program, circumstances);
+        if built.is_err() && path.exists() {
+            self.remove(&path)?;
+        }
+        built
+    }
+
+    fn build(&mut self, program: &Path, circumstances: &Circumstances) -> Result<()> {
+        let made = image::build_into(program, circumstances, |name| Ok(self.directory.join(name)))?;
+        self.say(&made);
+        self.done.insert(made.path);
+        self.tally.built += 1;
+        Ok(())
+    }
+
+    /// Builds an image anew if it may not be used any more. One that cannot be built, or whose program is gone, is removed: it
+    /// would only cost time.
+    fn refresh(&mut self, path: &Path) -> Result<()> {
+        let image = match ImageFile::read(path) {
+            Ok(Some(image)) => image,
+            Ok(None) => return Ok(()),
+            Err(error) if error.root_cause().is::<io::Error>() => return Err(error),
+            // No loader that belongs to this tool will ever use it.
+            Err(error) => return self.discard(path, &error),
+        };
+        let Err(reason) = image::verify(&image) else {
+            self.tally.unchanged += 1;
+            return Ok(());
+        };
+        let Ok((program, circumstances)) = image::origin(&image) else { return self.discard(path, &reason) };
+        if !program.exists() {
+            return self.discard(path, &reason);
+        }
+        // The program may be another file by now, whose image has another name.
+        if self.directory.join(image::name_of(&program)?) != *path {
+            self.discard(path, &reason)?;
+        }
+        self.provide(&program, &circumstances)
+    }
+
+    fn discard(&mut self, path: &Path, reason: &anyhow::Error) -> Result<()> {
+        self.say(format_args!("{reason:#}"));
+        self.remove(path)
+    }
+
+    fn remove(&mut self, path: &Path) -> Result<()> {
+        fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
+        self.say(format_args!("{}: removed", path.display()));
+        self.tally.removed += 1;
+        Ok(())
+    }
+}
