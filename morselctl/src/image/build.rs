@@ -4,8 +4,7 @@
 //! bases: the words that differ are those which must be changed if the image cannot have its place.
 
 use std::ffi::{CStr, CString, OsString};
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +20,7 @@ use ld_morsel::program::{Object, ObjectId, Origin, Program};
 use ld_morsel::relocate::{Relocated, Slots, relocate_ahead};
 use ld_morsel::sys::{self, FileStamp};
 use ld_morsel::tls;
+use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::fused;
 use super::world::{Part, Recorder, read_object};
@@ -163,7 +163,8 @@ pub fn loader_of(program: &Path) -> Result<BuildId> {
 /// A random number.
 fn random() -> Result<u64> {
     let mut bytes = [0; 8];
-    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)).context("/dev/urandom")?;
+    // So few bytes come whole. There need not be a /dev where a package manager's script runs.
+    getrandom(&mut bytes, GetRandomFlags::empty()).map_err(|errno| told(sys::errno_text(errno)))?;
     Ok(u64::from_le_bytes(bytes))
 }
 

@@ -62,11 +62,17 @@ pub fn refusal(arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> String {
 
 /// Compiles for musl; the program's interpreter is the loader under test.
 pub fn compile(output: &Path, source: &str, options: &[&str]) {
+    compile_for(&loader(), output, source, options);
+}
+
+/// The same with another interpreter.
+pub fn compile_for(interpreter: &Path, output: &Path, source: &str, options: &[&str]) {
     let file = output.with_extension("c");
     fs::write(&file, source).unwrap();
     let mut command = Command::new("musl-gcc");
     command.arg("-O1").arg("-o").arg(output).arg(&file).args(options);
-    run(command.arg(format!("-Wl,--dynamic-linker={}", loader().display())));
+    run(command.arg(format!("-Wl,--dynamic-linker={}", interpreter.display())));
+    fs::remove_file(file).unwrap();
 }
 
 /// Makes `dir/lib/libNAME.so` with a function `NAME` that returns the number, and the program `dir/NAME` that prints it.
