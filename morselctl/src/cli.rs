@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::admin::{learn, refresh};
-use crate::{completions, fuse, image, inspect, install};
+use crate::{completions, explain, fuse, image, inspect, install};
 
 /// The tool beside the dynamic loader ld-morsel.
 #[derive(Parser)]
@@ -30,6 +30,8 @@ enum Command {
     List(image::ListArgs),
     /// Remove images of programs from the usual place
     Drop(image::DropArgs),
+    /// Tell which library provides each symbol of a program, and where libraries are found
+    Explain(explain::Args),
     /// Write one ELF file that holds the loader and a stock libc.so
     Fuse(fuse::Args),
     /// Make ld-morsel the loader of a root directory
@@ -59,6 +61,7 @@ pub fn run(args: Args) -> Result<()> {
         Command::Learn(args) => learn::run(&args),
         Command::List(args) => image::run_list(&args),
         Command::Drop(args) => image::run_drop(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Fuse(args) => fuse::run(&args),
         Command::Install(args) => install::run(&args),
         Command::Uninstall(args) => install::run_uninstall(&args),

@@ -11,6 +11,7 @@ mod admin;
 mod cli;
 mod completions;
 mod elf_file;
+mod explain;
 mod fuse;
 mod image;
 mod inspect;

@@ -20,14 +20,14 @@ use ld_morsel::image::{check, file_name};
 use ld_morsel::sys::{self, FileStamp};
 
 use build::Built;
-pub use build::{Circumstances, Loader, leak, loader_of, read_loader, read_program, told};
+pub use build::{Circumstances, Loader, leak, read_loader, read_program, told};
 pub use commands::{
     BuildArgs, DropArgs, FileArgs, ListArgs, circumstances_as_arguments, run_build, run_drop, run_list,
     run_verify,
 };
 pub use inspect::{ImageFile, origin, show, state, to_json, verify};
 pub use passes::NAMES as PASS_NAMES;
-pub use place::{files, make_directory, name_of, system_place, usual_place};
+pub use place::{c_path, files, make_directory, name_of, path_of, system_place, usual_place};
 pub use world::Recorder;
 
 /// A change that comes as soon as that after another may leave no trace in a file's times: clocks of file systems tick.

@@ -1,6 +1,6 @@
 //! Where images are.
 
-use std::ffi::OsStr;
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::DirBuilder;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
@@ -62,4 +62,17 @@ pub fn files(directory: &Path) -> Result<Vec<PathBuf>> {
 pub fn name_of(program: &Path) -> Result<String> {
     let metadata = std::fs::metadata(program).with_context(|| program.display().to_string())?;
     Ok(file_name(FileIdentity { device: metadata.dev(), inode: metadata.ino() }))
+}
+
+/// A path as the loader has it.
+///
+/// # Errors
+/// It contains a NUL character.
+pub fn c_path(path: &Path) -> Result<CString> {
+    CString::new(path.as_os_str().as_bytes()).with_context(|| path.display().to_string())
+}
+
+/// A path of the loader's.
+pub fn path_of(path: &CStr) -> &Path {
+    Path::new(OsStr::from_bytes(path.to_bytes()))
 }
