@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::admin::{learn, refresh};
-use crate::{completions, explain, fuse, image, inspect, install};
+use crate::{explain, fuse, image, inspect, install, manual};
 
 /// The tool beside the dynamic loader ld-morsel.
 #[derive(Parser)]
@@ -66,7 +66,10 @@ pub fn run(args: Args) -> Result<()> {
         Command::Install(args) => install::run(&args),
         Command::Uninstall(args) => install::run_uninstall(&args),
         Command::Inspect(args) => inspect::run(&args),
-        Command::Completions { shell } => completions::script(shell),
-        Command::Man { dir } => completions::manual(&dir),
+        Command::Completions { shell } => {
+            manual::completions(shell);
+            Ok(())
+        }
+        Command::Man { dir } => manual::write(&dir),
     }
 }

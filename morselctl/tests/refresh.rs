@@ -213,3 +213,19 @@ fn quiet_says_nothing_but_errors() {
     assert!(output.status.success() && output.stdout.is_empty() && output.stderr.is_empty());
     assert_eq!(images(&place.images).len(), 1);
 }
+
+#[test]
+fn a_terminal_sees_progress() {
+    let place = Place::new("refresh-progress", &["one", "two"]);
+    let mut terminal = Command::new("script");
+    let command = place.command();
+    let words =
+        [command.get_program()].into_iter().chain(command.get_args()).map(|word| word.to_string_lossy());
+    terminal.args(["-qec", &words.collect::<Vec<_>>().join(" "), "/dev/null"]).stdin(Stdio::null());
+    let output = text(&terminal.env("TERM", "xterm").output().unwrap().stdout);
+    assert!(
+        output.contains("/2 ") && output.contains(&place.dir.join("one").display().to_string()),
+        "{output:?}"
+    );
+    assert!(output.contains("2 images built, 0 unchanged"), "{output:?}");
+}

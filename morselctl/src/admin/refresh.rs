@@ -90,7 +90,7 @@ fn lock(directory: &Path) -> Result<File> {
 struct Refresh<'a> {
     directory: &'a Path,
     listed: &'a [Listed],
-    /// What is in the directory.
+    /// What else is in the directory.
     files: Vec<PathBuf>,
     /// Images that are dealt with.
     done: HashSet<PathBuf>,
@@ -101,7 +101,10 @@ struct Refresh<'a> {
 
 impl<'a> Refresh<'a> {
     fn new(directory: &'a Path, listed: &'a [Listed], quiet: bool) -> Result<Self> {
-        let files = image::files(directory)?;
+        let mut files = image::files(directory)?;
+        let names = listed.iter().filter_map(|listed| image::name_of(&listed.program).ok());
+        let wanted: HashSet<PathBuf> = names.map(|name| directory.join(name)).collect();
+        files.retain(|file| !wanted.contains(file));
         let progress = Progress::new(listed.len() + files.len());
         Ok(Self { directory, listed, files, done: HashSet::new(), tally: Tally::default(), progress, quiet })
     }

@@ -39,7 +39,7 @@ pub fn make_directory(directory: &Path) -> Result<()> {
     made.with_context(|| format!("cannot make {}", directory.display()))
 }
 
-/// The files in a directory, if it is there, in order.
+/// The files in a directory, if it is there, in order; but for hidden ones: locks, and what is being written.
 ///
 /// # Errors
 /// It cannot be read.
@@ -51,6 +51,7 @@ pub fn files(directory: &Path) -> Result<Vec<PathBuf>> {
     let mut paths = entries
         .map(|entry| Ok(entry.with_context(|| directory.display().to_string())?.path()))
         .collect::<Result<Vec<_>>>()?;
+    paths.retain(|path| path.file_name().is_some_and(|name| !name.as_bytes().starts_with(b".")));
     paths.sort();
     Ok(paths)
 }
