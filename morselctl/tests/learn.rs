@@ -2,9 +2,9 @@
 
 mod common;
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -135,6 +135,19 @@ fn nobody_needs_to_listen() {
     for _ in 0..50 {
         assert!(!start(&dir, "number", &dir.join("deaf"), "7"));
     }
+}
+
+#[test]
+fn a_privileged_program_asks_nobody() {
+    let learner = Learner::new("learn-secure", &["--idle", "1"]);
+    let program = learner.dir.join("number");
+    // Another group than its starter's is privilege enough.
+    chown(&program, None, Some(65534)).unwrap();
+    fs::set_permissions(&program, Permissions::from_mode(0o2755)).unwrap();
+    let mut command = Command::new(&program);
+    assert_eq!(run(command.env("LD_MORSEL_LEARN", learner.socket())), "7\n");
+    let said = learner.said();
+    assert!(said.starts_with("listening at ") && said.lines().count() == 1, "{said}");
 }
 
 #[test]

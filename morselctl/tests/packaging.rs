@@ -128,7 +128,7 @@ impl Root {
     }
 
     fn install_program(&self) {
-        self.install("prog", 1, |stage| program(stage));
+        self.install("prog", 1, program);
     }
 
     /// Runs the program, which must print the number; whether it has used an image.

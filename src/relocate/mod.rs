@@ -377,7 +377,9 @@ impl Pass<'_> {
             return Ok(Target::Found(Definition { object: self.id, symbol: **symbol, bias }));
         }
         self.done.counts.lookups += 1;
-        let Some(definition) = search.find(&self.lookup, query) else { return self.not_found(kind, reference) };
+        let Some(definition) = search.find(&self.lookup, query) else {
+            return self.not_found(kind, reference);
+        };
         if log::log_enabled!(log::Level::Trace) {
             let (object, name) = (Text::from(&self.object.name), Text(query.name.bytes()));
             log::trace!("{object}: {name} -> {}", Text::from(&self.program[definition.object].name));

@@ -49,6 +49,10 @@ pub fn run() -> Result<bool> {
     for document in DOCUMENTS {
         copy(&paths::repo().join(document), &dir.join(document))?;
     }
+    // The hooks and triggers, with their permissions.
+    proc::output(
+        proc::command("cp").arg("-a").arg(paths::repo().join("packaging")).arg(dir.join("packaging")),
+    )?;
     fs::create_dir_all(dir.join("linker-scripts"))?;
     for file in ["morsel.ld", "README.md"] {
         copy(&paths::repo().join("linker-scripts").join(file), &dir.join("linker-scripts").join(file))?;
