@@ -92,6 +92,8 @@ pub struct Config<'a> {
     pub image: ImageChoice<'a>,
     /// `LD_MORSEL_ASLR`: an image is placed at random in each process.
     pub random_image: bool,
+    /// `LD_MORSEL_LEARN`: the socket of a learner, which is told when a program has no image that may be used.
+    pub learn: Option<&'a CStr>,
     /// `LD_MORSEL_LOG`
     pub log: LevelFilter,
     /// `LD_MORSEL_TLS_SURPLUS`: bytes of static thread-local storage for objects that are loaded later.
@@ -128,6 +130,7 @@ impl<'a> Config<'a> {
             map: MapChoice::default(),
             image: ImageChoice::default(),
             random_image: false,
+            learn: None,
             log: LevelFilter::Off,
             tls_surplus: None,
             stats: None,
@@ -138,11 +141,12 @@ impl<'a> Config<'a> {
         }
         let (mut map, mut log, mut surplus, mut image, mut aslr) = (None, None, None, None, None);
         for entry in environment {
-            let wanted: [(&[u8], &mut Option<&'a CStr>); 9] = [
+            let wanted: [(&[u8], &mut Option<&'a CStr>); 10] = [
                 (b"LD_LIBRARY_PATH", &mut config.library_path),
                 (b"LD_PRELOAD", &mut config.preload),
                 (b"LD_MORSEL_LIBC", &mut config.libc),
                 (b"LD_MORSEL_STATS", &mut config.stats),
+                (b"LD_MORSEL_LEARN", &mut config.learn),
                 (b"LD_MORSEL_MAP", &mut map),
                 (b"LD_MORSEL_IMAGE", &mut image),
                 (b"LD_MORSEL_ASLR", &mut aslr),
@@ -192,6 +196,7 @@ impl<'a> Config<'a> {
         }
         config.libc = config.libc.filter(|path| !path.is_empty());
         config.stats = config.stats.filter(|path| !path.is_empty());
+        config.learn = config.learn.filter(|path| !path.is_empty());
         config
     }
 }
@@ -276,8 +281,8 @@ mod tests {
 
     #[test]
     fn secure_mode_reads_nothing() {
-        let (config, _) = config(&[c"LD_PRELOAD=a", c"LD_MORSEL_LOG=trace", c"LD_MORSEL_LIBC=/x"], true);
-        assert_eq!((config.preload, config.libc, config.log), (None, None, LevelFilter::Off));
+        let (config, _) = config(&[c"LD_PRELOAD=a", c"LD_MORSEL_LOG=trace", c"LD_MORSEL_LEARN=/x"], true);
+        assert_eq!((config.preload, config.learn, config.log), (None, None, LevelFilter::Off));
     }
 
     #[test]

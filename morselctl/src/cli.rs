@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{completions, fuse, image, inspect, install};
+use crate::admin::{learn, refresh};
+use crate::{explain, fuse, image, inspect, install, manual};
 
 /// The tool beside the dynamic loader ld-morsel.
 #[derive(Parser)]
@@ -21,12 +22,16 @@ enum Command {
     Build(image::BuildArgs),
     /// Say whether images may be used, and why not
     Verify(image::FileArgs),
-    /// Build those images anew whose files have changed
-    Refresh(image::ListArgs),
+    /// Build those images anew whose files have changed, and what the configuration lists
+    Refresh(refresh::Args),
+    /// Build in the background what starts have missed
+    Learn(learn::Args),
     /// List the images in the usual place
     List(image::ListArgs),
     /// Remove images of programs from the usual place
     Drop(image::DropArgs),
+    /// Tell which library provides each symbol of a program, and where libraries are found
+    Explain(explain::Args),
     /// Write one ELF file that holds the loader and a stock libc.so
     Fuse(fuse::Args),
     /// Make ld-morsel the loader of a root directory
@@ -52,14 +57,19 @@ pub fn run(args: Args) -> Result<()> {
     match args.command {
         Command::Build(args) => image::run_build(&args),
         Command::Verify(args) => image::run_verify(&args),
-        Command::Refresh(args) => image::run_refresh(&args),
+        Command::Refresh(args) => refresh::run(&args),
+        Command::Learn(args) => learn::run(&args),
         Command::List(args) => image::run_list(&args),
         Command::Drop(args) => image::run_drop(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Fuse(args) => fuse::run(&args),
         Command::Install(args) => install::run(&args),
         Command::Uninstall(args) => install::run_uninstall(&args),
         Command::Inspect(args) => inspect::run(&args),
-        Command::Completions { shell } => completions::script(shell),
-        Command::Man { dir } => completions::manual(&dir),
+        Command::Completions { shell } => {
+            manual::completions(shell);
+            Ok(())
+        }
+        Command::Man { dir } => manual::write(&dir),
     }
 }

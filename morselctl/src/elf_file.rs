@@ -1,13 +1,15 @@
 //! An ELF file on the disk: its bytes, its header and its tables, checked by the loader's own parser, and what its memory
 //! holds once it is loaded.
 
+use std::ffi::{CStr, OsStr};
 use std::fs::{self, Metadata};
 use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use goblin::elf64::header::Header;
-use goblin::elf64::program_header::{PF_W, PF_X, PT_LOAD, PT_NOTE, ProgramHeader, SIZEOF_PHDR};
+use goblin::elf64::program_header::{PF_W, PF_X, PT_INTERP, PT_LOAD, PT_NOTE, ProgramHeader, SIZEOF_PHDR};
 use goblin::elf64::section_header::SectionHeader;
 use ld_morsel::elf::{Dynamic, FileHeader, Segments, Symbol, SymbolName, SymbolTable, Vaddr, View, notes};
 
@@ -107,6 +109,13 @@ impl ElfFile {
         let table = self.dynamic().and_then(|dynamic| Ok(SymbolTable::parse(&view, &dynamic)?));
         let table = table.with_context(|| self.path.display().to_string())?;
         Ok(table.lookup(&SymbolName::new(name.as_bytes())).filter(Symbol::is_defined))
+    }
+
+    /// The interpreter that the file names (`PT_INTERP`).
+    pub fn interpreter(&self) -> Option<PathBuf> {
+        let segment = self.program_headers.iter().find(|header| header.p_type == PT_INTERP)?;
+        let path = CStr::from_bytes_until_nul(self.content(segment)).ok()?;
+        Some(PathBuf::from(OsStr::from_bytes(path.to_bytes())))
     }
 
     /// The note of an ld-morsel, if the file is or holds one.

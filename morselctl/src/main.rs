@@ -5,23 +5,28 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::FromArgMatches;
 
+mod admin;
 mod cli;
-mod completions;
 mod elf_file;
+mod explain;
 mod fuse;
 mod image;
 mod inspect;
 mod install;
+mod manual;
+mod progress;
 mod write;
 
 fn main() -> ExitCode {
-    match cli::run(cli::Args::parse()) {
+    let args = cli::Args::from_arg_matches(&manual::command().get_matches());
+    match cli::run(args.unwrap_or_else(|error| error.exit())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("morselctl: {error:#}");
-            ExitCode::FAILURE
+            // As for a command line that makes no sense.
+            if error.is::<admin::ConfigError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

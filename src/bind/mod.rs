@@ -65,6 +65,11 @@ impl Entry {
         }
     }
 
+    /// Which object it is.
+    pub fn object(&self) -> ObjectId {
+        self.object
+    }
+
     /// The definition of one version of a name.
     pub fn find_version(&self, name: &SymbolName<'_>, version: &SymbolName<'_>) -> Option<Definition> {
         let symbol = self.table.lookup_version(name, version)?;

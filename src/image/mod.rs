@@ -8,6 +8,7 @@ pub mod encoding;
 pub mod format;
 mod mapped;
 mod records;
+pub mod request;
 #[cfg(test)]
 mod tests;
 

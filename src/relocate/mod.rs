@@ -194,6 +194,21 @@ enum Search {
     BehindProgram,
 }
 
+impl Search {
+    #[inline]
+    fn find(self, lookup: &Lookup<'_>, query: &Query<'_>) -> Option<Definition> {
+        match self {
+            Self::Anywhere(accept) => lookup.find(query, accept),
+            Self::BehindProgram => lookup.find_behind_program(query),
+        }
+    }
+}
+
+/// What a relocation of this `R_X86_64_*` kind is bound to whose symbol has that name, and is not local.
+pub fn definition_for(kind: u32, lookup: &Lookup<'_>, query: &Query<'_>) -> Option<Definition> {
+    x86_64::search_for(kind).find(lookup, query)
+}
+
 /// One object being relocated.
 struct Pass<'a> {
     program: &'a Program,
@@ -363,11 +378,9 @@ impl Pass<'_> {
             return Ok(Target::Found(Definition { object: self.id, symbol: **symbol, bias }));
         }
         self.done.counts.lookups += 1;
-        let found = match search {
-            Search::Anywhere(accept) => self.lookup.find(query, accept),
-            Search::BehindProgram => self.lookup.find_behind_program(query),
+        let Some(definition) = search.find(&self.lookup, query) else {
+            return self.not_found(kind, reference);
         };
-        let Some(definition) = found else { return self.not_found(kind, reference) };
         if log::log_enabled!(log::Level::Trace) {
             let (object, name) = (Text::from(&self.object.name), Text(query.name.bytes()));
             log::trace!("{object}: {name} -> {}", Text::from(&self.program[definition.object].name));

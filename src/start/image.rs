@@ -1,17 +1,20 @@
 //! What the image of a program is looked for with, and checked against.
 
 use alloc::ffi::CString;
+use core::ffi::CStr;
 
 use goblin::elf64::program_header::{ProgramHeader, SIZEOF_PHDR};
 use linux_raw_sys::auxvec::{AT_EUID, AT_RANDOM};
 
 use crate::config::{Config, ImageChoice};
+use crate::discover::search;
 use crate::elf::{ElfError, Vaddr};
 use crate::error::StartError;
 use crate::host::OwnFile;
+use crate::image::request::Request;
 use crate::image::{self, Attached, Circumstances, Refusal, SYSTEM_PLACE};
 use crate::program::{Object, Origin};
-use crate::sys::{self, FileStamp};
+use crate::sys::{self, FileStamp, Text};
 
 use super::InitialStack;
 
@@ -61,12 +64,31 @@ pub fn find(
         user: stack.auxiliary_value(AT_EUID).unwrap_or(u64::MAX) as u32,
         random,
     };
-    candidate.attach(&circumstances).unwrap_or_else(|refused| missed(refused))
+    let attached = candidate.attach(&circumstances);
+    if let (Ok(None) | Err(_), Some(learner)) = (&attached, config.learn) {
+        ask(learner, file, config);
+    }
+    attached.unwrap_or_else(|refused| missed(refused))
 }
 
 /// An image that is required and cannot be had.
 fn missed((path, cause): (CString, Refusal)) -> ! {
     super::fail(&[StartError::Image { path, cause }])
+}
+
+/// Asks a learner for an image. Whether anybody listens is no concern of this start.
+#[cold]
+fn ask(learner: &CStr, file: FileStamp, config: &Config<'_>) {
+    let mut path = [0; search::CANDIDATE_BUFFER];
+    let program = sys::read_link(c"/proc/self/exe", &mut path).ok().and_then(|path| CString::new(path).ok());
+    let Some(program) = program else { return };
+    let Config { library_path, preload, libc, .. } = *config;
+    let request = Request { program: &program, identity: file.identity, library_path, preload, libc };
+    let Some(request) = request.to_bytes() else { return };
+    match sys::send_datagram(learner, &request) {
+        Ok(()) => log::info!("asked {} for an image", Text::from(learner)),
+        Err(errno) => log::info!("{}: {}", Text::from(learner), sys::errno_text(errno)),
+    }
 }
 
 /// An image that has passed all checks and yet does not fit: there is no way back.

@@ -7,6 +7,7 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
+use rustix::net::{self, AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 
 use linux_raw_sys::general::{
     __NR_arch_prctl, __NR_clock_gettime, __NR_execve, __NR_exit_group, __NR_getpid, __NR_rt_sigprocmask,
@@ -62,7 +63,7 @@ impl MemoryFlags {
 pub struct File(OwnedFd);
 
 /// Two paths lead to the same file if these agree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FileIdentity {
     /// `st_dev`
     pub device: u64,
@@ -225,6 +226,19 @@ pub fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
         }
     }
     Ok(())
+}
+
+/// Sends one datagram to the local socket at `path`, without waiting for anybody.
+///
+/// # Errors
+/// What `socket` or `sendto` say.
+pub fn send_datagram(path: &CStr, bytes: &[u8]) -> Result<(), Errno> {
+    let address = SocketAddrUnix::new(path)?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    count();
+    let socket = net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None).map(File)?;
+    count();
+    net::sendto(&socket, bytes, SendFlags::NOSIGNAL, &address).map(|_| ())
 }
 
 /// Asks a device for something.

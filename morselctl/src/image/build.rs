@@ -6,8 +6,7 @@
 
 use std::collections::HashSet;
 use std::ffi::{CStr, CString, OsString};
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -23,6 +22,7 @@ use ld_morsel::program::{Object, ObjectId, Origin, Program};
 use ld_morsel::relocate::{Relocated, Slots, relocate_ahead};
 use ld_morsel::sys::{self, FileStamp};
 use ld_morsel::tls;
+use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::buffer::Buffer;
 use super::fused;
@@ -35,7 +35,7 @@ use crate::elf_file::ElfFile;
 const DISTANCE: u64 = 0x0123_4560_0000;
 
 /// What the user says about the starts that the image is for.
-#[derive(clap::Args, Clone, Default)]
+#[derive(clap::Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Circumstances {
     /// LD_LIBRARY_PATH of the programs
     #[arg(long, value_name = "DIRS")]
@@ -256,7 +256,7 @@ fn filled<'a>(size: u64, libraries: impl IntoIterator<Item = &'a Library>) -> Re
 }
 
 /// The program, at an address of no meaning.
-fn read_program(path: &Path) -> Result<(Box<Object>, Library)> {
+pub fn read_program(path: &Path) -> Result<(Box<Object>, Library)> {
     let name = CString::new(path.as_os_str().as_bytes())?;
     let bytes = fs::read(path)?;
     let read = read_object(&bytes, name, Origin::Kernel, None, |plan| match plan.span.start {
@@ -285,17 +285,18 @@ pub fn loader_of(program: &Path) -> Result<BuildId> {
 /// A random number.
 fn random() -> Result<u64> {
     let mut bytes = [0; 8];
-    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)).context("/dev/urandom")?;
+    // So few bytes come whole. There need not be a /dev where a package manager's script runs.
+    getrandom(&mut bytes, GetRandomFlags::empty()).map_err(|errno| told(sys::errno_text(errno)))?;
     Ok(u64::from_le_bytes(bytes))
 }
 
 /// A string for the life of this process, as the loader's configuration is.
-fn leak(text: &Option<OsString>) -> Option<&'static CStr> {
+pub fn leak(text: &Option<OsString>) -> Option<&'static CStr> {
     let text = CString::new(text.as_ref()?.as_bytes()).ok()?;
     Some(Box::leak(text.into_boxed_c_str()))
 }
 
-fn told(error: impl std::fmt::Display) -> anyhow::Error {
+pub fn told(error: impl std::fmt::Display) -> anyhow::Error {
     anyhow::anyhow!("{error}")
 }
 
@@ -308,13 +309,16 @@ fn refuse(errors: Vec<ld_morsel::error::StartError>) -> Result<()> {
 }
 
 /// The loader that the program names, and what is fused with it.
-struct Loader {
-    object: Box<Object>,
-    build_id: BuildId,
-    libc: Option<Box<Object>>,
+pub struct Loader {
+    /// The loader itself.
+    pub object: Box<Object>,
+    /// Which build it is.
+    pub build_id: BuildId,
+    /// The libc that is in the same file.
+    pub libc: Option<Box<Object>>,
 }
 
-fn read_loader(path: &CStr, world: &mut Recorder<'_>) -> Result<Loader> {
+pub fn read_loader(path: &CStr, world: &mut Recorder<'_>) -> Result<Loader> {
     let shown = PathBuf::from(std::ffi::OsStr::from_bytes(path.to_bytes()));
     let (file, _) = ElfFile::read(&shown)?;
     let note = file.morsel_note();

@@ -2,6 +2,7 @@
 //! (`list`).
 
 use std::ffi::{CStr, CString, OsStr};
+use std::fmt;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -276,13 +277,55 @@ pub fn origin(image: &ImageFile) -> Result<(Vec<(FileIdentity, PathBuf)>, Circum
     Ok((origins.into_iter().map(|origin| (origin.identity, origin.program)).collect(), circumstances))
 }
 
+/// Whether there is an image at `path` that may be used by starts under these circumstances.
+///
+/// # Errors
+/// Why there is none.
+pub fn state(path: &Path, circumstances: &Circumstances) -> Result<()> {
+    let image = ImageFile::read(path)?.with_context(|| format!("{} is not an image", path.display()))?;
+    verify(&image)?;
+    if origin(&image)?.1 != *circumstances {
+        bail!("{}: made for other circumstances", path.display());
+    }
+    Ok(())
+}
+
+/// An image in one line.
+#[derive(Serialize)]
+pub struct Summary {
+    /// The programs that it is for.
+    programs: Vec<Served>,
+    /// Bytes of the file.
+    size: u64,
+}
+
+/// A program that an image is for.
+#[derive(Serialize)]
+struct Served {
+    program: String,
+    /// How many libraries it has in the image, libc included.
+    libraries: usize,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Served { program, libraries } in &self.programs {
+            write!(f, "{program} ({libraries} libraries), ")?;
+        }
+        write!(f, "{} KiB", self.size / 1024)
+    }
+}
+
 /// The programs that an image is for, and how many libraries each has in it.
-pub fn summary(image: &ImageFile) -> Result<String> {
+///
+/// # Errors
+/// It is damaged.
+pub fn summary(image: &ImageFile) -> Result<Summary> {
     let programs = image.each(|tables| {
         let program = tables.members.iter().find(|member| member.role == Role::Program);
-        let name = program.map(|program| program.name.to_string_lossy().into_owned()).unwrap_or_default();
-        let libraries = tables.members.iter().filter(|member| member.role == Role::Library).count();
-        format!("{name} ({libraries} libraries)")
+        let program = program.map(|program| program.name.to_string_lossy().into_owned()).unwrap_or_default();
+        let in_image = |member: &&Member<'_>| matches!(member.role, Role::Library | Role::Libc);
+        Served { program, libraries: tables.members.iter().filter(in_image).count() }
     })?;
-    Ok(format!("{}, {} KiB", programs.join(", "), image.bytes.len() / 1024))
+    Ok(Summary { programs, size: image.bytes.len() as u64 })
 }

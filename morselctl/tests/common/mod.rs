@@ -59,3 +59,44 @@ pub fn refusal(arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> String {
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
     text(&output.stderr)
 }
+
+/// Compiles for musl; the program's interpreter is the loader under test.
+pub fn compile(output: &Path, source: &str, options: &[&str]) {
+    compile_for(&loader(), output, source, options);
+}
+
+/// The same with another interpreter.
+pub fn compile_for(interpreter: &Path, output: &Path, source: &str, options: &[&str]) {
+    let file = output.with_extension("c");
+    fs::write(&file, source).unwrap();
+    let mut command = Command::new("musl-gcc");
+    command.arg("-O1").arg("-o").arg(output).arg(&file).args(options);
+    run(command.arg(format!("-Wl,--dynamic-linker={}", interpreter.display())));
+    fs::remove_file(file).unwrap();
+}
+
+/// Makes `dir/lib/libNAME.so` with a function `NAME` that returns the number, and the program `dir/NAME` that prints it.
+pub fn program(dir: &Path, name: &str, number: u32) {
+    let lib = dir.join("lib");
+    fs::create_dir_all(&lib).unwrap();
+    library(dir, name, number);
+    let source =
+        format!("#include <stdio.h>\nint {name}(void); int main(void) {{ printf(\"%d\\n\", {name}()); }}");
+    let (search, needed) = (format!("-L{}", lib.display()), format!("-l{name}"));
+    compile(&dir.join(name), &source, &[&search, &needed, &format!("-Wl,-rpath,{}", lib.display())]);
+}
+
+/// Makes that library anew.
+pub fn library(dir: &Path, name: &str, number: u32) {
+    let library = dir.join("lib").join(format!("lib{name}.so"));
+    compile(&library, &format!("int {name}(void) {{ return {number}; }}"), &["-shared", "-fPIC"]);
+}
+
+/// The images in a directory.
+pub fn images(dir: &Path) -> Vec<PathBuf> {
+    let paths = fs::read_dir(dir).into_iter().flatten().map(|entry| entry.unwrap().path());
+    let mut paths: Vec<PathBuf> =
+        paths.filter(|path| !path.file_name().unwrap().to_string_lossy().starts_with('.')).collect();
+    paths.sort();
+    paths
+}
