@@ -1,13 +1,13 @@
 //! Images: building them (`build`, of files seen through `world`), writing them (`write`), looking at them (`inspect`), where they
-//! belong (`place`), and what the user can ask for (`commands`).
+//! belong (`directory`), and what the user can ask for (`commands`).
 
 mod build;
 mod commands;
+mod directory;
 mod frame;
 mod fused;
 mod inspect;
 mod passes;
-mod place;
 mod world;
 mod write;
 
@@ -25,9 +25,9 @@ pub use commands::{
     BuildArgs, DropArgs, FileArgs, ListArgs, circumstances_as_arguments, run_build, run_drop, run_list,
     run_verify,
 };
+pub use directory::{c_path, files, make_directory, name_of, path_of, system_place, usual_place};
 pub use inspect::{ImageFile, origin, show, state, to_json, verify};
 pub use passes::NAMES as PASS_NAMES;
-pub use place::{c_path, files, make_directory, name_of, path_of, system_place, usual_place};
 pub use world::Recorder;
 
 /// A change that comes as soon as that after another may leave no trace in a file's times: clocks of file systems tick.
