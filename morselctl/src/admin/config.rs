@@ -64,12 +64,12 @@ struct Wanted {
     line: usize,
 }
 
-/// A program that shall have an image.
+/// The programs of an `[[image]]`.
 #[derive(Debug)]
-pub struct Listed {
-    /// Its path, without symbolic links.
-    pub program: PathBuf,
-    /// Under which circumstances it is started.
+pub struct Group {
+    /// Their paths, without symbolic links.
+    pub programs: Vec<PathBuf>,
+    /// Under which circumstances they are started.
     pub circumstances: Circumstances,
 }
 
@@ -137,11 +137,12 @@ impl Config {
     ///
     /// # Errors
     /// A directory cannot be searched.
-    pub fn programs(&self, mut warn: impl FnMut(String)) -> Result<Vec<Listed>> {
-        let mut listed = Vec::new();
+    pub fn groups(&self, mut warn: impl FnMut(String)) -> Result<Vec<Group>> {
+        let mut groups = Vec::new();
         let mut known = HashSet::new();
         let mut interpreters = HashMap::new();
         for Entry { programs, exclude, circumstances } in &self.images {
+            let mut listed = Vec::new();
             for Wanted { pattern, line } in programs {
                 let place = || format!("{}:{line}", self.path.display());
                 let literal = is_literal(pattern);
@@ -160,15 +161,16 @@ impl Config {
                         program => program?,
                     };
                     if (literal || is_ours(&program, &mut interpreters)) && known.insert(program.clone()) {
-                        listed.push(Listed { program, circumstances: circumstances.clone() });
+                        listed.push(program);
                     }
                 }
                 if count == 0 {
                     warn(format!("{}: there is no {pattern}", place()));
                 }
             }
+            groups.push(Group { programs: listed, circumstances: circumstances.clone() });
         }
-        Ok(listed)
+        Ok(groups)
     }
 }
 
