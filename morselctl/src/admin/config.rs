@@ -141,8 +141,8 @@ impl Config {
     ///
     /// # Errors
     /// A directory cannot be searched.
-    pub fn programs(&self, mut warn: impl FnMut(String)) -> Result<Vec<Listed>> {
-        let mut listed = Vec::new();
+    pub fn groups(&self, mut warn: impl FnMut(String)) -> Result<Vec<Group>> {
+        let mut groups = Vec::new();
         let mut known = HashSet::new();
         let mut interpreters = HashMap::new();
         for Entry { programs, exclude, share, circumstances } in &self.images {
@@ -176,7 +176,7 @@ impl Config {
             let groups = found_here.chunks(size).map(<[PathBuf]>::to_vec);
             listed.extend(groups.map(|programs| Listed { programs, circumstances: circumstances.clone() }));
         }
-        Ok(listed)
+        Ok(groups)
     }
 }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use ld_morsel::image::file_name;
 
-use super::config::{Config, Listed};
+use super::config::{Config, Group};
 use crate::image::{self, Circumstances, ImageFile};
 use crate::progress::Progress;
 
@@ -55,17 +55,15 @@ impl fmt::Display for Tally {
 pub fn run(args: &Args) -> Result<()> {
     let usual = || if args.system { Ok(image::system_place()) } else { image::usual_place() };
     let directory = args.directory.clone().map_or_else(usual, Ok)?;
-    let listed = match args.system {
-        true => {
-            Config::read(args.config.as_deref())?.programs(|warning| eprintln!("morselctl: {warning}"))?
-        }
+    let groups = match args.system {
+        true => Config::read(args.config.as_deref())?.groups(|warning| eprintln!("morselctl: {warning}"))?,
         false => Vec::new(),
     };
     let mut tally = Tally::default();
-    if !listed.is_empty() || directory.exists() {
+    if groups.iter().any(|group| !group.programs.is_empty()) || directory.exists() {
         image::make_directory(&directory)?;
         let _lock = lock(&directory)?;
-        tally = Refresh::new(&directory, &listed, args.quiet)?.run();
+        tally = Refresh::new(&directory, &groups, args.quiet)?.run();
     }
     if !args.quiet {
         println!("{}: {tally}", directory.display());
@@ -97,7 +95,7 @@ fn same_file(paths: &[PathBuf]) -> bool {
 /// A refresh under way.
 struct Refresh<'a> {
     directory: &'a Path,
-    listed: &'a [Listed],
+    groups: &'a [Group],
     /// What else is in the directory.
     files: Vec<PathBuf>,
     /// Images that are dealt with.
@@ -108,14 +106,14 @@ struct Refresh<'a> {
 }
 
 impl<'a> Refresh<'a> {
-    fn new(directory: &'a Path, listed: &'a [Listed], quiet: bool) -> Result<Self> {
+    fn new(directory: &'a Path, groups: &'a [Group], quiet: bool) -> Result<Self> {
         let mut files = image::files(directory)?;
         let programs = listed.iter().flat_map(|listed| &listed.programs);
         let names = programs.filter_map(|program| image::name_of(program).ok());
         let wanted: HashSet<PathBuf> = names.map(|name| directory.join(name)).collect();
         files.retain(|file| !wanted.contains(file));
-        let progress = Progress::new(listed.len() + files.len());
-        Ok(Self { directory, listed, files, done: HashSet::new(), tally: Tally::default(), progress, quiet })
+        let progress = Progress::new(programs.len() + files.len());
+        Ok(Self { directory, groups, files, done: HashSet::new(), tally: Tally::default(), progress, quiet })
     }
 
     fn run(mut self) -> Tally {
