@@ -68,7 +68,7 @@ struct Wanted {
 
 /// Programs that shall have an image.
 #[derive(Debug)]
-pub struct Listed {
+pub struct Group {
     /// Their paths, without symbolic links; several share one image.
     pub programs: Vec<PathBuf>,
     /// Under which circumstances they are started.
@@ -146,7 +146,7 @@ impl Config {
         let mut known = HashSet::new();
         let mut interpreters = HashMap::new();
         for Entry { programs, exclude, share, circumstances } in &self.images {
-            let mut found_here = Vec::new();
+            let mut listed = Vec::new();
             for Wanted { pattern, line } in programs {
                 let place = || format!("{}:{line}", self.path.display());
                 let literal = is_literal(pattern);
@@ -165,16 +165,20 @@ impl Config {
                         program => program?,
                     };
                     if (literal || is_ours(&program, &mut interpreters)) && known.insert(program.clone()) {
-                        found_here.push(program);
+                        listed.push(program);
                     }
                 }
                 if count == 0 {
                     warn(format!("{}: there is no {pattern}", place()));
                 }
             }
-            let size = if *share { found_here.len().max(1) } else { 1 };
-            let groups = found_here.chunks(size).map(<[PathBuf]>::to_vec);
-            listed.extend(groups.map(|programs| Listed { programs, circumstances: circumstances.clone() }));
+            let size = if *share { listed.len().max(1) } else { 1 };
+            groups.extend(
+                listed.chunks(size).map(|programs| Group {
+                    programs: programs.to_vec(),
+                    circumstances: circumstances.clone(),
+                }),
+            );
         }
         Ok(groups)
     }

@@ -60,7 +60,7 @@ pub fn run(args: &Args) -> Result<()> {
         false => Vec::new(),
     };
     let mut tally = Tally::default();
-    if groups.iter().any(|group| !group.programs.is_empty()) || directory.exists() {
+    if !groups.is_empty() || directory.exists() {
         image::make_directory(&directory)?;
         let _lock = lock(&directory)?;
         tally = Refresh::new(&directory, &groups, args.quiet)?.run();
@@ -108,18 +108,18 @@ struct Refresh<'a> {
 impl<'a> Refresh<'a> {
     fn new(directory: &'a Path, groups: &'a [Group], quiet: bool) -> Result<Self> {
         let mut files = image::files(directory)?;
-        let programs = listed.iter().flat_map(|listed| &listed.programs);
+        let programs = groups.iter().flat_map(|group| &group.programs);
         let names = programs.filter_map(|program| image::name_of(program).ok());
         let wanted: HashSet<PathBuf> = names.map(|name| directory.join(name)).collect();
         files.retain(|file| !wanted.contains(file));
-        let progress = Progress::new(programs.len() + files.len());
+        let progress = Progress::new(groups.len() + files.len());
         Ok(Self { directory, groups, files, done: HashSet::new(), tally: Tally::default(), progress, quiet })
     }
 
     fn run(mut self) -> Tally {
-        for listed in self.listed {
-            self.progress.begin(&listed.programs[0]);
-            let result = self.provide(&listed.programs, &listed.circumstances);
+        for group in self.groups {
+            self.progress.begin(&group.programs[0]);
+            let result = self.provide(&group.programs, &group.circumstances);
             self.finish(result);
         }
         for path in std::mem::take(&mut self.files) {

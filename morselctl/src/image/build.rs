@@ -26,8 +26,8 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::buffer::Buffer;
 use super::fused;
-use super::library::{Library, content, move_object, read_object};
 use super::layout;
+use super::library::{Library, content, move_object, read_object};
 use super::world::{Pool, Recorder};
 use crate::elf_file::ElfFile;
 

@@ -92,9 +92,10 @@ fn build_settled(programs: &[PathBuf], circumstances: &Circumstances) -> Result<
     for _ in 0..ATTEMPTS {
         let begun = SystemTime::now();
         let built = build::build(programs, circumstances)?;
-        let stamps = built.programs.iter().flat_map(|served| {
-            served.inputs.iter().filter_map(|(_, stamp)| *stamp).chain([served.file])
-        });
+        let stamps = built
+            .programs
+            .iter()
+            .flat_map(|served| served.inputs.iter().filter_map(|(_, stamp)| *stamp).chain([served.file]));
         let wait = stamps.map(|stamp| unsettled_for(&stamp, begun)).max().unwrap_or_default();
         if !wait.is_zero() {
             std::thread::sleep(wait);

@@ -11,8 +11,8 @@ use ld_morsel::program::{Object, ObjectId, Origin};
 use ld_morsel::sys::MemoryFlags;
 
 use super::build::{Built, Served};
-use super::library::Library;
 use super::layout::WINDOW;
+use super::library::Library;
 
 /// Zeros of so many pages are not in the file.
 const MANY_ZEROS: u64 = 16;

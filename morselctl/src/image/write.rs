@@ -18,8 +18,8 @@ use ld_morsel::sys::MemoryFlags;
 
 use super::build::{Built, Served};
 use super::frame::{Part, frame, kind};
-use super::pages::{Content, Difference, FileMap, UNREACHABLE, difference, is_sealed, runs};
 use super::layout::WINDOW;
+use super::pages::{Content, Difference, FileMap, UNREACHABLE, difference, is_sealed, runs};
 use crate::elf_file::record;
 use crate::write::Pending;
 
