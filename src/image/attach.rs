@@ -174,6 +174,7 @@ fn attach_at(
         preload: config.preload,
         libc: config.libc,
         origin: None,
+        passes: None,
         program: circumstances.file,
         fingerprint: circumstances.fingerprint,
     };
@@ -184,6 +185,9 @@ fn attach_at(
     }
     for region in &tables.regions {
         mapped.change(image, place, region)?;
+    }
+    for pages in &tables.huge {
+        mapped.advise(place, pages)?;
     }
     if place.delta != 0 {
         mapped.protect(place, &tables.sealed, MemoryFlags::READ | MemoryFlags::WRITE)?;

@@ -128,8 +128,8 @@ impl<'a> Record<'a> for ProgramEntry {
 }
 
 /// The names of the tables.
-pub const TABLE_NAMES: [&str; 9] =
-    ["key", "inputs", "members", "windows", "regions", "sealed", "late", "interposed", "rebase"];
+pub const TABLE_NAMES: [&str; 10] =
+    ["key", "inputs", "members", "windows", "regions", "sealed", "huge", "late", "interposed", "rebase"];
 
 /// All tables of a program.
 #[derive(Debug)]
@@ -146,6 +146,8 @@ pub struct Tables<'a> {
     pub regions: Vec<Region>,
     /// Pages that are relocated and sealed already: writable only while an image that was moved is changed.
     pub sealed: Vec<Pages>,
+    /// Pages that the kernel shall map by huge pages.
+    pub huge: Vec<Pages>,
     /// The relocations that the process must carry out itself.
     pub late: Vec<LateRelocation>,
     /// What libc must bind to instead of its own definitions.
@@ -171,6 +173,7 @@ impl<'a> Tables<'a> {
             table(|to| to.list(&self.windows)),
             table(|to| to.list(&self.regions)),
             table(|to| to.list(&self.sealed)),
+            table(|to| to.list(&self.huge)),
             table(|to| to.list(&self.late)),
             table(|to| to.list(&self.interposed)),
             table(|to| self.rebase.iter().for_each(|&word| to.word(word))),
@@ -184,7 +187,8 @@ impl<'a> Tables<'a> {
         let key = Key::read(&mut next()?)?;
         let inputs = next()?.list()?;
         let members: Vec<Member<'a>> = next()?.list()?;
-        let (windows, regions, sealed) = (next()?.list()?, next()?.list()?, next()?.list()?);
+        let (windows, regions) = (next()?.list()?, next()?.list()?);
+        let (sealed, huge) = (next()?.list()?, next()?.list()?);
         let late: Vec<LateRelocation> = next()?.list()?;
         let interposed: Vec<Interposed<'a>> = next()?.list()?;
         let rebase = plain::slice_from_bytes(tables.bytes()?).ok()?;
@@ -193,7 +197,7 @@ impl<'a> Tables<'a> {
         let sound = late.iter().all(|late| known(late.object) && late.binding.as_ref().is_none_or(bound))
             && interposed.iter().all(|entry| bound(&entry.binding))
             && members.iter().flat_map(|member| member.references()).all(known);
-        sound.then_some(Self { key, inputs, members, windows, regions, sealed, late, interposed, rebase })
+        sound.then_some(Self { key, inputs, members, windows, regions, sealed, huge, late, interposed, rebase })
     }
 }
 

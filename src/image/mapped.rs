@@ -106,6 +106,16 @@ impl Mapped {
         Ok(())
     }
 
+    /// Asks for huge pages. A kernel that has none is no reason not to use an image.
+    ///
+    /// # Errors
+    /// The pages are in no window.
+    pub fn advise(&self, place: Place, pages: &Pages) -> Result<(), Refusal> {
+        let (address, length) = self.locate(place, pages)?;
+        let _ = sys::advise_huge_pages(address..address + length);
+        Ok(())
+    }
+
     /// Moves what the image's words point to. Their pages are writable.
     ///
     /// # Errors

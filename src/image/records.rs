@@ -21,6 +21,8 @@ pub struct Key<'a> {
     pub libc: Option<&'a CStr>,
     /// The program's path, if the search asked for its directory (`$ORIGIN`).
     pub origin: Option<&'a CStr>,
+    /// The passes that have made the image, as `morselctl build` takes them.
+    pub passes: Option<&'a CStr>,
     /// The program's file.
     pub program: FileStamp,
     /// Its [`fingerprint`](super::check::fingerprint).
@@ -29,7 +31,7 @@ pub struct Key<'a> {
 
 impl<'a> Record<'a> for Key<'a> {
     fn write(&self, to: &mut Writer) {
-        [self.library_path, self.preload, self.libc, self.origin].into_iter().for_each(|text| to.text(text));
+        [self.library_path, self.preload, self.libc, self.origin, self.passes].into_iter().for_each(|text| to.text(text));
         self.program.write(to);
         to.word(self.fingerprint);
     }
@@ -40,6 +42,7 @@ impl<'a> Record<'a> for Key<'a> {
             preload: from.text()?,
             libc: from.text()?,
             origin: from.text()?,
+            passes: from.text()?,
             program: FileStamp::read(from)?,
             fingerprint: from.word()?,
         })

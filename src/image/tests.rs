@@ -19,6 +19,7 @@ fn tables() -> Tables<'static> {
         preload: None,
         libc: Some(c"/libc.so"),
         origin: Some(c"/bin/prog"),
+        passes: Some(c"none"),
         program: STAMP,
         fingerprint: 6,
     };
@@ -62,6 +63,7 @@ fn tables() -> Tables<'static> {
             region(Source::Zero),
         ],
         sealed: vec![0x2000..0x3000, 0x4000_0000..0x4000_1000],
+        huge: vec![0x20_0000..0x40_0000],
         late: vec![LateRelocation { object: 1, relocation, binding: Some(binding) }],
         interposed: vec![Interposed { name: b"malloc", binding }],
         rebase: &[0x3000, 0b1011],
@@ -91,7 +93,7 @@ fn tables_are_read_as_they_were_written() {
         assert_eq!((read.late[0].binding, read.rebase), (written.late[0].binding, written.rebase));
         assert_eq!(read.late[0].relocation.addend, Some(11));
         assert_eq!((read.windows, read.regions), (written.windows, written.regions));
-        assert_eq!(read.sealed, written.sealed);
+        assert_eq!((read.sealed, read.huge), (written.sealed, written.huge));
     });
 }
 

@@ -25,7 +25,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::elf_file::ElfFile;
-use crate::image::{Circumstances, PASS_NAMES};
+use crate::image::{Choice, Circumstances};
 
 /// Where the file is unless the user names another.
 pub const USUAL: &str = "/etc/ld-morsel.toml";
@@ -131,7 +131,6 @@ impl Config {
             Some(span) => reader.error(span.start, error.message().trim_end()),
             None => ConfigError(format!("{}: {}", path.display(), error.message())),
         })?;
-        reader.passes(raw.defaults.passes.as_deref())?;
         let images = raw.image.iter().map(|image| reader.entry(image, &raw.defaults));
         Ok(Self { path: path.to_owned(), images: images.collect::<Result<_, _>>()? })
     }
@@ -200,7 +199,6 @@ impl Reader<'_> {
     }
 
     fn entry(&self, image: &RawImage, defaults: &RawSettings) -> Result<Entry, ConfigError> {
-        self.passes(image.passes.as_deref())?;
         let text = |own: &Option<Spanned<String>>, default: &Option<Spanned<String>>| {
             own.as_ref().or(default.as_ref()).map(|value| self.text(value)).transpose()
         };
@@ -219,6 +217,7 @@ impl Reader<'_> {
                 library_path: text(&image.library_path, &defaults.library_path)?,
                 preload: text(&image.preload, &defaults.preload)?,
                 libc: text(&image.libc, &defaults.libc)?,
+                passes: self.passes(image.passes.as_deref().or(defaults.passes.as_deref()))?,
             },
         })
     }
@@ -247,13 +246,15 @@ impl Reader<'_> {
         Pattern::new(value.get_ref()).map_err(error)
     }
 
-    fn passes(&self, names: Option<&[Spanned<String>]>) -> Result<(), ConfigError> {
-        let unknown =
-            names.unwrap_or_default().iter().find(|name| !PASS_NAMES.contains(&name.get_ref().as_str()));
-        let Some(unknown) = unknown else { return Ok(()) };
-        let known = if PASS_NAMES.is_empty() { "none yet".to_owned() } else { PASS_NAMES.join(", ") };
-        let cause = format!("there is no pass `{}`; those that there are: {known}", unknown.get_ref());
-        Err(self.error(unknown.span().start, cause))
+    fn passes(&self, names: Option<&[Spanned<String>]>) -> Result<Choice, ConfigError> {
+        let Some(names) = names else { return Ok(Choice::default()) };
+        for name in names {
+            let alone: Result<Choice> = name.get_ref().parse();
+            alone.map_err(|error| self.error(name.span().start, error))?;
+        }
+        let all: Vec<&str> = names.iter().map(|name| name.get_ref().as_str()).collect();
+        let start = names.first().map_or(0, |name| name.span().start);
+        all.join(",").parse().map_err(|error: anyhow::Error| self.error(start, error))
     }
 }
 

@@ -26,15 +26,16 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::buffer::Buffer;
 use super::fused;
-use super::layout;
+use super::layout::{self, Layout};
 use super::library::{Library, content, move_object, read_object};
+use super::passes::{Choice, Passes};
 use super::world::{Pool, Recorder};
 use crate::elf_file::ElfFile;
 
 /// From one base to the other. No part of it looks like another part.
 const DISTANCE: u64 = 0x0123_4560_0000;
 
-/// What the user says about the starts that the image is for.
+/// What the user says about an image: under which circumstances programs start that it is for, and what is done with it.
 #[derive(clap::Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Circumstances {
     /// LD_LIBRARY_PATH of the programs
@@ -46,6 +47,9 @@ pub struct Circumstances {
     /// LD_MORSEL_LIBC of the programs
     #[arg(long, value_name = "LIBC")]
     pub libc: Option<OsString>,
+    /// The passes to run: NAME or NAME=VALUE, with commas between; `none`; `default`
+    #[arg(long, value_name = "PASSES", default_value_t)]
+    pub passes: Choice,
 }
 
 /// What has been built, not yet written.
@@ -56,10 +60,14 @@ pub struct Built {
     pub loader: BuildId,
     /// `--library-path`, `--preload` and `--libc`.
     pub wishes: [Option<&'static CStr>; 3],
+    /// Which passes have run.
+    pub passes: CString,
+    /// What they say about it.
+    pub report: Vec<String>,
     /// The libraries of all programs, in their places.
     pub libraries: Vec<Library>,
-    /// The pages that they take, counted from the base: the first window and the far ones.
-    pub windows: Vec<Range<u64>>,
+    /// The pages that they take.
+    pub layout: Layout,
     /// The programs.
     pub programs: Vec<Served>,
 }
@@ -117,7 +125,7 @@ pub fn build(paths: &[PathBuf], circumstances: &Circumstances) -> Result<Built> 
     }
     let wishes = [&circumstances.library_path, &circumstances.preload, &circumstances.libc].map(leak);
     let base = base_at(random()?);
-    let mut pool = Pool::default();
+    let mut pool = Pool { passes: Passes::new(&circumstances.passes)?, ..Pool::default() };
     let mut found = Vec::new();
     for path in paths {
         let path = fs::canonicalize(path).with_context(|| path.display().to_string())?;
@@ -127,7 +135,7 @@ pub fn build(paths: &[PathBuf], circumstances: &Circumstances) -> Result<Built> 
     if let Some(other) = found.iter().find(|found| found.loader != loader) {
         bail!("{}: its loader is not that of the other programs", other.served.path.to_string_lossy());
     }
-    let mut libraries = pool.libraries;
+    let Pool { mut libraries, mut passes } = pool;
     let used: HashSet<usize> =
         found.iter().flat_map(|found| found.served.libraries.iter().flatten().copied()).collect();
     for (index, library) in libraries.iter_mut().enumerate() {
@@ -135,14 +143,20 @@ pub fn build(paths: &[PathBuf], circumstances: &Circumstances) -> Result<Built> 
             library.units.clear();
         }
     }
-    let windows = layout::lay_out(&mut libraries, layout::class)?;
+    let arrangement = passes.arrange(&libraries)?;
+    let layout = layout::lay_out(&mut libraries, &arrangement, layout::class)?;
     let mut programs = Vec::new();
     for found in found {
         let path = found.served.path.clone();
-        let bound = bind(found, &libraries, base, &windows);
+        let bound = bind(found, &libraries, base, &layout.windows);
         programs.push(bound.with_context(|| path.to_string_lossy().into_owned())?);
     }
-    Ok(Built { base, loader, wishes, libraries, windows, programs })
+    let report = Vec::new();
+    let chosen = CString::new(circumstances.passes.to_string())?;
+    let mut built = Built { base, loader, wishes, passes: chosen, report, libraries, layout, programs };
+    passes.change(&mut built)?;
+    built.report = passes.report();
+    Ok(built)
 }
 
 /// Finds a program's libraries.
@@ -171,6 +185,9 @@ fn find(path: &Path, wishes: [Option<&'static CStr>; 3], pool: &mut Pool) -> Res
     if is_fused && !program.objects().any(|object| object.origin == Origin::File) {
         bail!("it has no libraries: its loader, which is fused with libc, starts it faster without an image");
     }
+    if let Some(error) = world.refused.take() {
+        return Err(error);
+    }
     if let Some(path) = &world.relative {
         bail!("{path:?} depends on the current directory");
     }
@@ -197,7 +214,7 @@ fn find(path: &Path, wishes: [Option<&'static CStr>; 3], pool: &mut Pool) -> Res
 /// Binds and relocates a program whose libraries have their places.
 fn bind(found: Found, libraries: &[Library], base: u64, windows: &[Range<u64>]) -> Result<Served> {
     let Found { mut program, own, mut served, .. } = found;
-    let size = windows.last().map_or(0, |window| window.end);
+    let size = windows.last().map_or(0, |window| window.end).next_multiple_of(layout::HUGE_PAGE);
     let pages = served.libraries.clone();
     let place_at = |program: &mut Program, base: u64| {
         for (id, library) in program.ids().zip(&pages) {
@@ -331,7 +348,7 @@ pub fn read_loader(path: &CStr, world: &mut Recorder<'_>) -> Result<Loader> {
             // The build ID tells of the loader alone.
             world.open(path).map_err(|errno| told(sys::errno_text(errno)))?;
             let (libc, own) = fused::take_apart(&file, distance)?;
-            (Some(world.add(&libc, path.into(), None)?), own)
+            (Some(world.add(libc, path.into(), None)?), own)
         }
     };
     let (object, read) = read_object(&own, c"ld-morsel".into(), Origin::Loader, None, anywhere)?;

@@ -8,12 +8,13 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use super::{
-    Circumstances, ImageFile, Made, build_into, files, inspect, make_directory, name_of, usual_place,
+    Circumstances, ImageFile, Made, build_into, files, inspect, make_directory, name_of, passes, usual_place,
 };
 use crate::progress::Progress;
 
 /// Options of `build`.
 #[derive(clap::Args)]
+#[command(after_help = passes::help())]
 pub struct BuildArgs {
     /// The programs; their libraries are in the image once
     #[arg(required = true, value_name = "PROGRAM", value_hint = clap::ValueHint::FilePath)]
@@ -200,8 +201,10 @@ fn build_one(programs: &[PathBuf], args: &BuildArgs) -> Result<Made> {
 
 /// The options of `build` that stand for these circumstances.
 pub fn circumstances_as_arguments(circumstances: &Circumstances) -> Vec<OsString> {
-    let Circumstances { library_path, preload, libc } = circumstances;
-    let options = [("--library-path=", library_path), ("--preload=", preload), ("--libc=", libc)];
+    let Circumstances { library_path, preload, libc, passes } = circumstances;
+    let passes = &Some(OsString::from(passes.to_string()));
+    let options =
+        [("--library-path=", library_path), ("--preload=", preload), ("--libc=", libc), ("--passes=", passes)];
     let option = |(name, value): (&str, &Option<OsString>)| {
         let mut option = OsString::from(name);
         option.push(value.as_ref()?);

@@ -41,6 +41,7 @@ struct Program {
     library_path: Option<String>,
     preload: Option<String>,
     libc: Option<String>,
+    passes: Option<String>,
     tables_size: u64,
     /// What is mapped.
     windows: usize,
@@ -175,6 +176,7 @@ fn program(tables: &Tables<'_>) -> Program {
         library_path: text(library_path),
         preload: text(preload),
         libc: text(libc),
+        passes: text(tables.key.passes),
         tables_size: tables.to_bytes().iter().map(Vec::len).sum::<usize>() as u64,
         windows: 1 + tables.windows.len(),
         regions: tables.regions.len(),
@@ -260,8 +262,10 @@ fn origins(image: &ImageFile) -> Result<Vec<Origin>> {
         let program = PathBuf::from(OsStr::from_bytes(program.name.to_bytes()));
         let text = |text: Option<&CStr>| text.map(|text| OsStr::from_bytes(text.to_bytes()).to_owned());
         let Key { library_path, preload, libc, .. } = tables.key;
+        let passes = tables.key.passes.map_or(Ok("none"), CStr::to_str).ok();
+        let passes = passes.and_then(|passes| passes.parse().ok()).unwrap_or_default();
         let circumstances =
-            Circumstances { library_path: text(library_path), preload: text(preload), libc: text(libc) };
+            Circumstances { library_path: text(library_path), preload: text(preload), libc: text(libc), passes };
         Ok(Origin { program, circumstances, identity: tables.key.program.identity })
     })?;
     origins.into_iter().collect()

@@ -15,6 +15,14 @@ use ld_morsel::sys::FileIdentity;
 /// Segments with at least so many bytes between them are units of their own. The linker script leaves 512 MiB.
 const FAR: u64 = 256 << 20;
 
+/// A library's file, before anything is made of it.
+pub struct InputFile {
+    /// The path by which it was found.
+    pub name: CString,
+    /// What is in it.
+    pub bytes: Vec<u8>,
+}
+
 /// Pages that follow each other.
 pub struct Unit {
     /// Which, at link-time addresses.

@@ -32,7 +32,7 @@ pub use commands::{
 };
 pub use directory::{c_path, files, make_directory, name_of, path_of, system_place, usual_place};
 pub use inspect::{ImageFile, origin, show, state, to_json, verify};
-pub use passes::NAMES as PASS_NAMES;
+pub use passes::Choice;
 pub use world::{Pool, Recorder};
 
 /// A change that comes as soon as that after another may leave no trace in a file's times: clocks of file systems tick.
@@ -49,11 +49,13 @@ pub struct Made {
     written: write::Written,
     late_relocations: usize,
     time: Duration,
+    /// What passes have to say.
+    report: Vec<String>,
 }
 
 impl fmt::Display for Made {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { paths, written, late_relocations, time } = self;
+        let Self { paths, written, late_relocations, time, report } = self;
         write!(
             f,
             "{}: {} libraries, {} KiB with {} KiB of tables, {late_relocations} late relocations, {} libraries to be sealed at \
@@ -64,7 +66,8 @@ impl fmt::Display for Made {
             written.tables.div_ceil(1024),
             written.unsealed,
             time.as_secs_f64(),
-        )
+        )?;
+        report.iter().try_for_each(|line| write!(f, "\n  {line}"))
     }
 }
 
@@ -84,7 +87,7 @@ pub fn build_into(
     paths.dedup();
     let written = write::write(&mut built, &paths)?;
     let late_relocations = built.programs.iter().map(|served| served.late.len()).sum();
-    Ok(Made { paths, written, late_relocations, time: started.elapsed() })
+    Ok(Made { paths, written, late_relocations, time: started.elapsed(), report: built.report })
 }
 
 /// Builds until nothing has changed meanwhile, nor can have changed unseen.

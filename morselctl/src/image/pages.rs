@@ -11,7 +11,7 @@ use ld_morsel::program::{Object, ObjectId, Origin};
 use ld_morsel::sys::MemoryFlags;
 
 use super::build::{Built, Served};
-use super::layout::WINDOW;
+use super::layout::{HUGE_PAGE, WINDOW};
 use super::library::Library;
 
 /// Zeros of so many pages are not in the file.
@@ -116,15 +116,21 @@ pub struct FileMap {
 impl FileMap {
     /// Puts the far windows behind the first, each with the access that most of its pages have.
     pub fn new(built: &Built, first: u64) -> Self {
+        let layout = &built.layout;
         let mut map = Self { far: Vec::new(), first, end: first };
         let runs: Vec<Run> = built.programs.iter().flat_map(|served| all_runs(built, served)).collect();
-        for pages in &built.windows[1..] {
+        for pages in &layout.windows[1..] {
             let mut sums: BTreeMap<u32, u64> = BTreeMap::new();
             for run in runs.iter().filter(|run| pages.contains(&run.pages.start)) {
                 *sums.entry(run.access.bits()).or_default() += run.pages.end - run.pages.start;
             }
             let most = sums.into_iter().max_by_key(|(_, sum)| *sum).map_or(0, |(access, _)| access);
             let access = MemoryFlags::from_bits_truncate(most);
+            let mut pages = pages.clone();
+            if layout.huge && !access.contains(MemoryFlags::WRITE) && pages.end - pages.start >= HUGE_PAGE {
+                pages = pages.start / HUGE_PAGE * HUGE_PAGE..pages.end.next_multiple_of(HUGE_PAGE);
+                map.end = map.end.next_multiple_of(HUGE_PAGE);
+            }
             map.far.push(FarWindow { pages: pages.clone(), offset: map.end, access });
             map.end += pages.end - pages.start;
         }
@@ -159,6 +165,17 @@ pub struct Difference {
     pub gaps: Vec<Pages>,
 }
 
+/// The pages that can be huge ones.
+pub fn huge(built: &Built, map: &FileMap) -> Vec<Pages> {
+    let whole = |pages: &Pages| {
+        pages.start.next_multiple_of(HUGE_PAGE)..pages.end / HUGE_PAGE * HUGE_PAGE
+    };
+    let read_only = map.far.iter().filter(|window| !window.access.contains(MemoryFlags::WRITE));
+    let windows = read_only.map(|window| &window.pages).chain([&built.layout.code]);
+    let pages = windows.filter(|_| built.layout.huge).map(whole);
+    pages.filter(|pages| !pages.is_empty()).collect()
+}
+
 /// What a program's pages need. The windows have the contents of `common`, this program's own are behind `map.end` in the
 /// file.
 pub fn difference(
@@ -169,7 +186,15 @@ pub fn difference(
 ) -> Difference {
     let mut result = Difference::default();
     let mut last_end = 0;
-    for run in all_runs(built, served) {
+    let mut runs = all_runs(built, served);
+    let padding = &built.layout.padding;
+    if !padding.is_empty() {
+        let access = MemoryFlags::READ | MemoryFlags::EXECUTE;
+        let at = runs.partition_point(|run| run.pages.start < padding.start);
+        runs.insert(at, Run { pages: padding.clone(), access, content: Content::File });
+        result.gaps.push(padding.clone());
+    }
+    for run in runs {
         if run.content == Content::Sealed {
             match result.sealed.last_mut().filter(|last| last.end == run.pages.start) {
                 Some(last) => last.end = run.pages.end,

@@ -10,7 +10,8 @@ use ld_morsel::error::LoadError;
 use ld_morsel::program::{Object, Origin};
 use ld_morsel::sys::{self, Errno, File, FileIdentity, FileStamp};
 
-use super::library::{Library, move_object, read_object};
+use super::library::{InputFile, Library, move_object, read_object};
+use super::passes::Passes;
 
 /// What is read of a file at least must be readable by all, or else the image is not, either.
 const READABLE_BY_ALL: u32 = 0o004;
@@ -24,6 +25,8 @@ const PROVISIONAL_ROOM: u64 = 16 << 30;
 pub struct Pool {
     /// Each once.
     pub libraries: Vec<Library>,
+    /// What looks at each file first.
+    pub passes: Passes,
 }
 
 impl Pool {
@@ -52,6 +55,8 @@ pub struct Recorder<'a> {
     pub readable_by_all: bool,
     /// A path depends on the current directory.
     pub relative: Option<CString>,
+    /// Why a pass will not have a file.
+    pub refused: Option<anyhow::Error>,
 }
 
 impl<'a> Recorder<'a> {
@@ -66,6 +71,7 @@ impl<'a> Recorder<'a> {
             known: HashSet::new(),
             readable_by_all: true,
             relative: None,
+            refused: None,
         }
     }
 
@@ -84,11 +90,17 @@ impl<'a> Recorder<'a> {
     /// The loader would refuse it.
     pub fn add(
         &mut self,
-        bytes: &[u8],
+        bytes: Vec<u8>,
         name: CString,
         identity: Option<FileIdentity>,
     ) -> Result<Box<Object>, ElfError> {
-        let (mut object, library) = read_object(bytes, name, Origin::File, identity, |_| LoadBias(0))?;
+        let mut file = InputFile { name, bytes };
+        if let Err(error) = self.pool.passes.read(&mut file) {
+            let error = error.context(file.name.to_string_lossy().into_owned());
+            self.refused.get_or_insert(error);
+        }
+        let InputFile { name, bytes } = file;
+        let (mut object, library) = read_object(&bytes, name, Origin::File, identity, |_| LoadBias(0))?;
         if library.plan.length() > PROVISIONAL_ROOM {
             return Err(ElfError::BadTable("segments too far apart for an image"));
         }
@@ -144,7 +156,7 @@ impl World for Recorder<'_> {
         name: CString,
     ) -> Result<Box<Object>, LoadError> {
         let bytes = self.contents(file)?;
-        Ok(self.add(&bytes, name, Some(identity))?)
+        Ok(self.add(bytes, name, Some(identity))?)
     }
 
     fn unload(&mut self, object: Box<Object>) {

@@ -18,8 +18,8 @@ use ld_morsel::sys::MemoryFlags;
 
 use super::build::{Built, Served};
 use super::frame::{Part, frame, kind};
-use super::layout::WINDOW;
-use super::pages::{Content, Difference, FileMap, UNREACHABLE, difference, is_sealed, runs};
+use super::layout::HUGE_PAGE;
+use super::pages::{Content, Difference, FileMap, UNREACHABLE, difference, huge, is_sealed, runs};
 use crate::elf_file::record;
 use crate::write::Pending;
 
@@ -53,17 +53,16 @@ impl Planned {
 /// It cannot be written; nothing has changed then.
 pub fn write(built: &mut Built, targets: &[PathBuf]) -> Result<Written> {
     share(built);
-    let built = &*built;
     // Where the tables end decides where everything behind them is; how long they are does not depend on it.
     let draft = plan(built, &mut FileMap::new(built, 0));
-    let mut first = built.windows[0].end;
+    let mut first = built.layout.windows[0].end;
     let places = draft.iter().map(|planned| {
         let place = first;
         first = page_up(place + planned.size());
         place
     });
     let places: Vec<u64> = places.collect();
-    if built.windows.len() > 1 && first > WINDOW {
+    if built.layout.windows.get(1).is_some_and(|far| first > far.start / HUGE_PAGE * HUGE_PAGE) {
         bail!("the libraries and their tables are too large for one image");
     }
     let mut map = FileMap::new(built, first);
@@ -81,6 +80,10 @@ pub fn write(built: &mut Built, targets: &[PathBuf]) -> Result<Written> {
         programs: entries.len() as u64,
         checksum: 0,
     };
+    let memory = &mut built.programs[0].memory;
+    for gap in planned.iter().flat_map(|planned| &planned.difference.gaps) {
+        memory.at_mut(gap).fill(UNREACHABLE);
+    }
     let (loads, parts) = describe(built, &map, &planned, &places);
     let (elf, rest) = frame(built.base, map.end, &loads, &parts);
 
@@ -88,21 +91,15 @@ pub fn write(built: &mut Built, targets: &[PathBuf]) -> Result<Written> {
     let mode = if built.programs.iter().all(|served| served.readable_by_all) { 0o444 } else { 0o400 };
     let pending = Pending::create(target, |path| {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        let common = &built.programs[0].memory;
+        let first = built.layout.windows[0].clone();
+        for pages in [&first].into_iter().chain(map.far.iter().map(|window| &window.pages)) {
+            let huge = built.layout.huge && pages.start % HUGE_PAGE == 0;
+            write_sparsely(&file, common.at(pages), map.offset(pages.start), huge)?;
+        }
         file.write_all_at(record(&elf), 0)?;
         file.write_all_at(&header.to_bytes(&entries), HEADER_AT as u64)?;
-        let common = &built.programs[0].memory;
-        for unit in built
-            .libraries
-            .iter()
-            .flat_map(|library| library.units.iter().map(|unit| library.placed(&unit.pages)))
-        {
-            write_sparsely(&file, common.at(&unit), map.offset(unit.start))?;
-        }
         for ((planned, served), &place) in planned.iter().zip(&built.programs).zip(&places) {
-            for gap in &planned.difference.gaps {
-                let filling = vec![UNREACHABLE; (gap.end - gap.start) as usize];
-                file.write_all_at(&filling, map.offset(gap.start))?;
-            }
             for (pages, offset) in &planned.difference.variants {
                 file.write_all_at(served.memory.at(pages), *offset)?;
             }
@@ -164,6 +161,7 @@ fn plan(built: &Built, map: &mut FileMap) -> Vec<Planned> {
             preload,
             libc,
             origin: served.asked_for_origin.then_some(&served.path),
+            passes: Some(&built.passes),
             program: served.file,
             fingerprint: served.fingerprint,
         };
@@ -174,6 +172,7 @@ fn plan(built: &Built, map: &mut FileMap) -> Vec<Planned> {
             windows: map.far.clone(),
             regions: difference.regions.clone(),
             sealed: difference.sealed.clone(),
+            huge: huge(built, map),
             late: served.late.clone(),
             interposed: served.interposed.clone(),
             rebase: &rebase,
@@ -183,12 +182,13 @@ fn plan(built: &Built, map: &mut FileMap) -> Vec<Planned> {
     programs.collect()
 }
 
-/// Writes all that is not zero, in large pieces: the kernel keeps what is written at once together.
-fn write_sparsely(file: &fs::File, memory: &[u8], at: u64) -> io::Result<()> {
-    const PIECE: usize = 2 << 20;
+/// Writes all that is not zero, in large pieces: the kernel keeps together what is written at once. For `huge` pages, pieces are
+/// whole.
+fn write_sparsely(file: &fs::File, memory: &[u8], at: u64, huge: bool) -> io::Result<()> {
+    const PIECE: usize = HUGE_PAGE as usize;
     for (offset, piece) in (at..).step_by(PIECE).zip(memory.chunks(PIECE)) {
         if let Some(last) = piece.iter().rposition(|&byte| byte != 0) {
-            file.write_all_at(&piece[..=last], offset)?;
+            file.write_all_at(if huge { piece } else { &piece[..=last] }, offset)?;
         }
     }
     Ok(())
@@ -265,7 +265,7 @@ fn describe(built: &Built, map: &FileMap, planned: &[Planned], places: &[u64]) -
     }
     parts.sort_unstable_by_key(|part| part.pages.start);
     let mapped = |part: &Part| Part { name: String::new(), pages: part.pages.clone(), ..*part };
-    let tables = built.windows[0].end..map.first;
+    let tables = built.layout.windows[0].end..map.first;
     let mut loads = vec![table(String::new(), 0..PAGE_SIZE)];
     let split = parts.iter().position(|part| part.pages.start >= tables.start).unwrap_or(parts.len());
     loads.extend(parts[..split].iter().map(mapped));
