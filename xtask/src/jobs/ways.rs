@@ -173,7 +173,7 @@ fn page_in(image: &std::path::Path, rounds: u32) -> Result<Vec<Table>> {
     for times in [1, REPEATED] {
         let relocated = relocated.repeated(times);
         let spinner = ui::spinner(format!("relocating {} pages", relocated.count()));
-        let costs = laboratory.costs(&relocated, (rounds / times as u32).max(3));
+        let costs = laboratory.costs(&relocated, if times == 1 { rounds } else { (rounds / 4).max(3) });
         spinner.finish_and_clear();
         let of = match times {
             1 => WORKLOAD.to_owned(),
