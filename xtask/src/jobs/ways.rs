@@ -130,21 +130,12 @@ fn memory(starts: &[(Way, Start)], processes: usize) -> Result<Vec<Table>> {
     let first = crowds.first().context("nothing was measured")?.1.at_main;
     let mut sums = Table::new(
         format!("Memory of {processes} running processes of {WORKLOAD}"),
-        "KiB for each process, from smaps_rollup and status: held in `main`, and, after the strokes, when each library has used all \
-         that it has bound. *ratio*: private dirty memory in `main`, to the first row.",
-        [
-            "",
-            "private dirty",
-            "ratio",
-            "shared",
-            "proportional (Pss)",
-            "page tables",
-            "private dirty",
-            "Pss",
-        ],
+        "KiB for each process, from smaps_rollup and status: held in `main`; and at the exit, when each library has \
+         used all that it has bound and run its destructors. *ratio*: of private dirty memory in `main`, to the first row.",
+        ["", "private dirty", "ratio", "shared", "Pss", "page tables", "at exit: private dirty", "Pss"],
     );
     let kib = |sum: u64| format!("{:.0}", sum as f64 / processes as f64);
-    for (way, Crowd { at_main, after_use, .. }) in &crowds {
+    for (way, Crowd { at_main, at_exit, .. }) in &crowds {
         sums.rows.push(vec![
             way.name().to_owned(),
             kib(at_main.private_dirty),
@@ -152,8 +143,8 @@ fn memory(starts: &[(Way, Start)], processes: usize) -> Result<Vec<Table>> {
             kib(at_main.shared + at_main.private_clean),
             kib(at_main.proportional),
             kib(at_main.page_tables),
-            kib(after_use.private_dirty),
-            kib(after_use.proportional),
+            kib(at_exit.private_dirty),
+            kib(at_exit.proportional),
         ]);
     }
     let mut owners: Vec<_> = crowds.iter().flat_map(|(_, crowd)| crowd.own.keys()).collect();
@@ -182,7 +173,7 @@ fn page_in(image: &std::path::Path, rounds: u32) -> Result<Vec<Table>> {
     for times in [1, REPEATED] {
         let relocated = relocated.repeated(times);
         let spinner = ui::spinner(format!("relocating {} pages", relocated.count()));
-        let costs = laboratory.costs(&relocated, (rounds / times as u32).max(3));
+        let costs = laboratory.costs(&relocated, if times == 1 { rounds } else { (rounds / 4).max(3) });
         spinner.finish_and_clear();
         let of = match times {
             1 => WORKLOAD.to_owned(),

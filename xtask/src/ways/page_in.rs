@@ -1,5 +1,5 @@
-//! The experiment with relocation at page-in: two small C programs, which know nothing of the loader, map the pages of a real image in
-//! every way that a stock kernel offers, measure what that costs (`cost.c`) and try what it breaks (`effects.c`).
+//! The experiment with relocation at page-in: two small C programs, which know nothing of the loader, map the pages of a real
+//! image in every way that a stock kernel offers, measure what that costs (`cost.c`) and try what it breaks (`effects.c`).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -57,9 +57,10 @@ impl Laboratory {
     /// # Errors
     /// The compiler is missing or fails.
     pub fn new(dir: &Path) -> Result<Self> {
-        const SOURCES: [(&str, &str); 4] = [
+        const SOURCES: [(&str, &str); 5] = [
             ("region.h", include_str!("page_in/region.h")),
             ("region.c", include_str!("page_in/region.c")),
+            ("fuse.c", include_str!("page_in/fuse.c")),
             ("cost.c", include_str!("page_in/cost.c")),
             ("effects.c", include_str!("page_in/effects.c")),
         ];
@@ -71,7 +72,10 @@ impl Laboratory {
         for program in ["cost", "effects"] {
             let mut gcc = proc::command("gcc");
             gcc.args(["-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-o"]).arg(dir.join(program));
-            proc::output(gcc.arg(dir.join(format!("{program}.c"))).arg(dir.join("region.c")))?;
+            proc::output(
+                gcc.arg(dir.join(format!("{program}.c")))
+                    .args(["region.c", "fuse.c"].map(|file| dir.join(file))),
+            )?;
         }
         Ok(Self { dir: dir.to_owned() })
     }

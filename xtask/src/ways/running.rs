@@ -1,6 +1,6 @@
 //! What many running processes of a program hold in memory together. They are held at the mark in `main`, a write to a pipe that
-//! takes nothing more; then let go, to use all that they have bound, and held once more at their exit, before it takes
-//! their memory (PTRACE_EVENT_EXIT).
+//! takes nothing more; then let go, to use all that they have bound and to run their destructors, and held once more
+//! before the kernel takes their memory (PTRACE_EVENT_EXIT).
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -75,8 +75,8 @@ pub type Own = BTreeMap<String, u64>;
 pub struct Crowd {
     /// In `main`, before the program has done anything.
     pub at_main: Held,
-    /// The same after each library has used all that it has bound.
-    pub after_use: Held,
+    /// At the exit: each library has used all that it has bound, and run its destructors.
+    pub at_exit: Held,
     /// One of them in `main`, in detail.
     pub own: Own,
 }
@@ -104,11 +104,11 @@ pub fn crowd(start: &Start, count: usize) -> Result<Crowd> {
     for &pid in &pids {
         seize(pid)?;
     }
-    gate.open()?;
+    gate.open(count)?;
     for &pid in &pids {
         wait_for_exit(pid, end)?;
     }
-    Ok(Crowd { at_main, after_use: sum(&pids)?, own })
+    Ok(Crowd { at_main, at_exit: sum(&pids)?, own })
 }
 
 fn sum(pids: &[u32]) -> Result<Held> {
@@ -125,8 +125,11 @@ struct Processes(Vec<Child>);
 impl Drop for Processes {
     fn drop(&mut self) {
         for child in &mut self.0 {
-            // One that has ended by itself cannot be killed, and need not be.
+            // One that has ended by itself cannot be killed, and need not be. One that is held at its exit cannot either: it
+            // is let go.
             let _ = child.kill();
+            // SAFETY: touches no memory of ours; fails for a child that is not held.
+            unsafe { libc::ptrace(libc::PTRACE_DETACH, child.id(), 0_usize, 0_usize) };
         }
         for child in &mut self.0 {
             let _ = child.wait();
@@ -141,9 +144,7 @@ struct Gate {
 }
 
 impl Gate {
-    /// Of more than one page: one that holds something counts as full, and a pipe wakes the next of its writers only while it
-    /// is not full.
-    const SIZE: usize = 16 * PAGE as usize;
+    const SIZE: usize = PAGE as usize;
 
     fn new() -> Result<Self> {
         let mut ends = [0; 2];
@@ -177,10 +178,10 @@ impl Gate {
         command.spawn().with_context(|| format!("cannot start {}", start.program.display()))
     }
 
-    /// Lets all go on. Their marks, of 16 bytes each, are less than what is taken out.
-    fn open(&mut self) -> Result<()> {
-        let mut filling = [0; Self::SIZE];
-        self.exit.read_exact(&mut filling).context("cannot empty the pipe")
+    /// Lets so many processes go on: whoever has room writes, and makes room for the next one when that is read.
+    fn open(&mut self, processes: usize) -> Result<()> {
+        let mut filling_and_marks = vec![0; Self::SIZE + processes * size_of::<libc::timespec>()];
+        self.exit.read_exact(&mut filling_and_marks).context("cannot empty the pipe")
     }
 }
 
@@ -264,6 +265,8 @@ fn owner(name: &str, access: &str) -> String {
         "" if access.starts_with("r--") => "the loader's sealed memory".to_owned(),
         "" => "zeroed data, other memory".to_owned(),
         "main" => "the program".to_owned(),
+        // A copy with another interpreter.
+        _ if file.starts_with(".main.") => "the program".to_owned(),
         "our" => "the loader's file".to_owned(),
         "libc.so" => "libc".to_owned(),
         _ if name.contains("/images/") => "the image".to_owned(),

@@ -3,9 +3,9 @@
  *
  *   cost PAGES WORDS ROUNDS
  *
- * Prints a line for each trial, `WAY PROCESS PERMILLE SETUP TOUCH OWN SHARED`: the process is the first one, or a later one that finds
- * what the first has made; times in nanoseconds, until the region can be used and then for touching; KiB of
- * the region's pages that are the process's own, and that it has in common with others. Every touched word is compared.
+ * Prints a line for each trial, `WAY PROCESS PERMILLE SETUP TOUCH OWN SHARED`: the process is the first one, or a later one
+ * that finds what the first has made; times in nanoseconds, until the region can be used and then for touching; KiB of the
+ * region's pages that are the process's own, and that it has in common with others. Every touched word is compared.
  */
 #define _GNU_SOURCE
 #include <err.h>

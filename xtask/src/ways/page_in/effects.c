@@ -1,12 +1,12 @@
 /*
- * What else a way of relocating at page-in changes for a process: things that programs, debuggers and libc do with memory,
- * each done to a page that nobody has touched yet.
+ * What else a way of relocating at page-in changes for a process: things that programs, debuggers and libc do with
+ * memory, each done to a page that nobody has touched yet.
  *
  *   effects PAGES WORDS USER
  *
  * Prints a line for each, `WAY RIGHTS DEED RESULT`. RIGHTS is `root` or `user`: with the user's number USER and
- * UFFD_USER_MODE_ONLY, which is all that others than root are allowed by default. RESULT is `right`; or what happened instead.
- * Lines whose WAY is `kernel` tell what of userfaultfd each of them may have.
+ * UFFD_USER_MODE_ONLY, which is all that others than root are allowed by default. RESULT is `right`; or what happened
+ * instead. Lines whose WAY is `kernel` tell what of userfaultfd each of them may have.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -168,8 +168,8 @@ static void become(uid_t user)
 }
 
 /* In the process that has the region. */
-static _Noreturn void act(const struct deed *deed, enum way way, const struct region *region, const struct around *around,
-			  int report, uid_t user)
+static _Noreturn void act(const struct deed *deed, enum way way, const struct region *region,
+			  const struct around *around, int report, uid_t user)
 {
 	struct probe probe = { .report = report };
 	struct { volatile uint64_t *word; uint64_t expected; } where;
@@ -264,7 +264,7 @@ static void try(const struct deed *deed, enum way way, const struct region *regi
 
 static const char *result(int value)
 {
-	return value < 0 ? strerrorname_np(errno) : "right";
+	return value < 0 ? strerrorname_np(errno) : "allowed";
 }
 
 /* What the kernel allows at all. */
@@ -280,7 +280,8 @@ static void ask_kernel(uid_t user)
 		printf("kernel\t%s\tuserfaultfd(0)\t%s\n", rights, result(syscall(SYS_userfaultfd, 0)));
 		int uffd = syscall(SYS_userfaultfd, UFFD_USER_MODE_ONLY);
 		printf("kernel\t%s\tuserfaultfd(UFFD_USER_MODE_ONLY)\t%s\n", rights, result(uffd));
-		printf("kernel\t%s\t...with UFFD_FEATURE_EVENT_FORK\t%s\n", rights, result(ioctl(uffd, UFFDIO_API, &forks)));
+		const char *with_forks = result(ioctl(uffd, UFFDIO_API, &forks));
+		printf("kernel\t%s\tUFFD_FEATURE_EVENT_FORK\t%s\n", rights, with_forks);
 		printf("kernel\t%s\topen /dev/userfaultfd\t%s\n", rights, result(open("/dev/userfaultfd", O_RDWR)));
 		fflush(stdout);
 		_exit(0);

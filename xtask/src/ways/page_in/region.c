@@ -18,7 +18,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-const char *const way_names[WAYS] = { "own-base", "eager", "thread", "monitor", "sigbus", "sigsegv", "shared", "minor" };
+const char *const way_names[WAYS] = {
+	"own-base", "eager", "thread", "monitor", "sigbus", "sigsegv", "shared", "minor", "fuse",
+};
 
 /* Who makes pages, and of what: for the thread, the monitor and the handlers, which get nothing else. */
 struct server {
@@ -89,7 +91,7 @@ static void relocate(const struct region *region, size_t page, char *start)
 		*(uint64_t *)(start + region->words[at] % PAGE) += region->delta;
 }
 
-static void make_page(const struct region *region, size_t page, char *start)
+void make_page(const struct region *region, size_t page, char *start)
 {
 	memcpy(start, region->pages + page * PAGE, PAGE);
 	relocate(region, page, start);
@@ -233,6 +235,11 @@ struct around way_prepare(enum way way, const struct region *region, bool user_o
 {
 	struct around around = { .memfd = -1, .socket = -1, .user_only = user_only };
 
+	if (way == FILES) {
+		around.memfd = fuse_start(region, &around.monitor);
+		around.stays = true;
+		return around;
+	}
 	if (way == SHARED || way == MINOR) {
 		around.memfd = memfd_create("pages", MFD_CLOEXEC);
 		if (around.memfd < 0 || ftruncate(around.memfd, region->count * PAGE))
@@ -243,7 +250,7 @@ struct around way_prepare(enum way way, const struct region *region, bool user_o
 
 struct around way_again(enum way way, const struct region *region, const struct around *first)
 {
-	struct around around = { .memfd = first->memfd, .socket = -1, .user_only = first->user_only };
+	struct around around = *first;
 	int sockets[2];
 
 	if (!has_monitor(way))
@@ -260,22 +267,24 @@ struct around way_again(enum way way, const struct region *region, const struct 
 	return around;
 }
 
-void way_end(struct around *around, bool keep_memfd)
+void way_end(struct around *around, bool goes_on)
 {
-	if (around->monitor) {
+	if (around->memfd >= 0 && !goes_on)
+		close(around->memfd);
+	if (around->monitor && !(around->stays && goes_on)) {
 		kill(around->monitor, SIGKILL);
 		waitpid(around->monitor, NULL, 0);
-		close(around->socket);
+		around->monitor = 0;
 	}
-	if (around->memfd >= 0 && !keep_memfd)
-		close(around->memfd);
-	around->monitor = 0;
+	if (around->socket >= 0)
+		close(around->socket);
+	around->socket = -1;
 }
 
 char *way_map(enum way way, const struct region *region, const struct around *around)
 {
-	bool from_file = way == OWN_BASE || way == EAGER || way == SIGSEGV_;
-	int file = from_file ? region->file : around->memfd;
+	bool from_file = way == OWN_BASE || way == EAGER || way == SIGSEGV_ || way == FILES;
+	int file = from_file && way != FILES ? region->file : around->memfd;
 	int kind = way == MINOR ? MAP_SHARED : MAP_PRIVATE;
 	pthread_t thread;
 
