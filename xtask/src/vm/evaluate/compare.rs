@@ -20,7 +20,7 @@ fn to_exit(counts: &Counts) -> Option<u64> {
 
 /// Compares all ways for these programs.
 pub fn by_way(title: &str, note: &str, cases: &[Case], starts: &[Counted]) -> Result<Measured> {
-    let mut measured = Measured { tables: Vec::new(), figures: figures(starts)? };
+    let mut measured = Measured { tables: Vec::new(), figures: figures(title, starts)? };
     // What a program does in main changes nothing before; where it sets no mark, nothing is known of that.
     let mut with_main: Vec<_> = cases
         .iter()
@@ -99,7 +99,7 @@ fn memory(title: String, cases: &[Case], starts: &[Counted]) -> Table {
 }
 
 /// Morsels in relation to `file`, for libraries of growing size.
-pub fn by_size(cases: &[Case], starts: &[Counted]) -> Table {
+pub fn by_size(title: &str, cases: &[Case], starts: &[Counted]) -> Table {
     let note = "Libraries linked by `linker-scripts/morsel.ld`, all of whose text can be shared: what a start costs in relation \
                 to one with `file`.";
     let columns = [(MORSEL, 0), (MORSEL, 1), (AUTO, 0)];
@@ -108,7 +108,7 @@ pub fn by_size(cases: &[Case], starts: &[Counted]) -> Table {
     for (way, others) in columns {
         head.extend(values.map(|(to, _)| format!("{}, {}: to {to}", way.name, beside(others))));
     }
-    let mut table = Table::new("Sizes of text", note, head);
+    let mut table = Table::new(title, note, head);
     for case in cases {
         let mut row = vec![case.name.clone()];
         for (way, others) in columns {

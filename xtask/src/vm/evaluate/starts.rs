@@ -17,6 +17,8 @@ use crate::vm::{Scratch, programs};
 
 /// Processes of the same program that are alive while one is counted.
 const OTHERS: &[usize] = &[0, 9, 99];
+const ONE: &[usize] = &[0, 1];
+const FEW: &[usize] = &[0, 9];
 
 /// A program to start.
 pub struct Case {
@@ -44,6 +46,7 @@ pub struct Start<'a> {
 /// What was counted, for the file that has all of it.
 #[derive(Serialize)]
 struct Figures<'a> {
+    table: &'a str,
     program: &'a str,
     way: &'static str,
     others: usize,
@@ -101,7 +104,8 @@ pub fn large_text(bench: &Bench) -> Result<Measured> {
         let text = Text::build(mib << 10, Link::Ordinary)?;
         let scratch = Scratch::create("evaluate-text")?;
         let mut root = Root::create(&scratch.0)?;
-        let cases = calls(&text, &mut root, "", &[1, 10, 50, 100], OTHERS)?;
+        let percents = [(1, OTHERS), (10, FEW), (50, FEW), (100, OTHERS)];
+        let cases = calls(&text, &mut root, "", &percents)?;
         let note = "An ordinary library of which so many pages are called, evenly spread.";
         let starts = count(bench, root, &cases, &ways::ALL[1..])?;
         measured.extend(compare::by_way(&format!("{mib} MiB of text"), note, &cases, &starts)?);
@@ -117,10 +121,16 @@ pub fn sizes(bench: &Bench) -> Result<Measured> {
     let mut cases = Vec::new();
     for &kib in sizes {
         let text = Text::build(kib, Link::Script)?;
-        cases.extend(calls(&text, &mut root, &format!("{} MiB, ", kib >> 10), &[1, 10, 100], &[0, 1])?);
+        cases.extend(calls(
+            &text,
+            &mut root,
+            &format!("{} MiB, ", kib >> 10),
+            &[1, 10, 100].map(|percent| (percent, ONE)),
+        )?);
     }
     let starts = count(bench, root, &cases, &[FILE, MORSEL, AUTO])?;
-    Ok(Measured { tables: vec![compare::by_size(&cases, &starts)], figures: figures(&starts)? })
+    let title = "Sizes of text";
+    Ok(Measured { tables: vec![compare::by_size(title, &cases, &starts)], figures: figures(title, &starts)? })
 }
 
 /// A large real program.
@@ -138,7 +148,7 @@ pub fn node(bench: &Bench) -> Result<Measured> {
     let mut case = case("node", &dir.join("bin/node"), &[], Hold::Input, 1);
     let lib = dir.join("lib").display().to_string();
     case.large = true;
-    case.others = &[0, 9];
+    case.others = FEW;
     case.environment = vec![format!("LD_LIBRARY_PATH={lib}"), format!("LD_PRELOAD={lib}/libbanl.so")];
     let cases = [case];
     let note = "An empty script. 72 MiB of text and read-only data can be shared.";
@@ -158,19 +168,18 @@ fn case(name: &str, program: &Path, arguments: &[String], hold: Hold, rounds: us
     }
 }
 
-/// The program that calls these percentages of a library's pages.
+/// The program that calls these percentages of a library's pages, each beside so many others.
 fn calls(
     text: &Text,
     root: &mut Root,
     name: &str,
-    percents: &[u32],
-    others: &'static [usize],
+    percents: &[(u32, &'static [usize])],
 ) -> Result<Vec<Case>> {
     let program = text.program(Program::Plain)?;
     root.musl_program(&program, Path::new(paths::STOCK))?;
-    let one = |percent: &u32| {
+    let one = |&(percent, others): &(u32, &'static [usize])| {
         let name = format!("{name}{percent} % called");
-        let case = case(&name, &program, &[percent.to_string()], Hold::Input, 5);
+        let case = case(&name, &program, &[percent.to_string()], Hold::Input, 15);
         Case { large: true, others, ..case }
     };
     Ok(percents.iter().map(one).collect())
@@ -225,10 +234,10 @@ pub fn find<'a, 'b>(
 }
 
 /// All that was counted, for the file that has it.
-pub fn figures(starts: &[Counted]) -> Result<Vec<serde_json::Value>> {
+pub fn figures(table: &str, starts: &[Counted]) -> Result<Vec<serde_json::Value>> {
     let figures = starts.iter().map(|(start, counts)| {
         let (program, way, others) = (&*start.case.name, start.way.name, start.others);
-        serde_json::to_value(Figures { program, way, others, counts })
+        serde_json::to_value(Figures { table, program, way, others, counts })
     });
     Ok(figures.collect::<Result<_, _>>()?)
 }
