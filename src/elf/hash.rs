@@ -214,11 +214,16 @@ impl<'a> HashTable<'a> {
 
     /// The symbols that can be looked up, by their numbers.
     pub fn covered(&self) -> Range<u32> {
-        let first = match self {
+        let first = self.first_covered();
+        first..self.symbol_count().max(first)
+    }
+
+    /// The first of them.
+    pub fn first_covered(&self) -> u32 {
+        match self {
             Self::Gnu(table) => table.first_symbol,
             Self::Sysv(_) | Self::None => 0,
-        };
-        first..self.symbol_count().max(first)
+        }
     }
 
     /// How many symbols the table covers, from index 0 (musl's `count_syms`).

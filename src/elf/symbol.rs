@@ -215,6 +215,11 @@ impl<'a> SymbolTable<'a> {
         self.strings.get(self.symbols.get(index as usize)?.st_name as usize)
     }
 
+    /// The number of the first symbol that can be looked up: cheaper than all of [`SymbolTable::exports`].
+    pub fn first_export(&self) -> u32 {
+        self.hash.first_covered()
+    }
+
     /// The symbols that can be looked up, by their numbers. What comes before them is not defined, as a rule.
     pub fn exports(&self) -> Range<u32> {
         self.hash.covered()
