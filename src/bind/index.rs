@@ -16,6 +16,8 @@ use super::Entry;
 const STEPS_TO_ENTER: usize = 3;
 /// The part of the steps that a walk takes until it finds something: one in so many.
 const STEPS_TAKEN: usize = 2;
+/// With fewer steps than that there is nothing to be saved, not even by counting names.
+const FEW_STEPS: usize = 1 << 11;
 /// More names than that are more memory than a start should take.
 const MOST_NAMES: usize = 1 << 20;
 
@@ -55,7 +57,9 @@ pub struct Outline<'e> {
 impl<'e> Outline<'e> {
     /// The outline of a table for these objects; `None` if a walk is cheaper, or the only way.
     pub fn worthwhile(entries: &'e [Entry]) -> Option<Self> {
-        Self::of(entries).filter(Self::pays)
+        let lookups = entries.iter().map(|entry| entry.table.first_export() as usize);
+        let steps = steps(lookups.fold(0, usize::saturating_add), entries.len());
+        (steps >= FEW_STEPS).then(|| Self::of(entries).filter(Self::pays)).flatten()
     }
 
     /// The outline of a table for these objects; `None` if they do not fit into one.
@@ -76,7 +80,7 @@ impl<'e> Outline<'e> {
 
     /// Whether the table is cheaper than walking.
     fn pays(&self) -> bool {
-        self.lookups.saturating_mul(self.entries.len()) / STEPS_TAKEN > self.count * STEPS_TO_ENTER
+        steps(self.lookups, self.entries.len()) > self.count * STEPS_TO_ENTER
     }
 
     /// How many words of memory the table needs: as many buckets as names, the end of the last one, and the names.
@@ -89,6 +93,11 @@ impl<'e> Outline<'e> {
             entry.table.for_each_hash(exports, |symbol, hash| each(place, symbol, hash));
         }
     }
+}
+
+/// How many steps walks take for so many names among so many objects.
+fn steps(lookups: usize, objects: usize) -> usize {
+    lookups.saturating_mul(objects) / STEPS_TAKEN
 }
 
 /// A bucket of the table: a range of its exports.

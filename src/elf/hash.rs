@@ -2,6 +2,7 @@
 
 use core::ops::Range;
 
+use super::x86_64::Sixteen;
 use super::{ElfError, Vaddr, View};
 
 /// A symbol name with its hash values, computed once however many objects are asked.
@@ -18,26 +19,27 @@ impl<'a> SymbolName<'a> {
     /// A name without its terminating NUL.
     #[inline]
     pub fn new(bytes: &'a [u8]) -> Self {
-        let (eights, rest) = bytes.as_chunks::<8>();
-        let hash = eights.iter().fold(FIRST_HASH, |hash, &eight| add_eight(hash, u64::from_le_bytes(eight)));
+        let (sixteens, rest) = bytes.as_chunks();
+        let hash = sixteens.iter().fold(FIRST_HASH, |hash, bytes| add_sixteen(hash, Sixteen::new(bytes)));
         Self { bytes, gnu: rest.iter().fold(hash, |hash, &byte| add(hash, byte)) }
     }
 
     /// The NUL-terminated name at the start of `strings`, or `None` if no NUL follows.
     #[inline]
     pub fn read(strings: &'a [u8]) -> Option<Self> {
+        let (sixteens, rest) = strings.as_chunks();
         let (mut gnu, mut length) = (FIRST_HASH, 0);
-        while let Some(&eight) = strings[length..].first_chunk::<8>() {
-            let eight = u64::from_le_bytes(eight);
-            if let Some(end) = first_zero(eight) {
-                let last =
-                    gnu.wrapping_mul(POWERS[end]).wrapping_add(polynomial(eight << 8 << (56 - 8 * end)));
-                return Some(Self { bytes: strings.get(..length + end)?, gnu: last });
+        for bytes in sixteens {
+            let sixteen = Sixteen::new(bytes);
+            if let Some(end) = sixteen.first_zero() {
+                let last = sixteen.first(end).polynomial().wrapping_mul(INVERSES[Sixteen::LENGTH - end]);
+                let gnu = gnu.wrapping_mul(POWERS[end]).wrapping_add(last);
+                return Some(Self { bytes: strings.get(..length + end)?, gnu });
             }
-            gnu = add_eight(gnu, eight);
-            length += 8;
+            gnu = add_sixteen(gnu, sixteen);
+            length += Sixteen::LENGTH;
         }
-        let end = length + strings[length..].iter().position(|&byte| byte == 0)?;
+        let end = length + rest.iter().position(|&byte| byte == 0)?;
         Some(Self::new(&strings[..end]))
     }
 
@@ -63,10 +65,24 @@ impl<'a> SymbolName<'a> {
     #[inline]
     pub fn is_at(&self, strings: &[u8]) -> bool {
         match strings.split_at_checked(self.bytes.len()) {
-            Some((head, tail)) => tail.first() == Some(&0) && head == self.bytes,
+            Some((head, tail)) => tail.first() == Some(&0) && same(head, self.bytes),
             None => false,
         }
     }
+}
+
+/// Whether two names of one length are the same. Mostly they are, and too short for a call to pay.
+#[inline]
+fn same(one: &[u8], other: &[u8]) -> bool {
+    let word = |bytes: &[u8; 8]| u64::from_ne_bytes(*bytes);
+    let ((words, rest), (other_words, other_rest)) = (one.as_chunks(), other.as_chunks());
+    let same_words = words.iter().zip(other_words).all(|(one, other)| word(one) == word(other));
+    same_words
+        && match (one.last_chunk(), other.last_chunk()) {
+            // It may overlap the word before it.
+            (Some(one), Some(other)) => word(one) == word(other),
+            _ => rest.iter().eq(other_rest),
+        }
 }
 
 /// The hash function of `DT_GNU_HASH` (Bernstein's) is a polynomial in 33 that begins with this.
@@ -77,39 +93,26 @@ fn add(hash: u32, byte: u8) -> u32 {
     hash.wrapping_mul(33).wrapping_add(u32::from(byte))
 }
 
-/// The powers of 33 (modulo 2³²).
-const POWERS: [u32; 9] = {
-    let mut powers = [1_u32; 9];
+/// The powers of a number (modulo 2³²).
+const fn powers(base: u32) -> [u32; Sixteen::LENGTH + 1] {
+    let mut powers = [1_u32; Sixteen::LENGTH + 1];
     let mut exponent = 1;
     while exponent < powers.len() {
-        powers[exponent] = powers[exponent - 1].wrapping_mul(33);
+        powers[exponent] = powers[exponent - 1].wrapping_mul(base);
         exponent += 1;
     }
     powers
-};
-
-/// [`add`] for eight bytes, the first of which is the lowest.
-#[inline]
-fn add_eight(hash: u32, eight: u64) -> u32 {
-    hash.wrapping_mul(POWERS[8]).wrapping_add(polynomial(eight))
 }
 
-/// What eight bytes add to a hash value: neighbours are joined to pairs, pairs to fours, all at once. Zeros in front add nothing.
-#[inline]
-fn polynomial(eight: u64) -> u32 {
-    const BYTES: u64 = 0x00ff_00ff_00ff_00ff;
-    const PAIRS: u64 = 0x0000_ffff_0000_ffff;
-    let pairs = (eight & BYTES) * 33 + (eight >> 8 & BYTES);
-    let fours = (pairs & PAIRS) * 33_u64.pow(2) + (pairs >> 16 & PAIRS);
-    (fours as u32).wrapping_mul(POWERS[4]).wrapping_add((fours >> u32::BITS) as u32)
-}
+/// The powers of 33.
+pub(super) const POWERS: [u32; Sixteen::LENGTH + 1] = powers(33);
+/// What undoes multiplying by them: 33 is odd.
+const INVERSES: [u32; Sixteen::LENGTH + 1] = powers(0x3e0f_83e1);
 
-/// Which of eight bytes is the first that is zero.
+/// [`add`] for sixteen bytes.
 #[inline]
-fn first_zero(eight: u64) -> Option<usize> {
-    const ONES: u64 = u64::MAX / 0xff;
-    let zeros = eight.wrapping_sub(ONES) & !eight & (ONES << 7);
-    (zeros != 0).then(|| (zeros.trailing_zeros() / u8::BITS) as usize & 7)
+fn add_sixteen(hash: u32, bytes: Sixteen) -> u32 {
+    hash.wrapping_mul(POWERS[Sixteen::LENGTH]).wrapping_add(bytes.polynomial())
 }
 
 /// An object's symbol hash table. musl prefers the GNU table and consults the SysV one only in its absence.
@@ -211,11 +214,16 @@ impl<'a> HashTable<'a> {
 
     /// The symbols that can be looked up, by their numbers.
     pub fn covered(&self) -> Range<u32> {
-        let first = match self {
+        let first = self.first_covered();
+        first..self.symbol_count().max(first)
+    }
+
+    /// The first of them.
+    pub fn first_covered(&self) -> u32 {
+        match self {
             Self::Gnu(table) => table.first_symbol,
             Self::Sysv(_) | Self::None => 0,
-        };
-        first..self.symbol_count().max(first)
+        }
     }
 
     /// How many symbols the table covers, from index 0 (musl's `count_syms`).

@@ -17,6 +17,8 @@ mod segment;
 mod symbol;
 mod version;
 mod view;
+#[allow(unsafe_code, reason = "vector instructions")]
+mod x86_64;
 
 #[cfg(test)]
 pub(crate) mod tests;

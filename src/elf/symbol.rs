@@ -9,17 +9,19 @@ use goblin::elf64::sym::{
 
 use super::{Dynamic, ElfError, Filter, HashTable, SymbolName, Vaddr, VersionDefinitions, View};
 
-/// One `Elf64_Sym`.
+/// One `Elf64_Sym`; laid out as it is in the file, so that it is copied as a whole.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
 pub struct Symbol {
     /// `st_name`: offset into the string table.
     pub name: u32,
+    info: u8,
+    other: u8,
+    section: u16,
     /// `st_value`: an address, or an offset into the object's thread-local storage.
     pub value: u64,
     /// `st_size`, in bytes.
     pub size: u64,
-    info: u8,
-    section: u16,
 }
 
 impl Symbol {
@@ -29,13 +31,14 @@ impl Symbol {
             value: raw.st_value,
             size: raw.st_size,
             info: raw.st_info,
+            other: raw.st_other,
             section: raw.st_shndx,
         }
     }
 
     /// A symbol that is known by its parts; it has no name.
     pub fn from_parts(value: u64, size: u64, info: u8, section: u16) -> Self {
-        Self { name: 0, value, size, info, section }
+        Self { name: 0, info, other: 0, section, value, size }
     }
 
     /// `st_shndx`
@@ -171,9 +174,15 @@ impl<'a> SymbolTable<'a> {
 
     /// The first symbol of that name in the hash table, whatever its type or value, unless its version is hidden
     /// (`gnu_lookup`, `sysv_lookup`). Does not ask the filter.
-    #[inline(never)]
+    #[inline]
     pub fn lookup(&self, name: &SymbolName<'_>) -> Option<Symbol> {
-        self.lookup_where(name, |version| version & VERSION_HIDDEN == 0)
+        self.get(self.number_of(name)?)
+    }
+
+    /// The number of the symbol that [`SymbolTable::lookup`] finds.
+    #[inline(never)]
+    fn number_of(&self, name: &SymbolName<'_>) -> Option<u32> {
+        self.number_where(name, |version| version & VERSION_HIDDEN == 0)
     }
 
     /// The symbol of that name and version, hidden or not. An object that defines no versions has one for all.
@@ -184,7 +193,7 @@ impl<'a> SymbolTable<'a> {
             name.is_some_and(|rest| version.is_at(rest))
         };
         let wanted = definitions.index_of(is_version)?;
-        self.lookup_where(name, |version| version & !VERSION_HIDDEN == wanted)
+        self.get(self.number_where(name, |version| version & !VERSION_HIDDEN == wanted)?)
     }
 
     /// What [`SymbolTable::lookup`] finds, for a name that may be the one of the symbol at `index`, if the symbols before it do
@@ -204,6 +213,11 @@ impl<'a> SymbolTable<'a> {
     #[inline]
     pub fn start_of_name(&self, index: u32) -> Option<&'a u8> {
         self.strings.get(self.symbols.get(index as usize)?.st_name as usize)
+    }
+
+    /// The number of the first symbol that can be looked up: cheaper than all of [`SymbolTable::exports`].
+    pub fn first_export(&self) -> u32 {
+        self.hash.first_covered()
     }
 
     /// The symbols that can be looked up, by their numbers. What comes before them is not defined, as a rule.
@@ -234,13 +248,12 @@ impl<'a> SymbolTable<'a> {
     }
 
     #[inline]
-    fn lookup_where(&self, name: &SymbolName<'_>, accepts: impl Fn(u16) -> bool) -> Option<Symbol> {
-        let index = self.hash.find(name, |index| {
+    fn number_where(&self, name: &SymbolName<'_>, accepts: impl Fn(u16) -> bool) -> Option<u32> {
+        self.hash.find(name, |index| {
             let Some(symbol) = self.symbols.get(index as usize) else { return false };
             self.versions.get(index as usize).is_none_or(|&version| accepts(version))
                 && self.strings.get(symbol.st_name as usize..).is_some_and(|rest| name.is_at(rest))
-        })?;
-        self.get(index)
+        })
     }
 
     /// Where in memory a symbol's entry is, for those who want to see it as it is.

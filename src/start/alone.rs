@@ -15,8 +15,8 @@ use crate::elf::{Address, Relocation, RelocationTable, SymbolName};
 use crate::program::{Object, Origin};
 use crate::relocate::{self, Slots};
 
-/// With more relocations than that, this loader is the faster one, and reading them twice costs too much.
-const FEW: u64 = 64;
+/// Looking at more relocations than that would cost what is to be saved.
+const FEW: u64 = 256;
 
 /// Where to enter libc, if that is all that is left to do for the program; `fused` is the libc in the interpreter's file.
 pub fn libc_entry(program: &Object, fused: impl FnOnce() -> Option<Box<Object>>) -> Option<Address> {
@@ -87,7 +87,108 @@ fn take(
     slots.address(relocation.slot, size).filter(|_| relocate::is_ordinary(relocation.kind)).map(drop)
 }
 
-/// Whether somebody who uses this symbol may have the loader at work later, or see what it has done: whatever begins as its functions do.
+/// Whether it is, by its looks, one of the functions by which a program comes back to its loader.
 fn leads_to_loader(name: &[u8]) -> bool {
     name.starts_with(b"dl") || name.starts_with(b"_dl") || name == b"__tls_get_addr"
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec;
+
+    use goblin::elf64::dynamic::{DF_TEXTREL, DT_FLAGS};
+    use goblin::elf64::reloc::{R_X86_64_COPY, R_X86_64_IRELATIVE, R_X86_64_JUMP_SLOT, R_X86_64_RELATIVE};
+
+    use super::*;
+    use crate::elf::tests::builder::{CODE, Library, SymbolSpec};
+    use crate::elf::tests::object;
+    use crate::sys::FileIdentity;
+
+    /// A program that calls `write` and relocates a word.
+    fn usual() -> Library {
+        Library {
+            needed: vec![b"libc.so".to_vec(), b"libm.so.6".to_vec()],
+            symbols: vec![SymbolSpec::function("write").undefined().at(0)],
+            jmprel: vec![[0, 1 << 32 | u64::from(R_X86_64_JUMP_SLOT), 0]],
+            rela: vec![[8, u64::from(R_X86_64_RELATIVE), CODE]],
+            ..Library::default()
+        }
+    }
+
+    fn is_left_to_libc(program: &Library) -> bool {
+        let load = |library: &Library| {
+            object::load(library, c"test", FileIdentity { device: 0, inode: 0 }).expect("a valid library")
+        };
+        let mut program = load(program);
+        program.origin = Origin::Kernel;
+        let names = ["write", "environ", "dlopen", "dl_iterate_phdr", "__tls_get_addr"];
+        let libc = Library::defining(names.map(SymbolSpec::function));
+        libc_entry(&program, || Some(load(&libc))).is_some()
+    }
+
+    /// The usual program with another symbol, and a relocation of this kind that names it.
+    fn with(symbol: SymbolSpec, kind: u32) -> Library {
+        let mut program = usual();
+        // Link editors put what is not defined first.
+        program.symbols.insert(0, symbol);
+        program.jmprel =
+            vec![[0, 2 << 32 | u64::from(R_X86_64_JUMP_SLOT), 0], [16, 1 << 32 | u64::from(kind), 0]];
+        program
+    }
+
+    fn reference(name: &str) -> SymbolSpec {
+        SymbolSpec::function(name).undefined().at(0)
+    }
+
+    #[test]
+    fn a_usual_program_is_left_to_libc() {
+        assert!(is_left_to_libc(&usual()));
+        assert!(is_left_to_libc(&with(reference("environ"), R_X86_64_COPY)));
+        assert!(is_left_to_libc(&with(reference("nowhere").weak(), R_X86_64_JUMP_SLOT)));
+    }
+
+    #[test]
+    fn one_that_may_come_back_to_the_loader_is_not() {
+        for name in ["dlopen", "dl_iterate_phdr", "__tls_get_addr"] {
+            assert!(!is_left_to_libc(&with(reference(name), R_X86_64_JUMP_SLOT)), "{name}");
+            assert!(!is_left_to_libc(&with(reference(name).weak(), R_X86_64_JUMP_SLOT)), "{name}");
+        }
+    }
+
+    #[test]
+    fn one_that_needs_more_than_libc_is_not() {
+        let other = Library { needed: vec![b"libc.so".to_vec(), b"libz.so".to_vec()], ..usual() };
+        assert!(!is_left_to_libc(&other));
+        assert!(!is_left_to_libc(&with(reference("nowhere"), R_X86_64_JUMP_SLOT)));
+    }
+
+    #[test]
+    fn one_with_what_musl_does_not_carry_out_is_not() {
+        assert!(!is_left_to_libc(&with(reference("write"), R_X86_64_IRELATIVE)));
+        assert!(!is_left_to_libc(&Library { relr: vec![0], ..usual() }));
+        assert!(!is_left_to_libc(&Library { dynamic: vec![[DT_FLAGS, DF_TEXTREL]], ..usual() }));
+        let mut indirect = usual();
+        indirect.symbols.push(SymbolSpec::indirect("own"));
+        indirect.rela = vec![[8, 2 << 32 | u64::from(R_X86_64_JUMP_SLOT), 0]];
+        assert!(!is_left_to_libc(&indirect));
+    }
+
+    #[test]
+    fn one_with_a_corrupt_relocation_is_not() {
+        assert!(!is_left_to_libc(&Library {
+            rela: vec![[1 << 40, u64::from(R_X86_64_RELATIVE), 0]],
+            ..usual()
+        }));
+        assert!(!is_left_to_libc(&Library {
+            rela: vec![[8, 99 << 32 | u64::from(R_X86_64_JUMP_SLOT), 0]],
+            ..usual()
+        }));
+    }
+
+    #[test]
+    fn one_with_many_relocations_is_not() {
+        let many = |count| Library { rela: vec![[8, u64::from(R_X86_64_RELATIVE), CODE]; count], ..usual() };
+        assert!(is_left_to_libc(&many(FEW as usize - 1)));
+        assert!(!is_left_to_libc(&many(FEW as usize)));
+    }
 }
