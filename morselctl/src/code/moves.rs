@@ -85,9 +85,18 @@ impl<'a> Moves<'_, 'a> {
         Ok(())
     }
 
+    /// The unit that has all of a section.
     fn unit_of(&self, section: &Section<'_>) -> Result<usize, Uncertain> {
-        let contains =
-            |unit: &Unit| unit.range.start <= section.range.start && section.range.end <= unit.range.end;
+        self.unit_with(section, section.range.start)
+    }
+
+    /// The unit that has an address in a section, and all of the section unless it consists of slots: each of these is by
+    /// itself, and GNU ld ends what is read-only after relocation among them.
+    fn unit_with(&self, section: &Section<'_>, at: Vaddr) -> Result<usize, Uncertain> {
+        let contains = |unit: &Unit| {
+            let all = unit.range.start <= section.range.start && section.range.end <= unit.range.end;
+            if is_slots(section) { unit.range.contains(&at) } else { all }
+        };
         let unit = self.units.iter().position(contains);
         unit.ok_or_else(|| Uncertain::Unit(section.name.to_owned(), section.range.clone()))
     }
@@ -137,15 +146,9 @@ impl<'a> Moves<'_, 'a> {
         let (at, target) = (reference.at, reference.target);
         let before = self.code.sections().iter().rev().find(|section| section.range.end <= target);
         let Some(section) = self.code.section_at(target) else {
-            // Behind the last object of a section, with nothing else there; or the headers at the beginning of the file.
-            let unit = self.units.iter().position(|unit| unit.range.contains(&target));
-            return match before {
-                Some(before) if before.range.end == target && holds_objects(before) => self.unit_of(before),
-                None => unit.ok_or_else(|| ambiguous(at, target, OUTSIDE)),
-                _ => Err(ambiguous(at, target, OUTSIDE)),
-            };
+            return self.unit_outside(target, before)?.ok_or_else(|| ambiguous(at, target, OUTSIDE));
         };
-        let unit = self.unit_of(section)?;
+        let unit = self.unit_with(section, target)?;
         if reference.kind == Kind::Address {
             let edge = before.filter(|before| before.range.end == target && section.range.start == target);
             let edge = edge.filter(|before| holds_objects(before));
@@ -170,6 +173,21 @@ impl<'a> Moves<'_, 'a> {
             return Err(ambiguous(at, target, &format!("within {}, which holds no objects", section.name)));
         }
         Ok(unit)
+    }
+
+    /// The unit of an address that is in no section: behind one by no more than alignment asks for, unless it may as well
+    /// belong to the section after it; or in the headers at the beginning of the file.
+    fn unit_outside(&self, target: Vaddr, before: Option<&Section<'a>>) -> Result<Option<usize>, Uncertain> {
+        const ALIGNMENT: u64 = 64;
+        let Some(before) = before else {
+            return Ok(self.units.iter().position(|unit| unit.range.contains(&target)));
+        };
+        let unit = self.unit_with(before, Vaddr(before.range.end.0 - 1))?;
+        let after = self.code.sections().iter().find(|section| target < section.range.start);
+        let alone = after.map(|after| self.unit_of(after)).transpose()?.is_none_or(|after| after == unit);
+        let beyond = target.0 - before.range.end.0;
+        let is_end = alone && beyond < ALIGNMENT || holds_objects(before) && beyond == 0;
+        Ok(is_end.then_some(unit))
     }
 
     /// A relocation that is not about an operand.
@@ -254,7 +272,7 @@ fn holds_objects(section: &Section<'_>) -> bool {
 
 /// Read-only sections that hold no distances to other units besides those that are read.
 fn is_known(name: &str) -> bool {
-    const KNOWN: [&str; 11] = [
+    const KNOWN: [&str; 12] = [
         ".rodata",
         ".lrodata",
         ".note",
@@ -266,6 +284,7 @@ fn is_known(name: &str) -> bool {
         ".eh_frame",
         ".gcc_except_table",
         ".interp",
+        ".stapsdt.base",
     ];
     KNOWN.iter().any(|known| name.starts_with(known))
 }
