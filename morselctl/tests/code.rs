@@ -104,14 +104,19 @@ fn units(code: &Code<'_>, shifts: [i64; 3]) -> Vec<Unit> {
     parts.map(|(range, shift)| Unit { range, shift }).collect()
 }
 
-const VARIANTS: [(&str, &str, &[&str]); 9] = [
+/// gcc repeats the types of a function's handlers for its cold part, where nothing uses them. They are known only by
+/// relocations.
+const UNUSED_TYPES: &str = "-freorder-blocks-and-partition";
+
+const VARIANTS: [(&str, &str, &[&str]); 10] = [
     ("gcc", C, &["-O2"]),
     ("gcc", C, &["-O0"]),
     ("gcc", C, &["-O2", "-fno-plt", "-fcf-protection"]),
     ("gcc", C, &["-O2", "-mtls-dialect=gnu2", "-fno-semantic-interposition"]),
     ("clang", C, &["-O2"]),
     ("clang", C, &["-O0", "-fno-plt"]),
-    ("g++", CXX, &["-O2"]),
+    ("g++", CXX, &["-O2", "-fno-reorder-blocks-and-partition"]),
+    ("g++", CXX, &["-O2", UNUSED_TYPES]),
     ("g++", CXX, &["-O0", "-fcf-protection"]),
     ("clang++", CXX, &["-O2"]),
 ];
@@ -122,6 +127,9 @@ fn the_link_editor_agrees_with_every_change() {
     for linker in ["bfd", "lld"] {
         for (index, (compiler, source, flags)) in VARIANTS.into_iter().enumerate() {
             for extra in [&[][..], &["-Wl,--emit-relocs"]] {
+                if extra.is_empty() && flags.contains(&UNUSED_TYPES) {
+                    continue;
+                }
                 let what = format!("{linker} {compiler} {flags:?} {extra:?}");
                 let dir = folder(&format!("code-moves-{linker}-{index}-{}", extra.len()));
                 let link = |name, distances| {

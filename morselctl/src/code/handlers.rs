@@ -1,5 +1,6 @@
 //! The tables of exception handlers (`.gcc_except_table`), as the Itanium ABI and gcc's `unwind-pe.h` describe them: which
-//! distances to types they hold.
+//! distances to types they hold. Types that no call leads to (gcc repeats those of a function for its cold part) are
+//! never read, and cannot be told from what is around them: they are left out.
 
 use gimli::{DwEhPe, Reader};
 use ld_morsel::elf::Vaddr;
