@@ -58,6 +58,7 @@ struct Guard { int *out; ~Guard() { ++*out; } };
 int log_of_guards;
 Base *make(int n) { if (n == 1) return new One; return new Two(n); }
 void throws(int n) { Guard guard{&log_of_guards}; if (n == 1) throw One(); if (n == 2) throw Two(n); if (n == 3) throw 7L; }
+extern "C" int more(int n) { return 2 * n; }
 extern "C" int caught(int n)
 {
 	static Base *made = make(n);
@@ -65,7 +66,7 @@ extern "C" int caught(int n)
 	catch (Two &two) { return 20 + two.number(); }
 	catch (Base &base) { return 10 + base.number(); }
 	catch (long number) { return (int)number; }
-	return made->number() + log_of_guards;
+	return more(made->number() + log_of_guards);
 }
 "#;
 
@@ -204,4 +205,96 @@ fn check(
         .collect();
     let functions: Vec<Vaddr> = code.functions().iter().map(|function| function.start).collect();
     verify::verify(&Claim { sections: &changed, functions: &functions, units, bias, slots })
+}
+
+const MAIN: &str = r#"
+#include <stdio.h>
+int pick(int), tail(int), (*choose(void))(int), *where(void);
+#ifdef INTERPOSE
+int twice(int x) { return 1000 + x; }
+#endif
+int main(void)
+{
+	for (int i = 0; i < 10; i++)
+		printf("%d ", pick(i));
+	printf("%d %d %d %d\n", tail(2), tail(9), choose()(4), pick(5));
+	return where()[-1];
+}
+"#;
+
+const CXX_MAIN: &str = r#"
+#include <stdio.h>
+int caught(int);
+#ifdef INTERPOSE
+int more(int x) { return 1000 + x; }
+#endif
+int main(void)
+{
+	printf("%d %d %d %d\n", caught(1), caught(2), caught(3), caught(4));
+	return 0;
+}
+"#;
+
+/// What the slots of a library hold if nothing interposes.
+fn own_slots(code: &Code<'_>) -> BTreeMap<Vaddr, u64> {
+    let slots = code.sections().iter().filter(|section| section.name.starts_with(".got"));
+    let words = slots.flat_map(|section| code.relocated().range(section.range.clone()));
+    words.filter_map(|(slot, target)| Some((*slot, (*target)?.0))).collect()
+}
+
+/// A program, linked with the library in its folder.
+fn program(dir: &Path, compiler: &str, source: &str, name: &str, flags: &[&str]) -> PathBuf {
+    let (file, source_file) = (dir.join(name), dir.join(format!("{name}.c")));
+    fs::write(&source_file, source).unwrap();
+    let mut command = Command::new(compiler);
+    command.args(flags).arg("-o").arg(&file).arg(&source_file).arg("-L").arg(dir);
+    run(command.args(["-l:lib.so", "-Wl,-rpath,$ORIGIN", "-Wl,--export-dynamic"]));
+    file
+}
+
+/// A library's calls to itself become direct: programs run as before, and interposition does not reach them any more.
+#[test]
+fn direct_calls_do_what_calls_through_slots_did() {
+    let variants: [(&str, &str, &str, &[&str]); 8] = [
+        ("gcc", C, MAIN, &["-O2"]),
+        ("gcc", C, MAIN, &["-O0", "-Wl,-z,lazy"]),
+        ("gcc", C, MAIN, &["-O2", "-fno-plt", "-fcf-protection", "-Wl,-z,ibtplt"]),
+        ("gcc", C, MAIN, &["-O2", "-fcf-protection", "-Wl,-z,ibtplt", "-fuse-ld=lld"]),
+        ("clang", C, MAIN, &["-O2", "-fsemantic-interposition", "-fuse-ld=mold"]),
+        ("musl-gcc", C, MAIN, &["-O2"]),
+        ("musl-gcc", C, MAIN, &["-O1", "-fno-plt"]),
+        ("g++", CXX, CXX_MAIN, &["-O2"]),
+    ];
+    for (index, (compiler, source, main, flags)) in variants.into_iter().enumerate() {
+        let what = format!("{compiler} {flags:?}");
+        let dir = folder(&format!("code-calls-{index}"));
+        let file = library(&dir, "lib.so", compiler, source, flags);
+        let original = fs::read(&file).unwrap();
+        let code = read(&original, &what);
+        let compiler = if compiler == "musl-gcc" { compiler } else { "gcc" };
+        let plain = program(&dir, compiler, main, "plain", &[]);
+        let interposing = program(&dir, compiler, main, "interposing", &["-DINTERPOSE"]);
+        let expected = run(&mut Command::new(&plain));
+        assert_ne!(run(&mut Command::new(&interposing)), expected, "{what}");
+
+        let slots = own_slots(&code);
+        let sites = calls::patches(&code, 0, &slots);
+        assert!(sites.patches.len() >= 3 && sites.kept.is_empty(), "{what}: {sites:?}");
+        let found =
+            check(&code, &sites.patches, &[], 0, &slots).unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!((found.direct, found.moved, found.data), (sites.patches.len(), 0, 0), "{what}");
+        fs::write(&file, changed_file(&original, &code, &sites.patches)).unwrap();
+        assert_eq!(run(&mut Command::new(&plain)), expected, "{what}");
+        assert_eq!(run(&mut Command::new(&interposing)), expected, "{what}");
+    }
+}
+
+/// The file with what its sections have become. `code` has been read from `original`, of which its sections are parts.
+fn changed_file(original: &[u8], code: &Code<'_>, patches: &[Patch]) -> Vec<u8> {
+    let mut file = original.to_vec();
+    for section in code.sections().iter().filter(|section| section.executable) {
+        let start = section.bytes.as_ptr() as usize - original.as_ptr() as usize;
+        apply(&mut file[start..start + section.bytes.len()], section.range.start, patches).unwrap();
+    }
+    file
 }

@@ -119,6 +119,12 @@ impl<'a> Code<'a> {
         self.file.tls_slots.contains(&at)
     }
 
+    /// What dynamic relocations write into, and the address that they write if it is one of this file. Where the symbol may
+    /// be bound to another file's definition, that address is what it would be without one.
+    pub fn relocated(&self) -> &BTreeMap<Vaddr, Option<Vaddr>> {
+        &self.file.relocated
+    }
+
     /// The reference whose distance is in a field.
     pub fn reference_with(&self, field: Field) -> Option<&Reference> {
         let references = &self.decoded.references;
