@@ -3,23 +3,36 @@
 //!
 //! An instruction may differ in two ways. A distance may have become the one to where its target has moved; or what leads
 //! through a slot leads straight to what the slot holds, in one of the forms listed here, byte by byte. Data may differ where
-//! the old bytes are the distance to something in another unit, and the new ones that to where it has moved.
+//! the old bytes are the distance to a pointer in another unit that is relocated (so unwind tables refer to types and
+//! personality routines), and the new ones that to where it has moved.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
+use gimli::{BaseAddresses, CieOrFde, EhFrame, LittleEndian, UnwindSection};
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, OpKind};
 use ld_morsel::elf::Vaddr;
 
 use super::moves::Unit;
+
+/// What a section holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Instructions.
+    Code,
+    /// Descriptions of frames (`.eh_frame`).
+    Frames,
+    /// Anything else.
+    Data,
+}
 
 /// A section as it was and as it is.
 #[derive(Clone, Copy, Debug)]
 pub struct Changed<'a> {
     /// Its address, as the link editor placed it.
     pub start: Vaddr,
-    /// Whether it holds code.
-    pub code: bool,
+    /// What it holds.
+    pub kind: Kind,
     /// What it was.
     pub old: &'a [u8],
     /// What it has become.
@@ -37,6 +50,8 @@ pub struct Claim<'a> {
     pub units: &'a [Unit],
     /// What is added to an address of the library's first unit, before it was moved, to get the address in the process.
     pub bias: u64,
+    /// What dynamic relocations write into, and what of this file.
+    pub relocated: &'a BTreeMap<Vaddr, Option<Vaddr>>,
     /// What slots hold, as addresses in the process.
     pub slots: &'a BTreeMap<Vaddr, u64>,
 }
@@ -74,9 +89,13 @@ pub fn verify(claim: &Claim<'_>) -> Result<Found, Wrong> {
         if section.old.len() != section.new.len() {
             return Err(Wrong(section.start));
         }
-        match section.code {
-            true => claim.check_code(section, &mut found)?,
-            false => claim.check_data(section, &mut found)?,
+        match section.kind {
+            Kind::Code => claim.check_code(section, &mut found)?,
+            Kind::Frames => {
+                claim.check_personalities(section)?;
+                claim.check_data(section, &mut found)?;
+            }
+            Kind::Data => claim.check_data(section, &mut found)?,
         }
     }
     Ok(found)
@@ -181,7 +200,8 @@ impl Claim<'_> {
     /// The slot of the stub at an address of the original code.
     fn slot_of_stub(&self, at: u64) -> Option<Vaddr> {
         let section = self.sections.iter().find(|section| {
-            section.code && (section.start.0..section.start.0 + section.old.len() as u64).contains(&at)
+            section.kind == Kind::Code
+                && (section.start.0..section.start.0 + section.old.len() as u64).contains(&at)
         })?;
         let bytes = &section.old[(at - section.start.0) as usize..];
         let mut decoder = Decoder::with_ip(64, bytes, at, DecoderOptions::NONE);
@@ -196,6 +216,22 @@ impl Claim<'_> {
             }
         }
         None
+    }
+
+    /// The personality routines must be those that they were.
+    fn check_personalities(&self, section: &Changed<'_>) -> Result<(), Wrong> {
+        let (old, new) =
+            (personalities(section.start, section.old), personalities(section.start, section.new));
+        let (old, new) =
+            old.zip(new).filter(|(old, new)| old.len() == new.len()).ok_or(Wrong(section.start))?;
+        for ((at, old), (_, new)) in old.into_iter().zip(new) {
+            // The whole section moves by the same: what counts is how much the distances to its beginning differ.
+            let expected = self.moved_distance(section.start.0, old);
+            if expected != Some(new.wrapping_sub(section.start.0) as i64) {
+                return Err(Wrong(at));
+            }
+        }
+        Ok(())
     }
 
     /// What differs must be a distance to another unit, wherever in it the difference is.
@@ -215,7 +251,8 @@ impl Claim<'_> {
         let word = |bytes: &[u8]| Some(i32::from_le_bytes(bytes.get(start..start + 4)?.try_into().ok()?));
         let (Some(was), Some(is)) = (word(section.old), word(section.new)) else { return false };
         let at = section.start.0 + start as u64;
-        self.moved_distance(at, at.wrapping_add_signed(was.into())) == Some(is.into())
+        let target = at.wrapping_add_signed(was.into());
+        self.relocated.contains_key(&Vaddr(target)) && self.moved_distance(at, target) == Some(is.into())
     }
 
     /// The distance between two places after both have moved.
@@ -232,6 +269,22 @@ impl Claim<'_> {
     fn shift(&self, at: u64) -> i64 {
         self.units.iter().rev().find(|unit| unit.range.start.0 <= at).map_or(0, |unit| unit.shift)
     }
+}
+
+/// The entries of `.eh_frame` that name a personality routine, or where its address is, with that.
+fn personalities(start: Vaddr, bytes: &[u8]) -> Option<Vec<(Vaddr, u64)>> {
+    let frames = EhFrame::new(bytes, LittleEndian);
+    let bases = BaseAddresses::default().set_eh_frame(start.0);
+    let mut entries = frames.entries(&bases);
+    let mut found = Vec::new();
+    while let Some(entry) = entries.next().ok()? {
+        if let CieOrFde::Cie(cie) = entry
+            && let Some(personality) = cie.personality()
+        {
+            found.push((Vaddr(start.0 + cie.offset() as u64), personality.pointer()));
+        }
+    }
+    Some(found)
 }
 
 fn decode(bytes: &[u8], at: u64) -> Instruction {
