@@ -89,6 +89,20 @@ impl<'a> Code<'a> {
         &self.functions
     }
 
+    /// Where control enters code, in order: functions of known size, and whatever else something outside these leads to.
+    pub fn beginnings(&self) -> Vec<Vaddr> {
+        let within = |at: Vaddr| {
+            let next = self.functions.partition_point(|function| function.start <= at);
+            next.checked_sub(1).is_some_and(|last| self.functions[last].contains(&at))
+        };
+        let targets =
+            self.references().filter(|reference| reference.is_branch()).map(|reference| reference.target);
+        let others = self.file.entries.iter().copied().chain(targets).filter(|at| !within(*at));
+        let all: BTreeSet<Vaddr> =
+            self.functions.iter().map(|function| function.start).chain(others).collect();
+        all.into_iter().collect()
+    }
+
     /// The stubs of the procedure linkage table, by the addresses at which they may be called.
     pub fn stubs(&self) -> &BTreeMap<Vaddr, Stub> {
         &self.stubs

@@ -56,7 +56,7 @@ pub fn overlay(below: &[Patch], above: &[Patch]) -> Result<Vec<Patch>, Uncertain
     let above = all.clone();
     all.extend(below.iter().filter(|patch| {
         let next = above.partition_point(|other| other.at <= patch.at);
-        !next.checked_sub(1).is_some_and(|last| above[last].end() >= patch.end())
+        next.checked_sub(1).is_none_or(|last| above[last].end() < patch.end())
     }));
     all.sort_unstable();
     match all.windows(2).find(|pair| pair[1].at < pair[0].end()) {

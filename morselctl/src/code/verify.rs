@@ -44,8 +44,8 @@ pub struct Changed<'a> {
 pub struct Claim<'a> {
     /// Sections that are not written to by dynamic relocations.
     pub sections: &'a [Changed<'a>],
-    /// Where functions begin.
-    pub functions: &'a [Vaddr],
+    /// Where decoding is to begin anew: where functions begin, and whatever else control enters.
+    pub beginnings: &'a [Vaddr],
     /// How the library's parts were moved; nothing if they were not.
     pub units: &'a [Unit],
     /// What is added to an address of the library's first unit, before it was moved, to get the address in the process.
@@ -105,7 +105,7 @@ impl Claim<'_> {
     fn check_code(&self, section: &Changed<'_>, found: &mut Found) -> Result<(), Wrong> {
         let end = section.start.0 + section.old.len() as u64;
         let inside = |start: &&Vaddr| section.start < **start && start.0 < end;
-        let mut starts: Vec<u64> = self.functions.iter().filter(inside).map(|start| start.0).collect();
+        let mut starts: Vec<u64> = self.beginnings.iter().filter(inside).map(|start| start.0).collect();
         starts.extend([section.start.0, end]);
         starts.sort_unstable();
         starts.dedup();
