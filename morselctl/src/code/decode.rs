@@ -1,17 +1,19 @@
 //! Decoding: every byte of the executable sections is an instruction of a function, an instruction that something leads to,
 //! or padding.
 //!
-//! Functions with a size are read from their beginning to their end. What has none (the start files of compilers, assembler)
-//! is followed from where calls, jumps, initialisation and termination enter it. What remains must be padding.
+//! Functions with a size are read from their beginning to their end. What has none (the start files of compilers, assembler,
+//! static functions without unwind tables) is followed from where calls, jumps, initialisation and termination enter it, and
+//! from where its address is taken. What remains must be padding.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
-use iced_x86::{Code as Opcode, Decoder, DecoderOptions, Instruction, Mnemonic};
+use iced_x86::{Code as Opcode, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic};
 use ld_morsel::elf::Vaddr;
 
 use super::Uncertain;
 use super::file::{File, Section};
-use super::reference::{self, Reference};
+use super::reference::{self, Kind, Reference};
 
 /// What a byte is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,6 +36,8 @@ struct Stretch {
 pub struct Decoded {
     stretches: Vec<Stretch>,
     pub references: Vec<Reference>,
+    /// What has no size and is used as an address: functions that are called through pointers only.
+    pub beginnings: BTreeSet<Vaddr>,
 }
 
 impl Decoded {
@@ -48,7 +52,8 @@ impl Decoded {
             start: section.range.start.0,
             bytes: vec![Byte::Unknown; section.bytes.len()],
         });
-        let mut decoded = Self { stretches: stretches.collect(), references: Vec::new() };
+        let mut decoded =
+            Self { stretches: stretches.collect(), references: Vec::new(), beginnings: BTreeSet::new() };
         for function in functions {
             let section = section(file, function.start, function.start)?;
             if function.end > section.range.end {
@@ -83,25 +88,46 @@ impl Decoded {
         Ok(())
     }
 
-    /// Reads what has no size, from wherever something leads to it.
+    /// Reads what has no size, from wherever something leads to it: first what control enters, then what is used as an address.
     fn follow(&mut self, file: &File<'_>) -> Result<(), Uncertain> {
         let mut pending: Vec<(Vaddr, Vaddr)> = file.entries.iter().map(|entry| (*entry, *entry)).collect();
+        let mut addresses: Vec<(Vaddr, Vaddr)> =
+            file.relocated.iter().filter_map(|(place, target)| Some((*place, (*target)?))).collect();
         let mut seen = 0;
         loop {
-            let new = self.references[seen..].iter().filter(|reference| reference.is_branch());
-            pending.extend(new.map(|reference| (reference.at, reference.target)));
+            let new = &self.references[seen..];
+            let lead = |one: &&Reference| (one.at, one.target);
+            pending.extend(new.iter().filter(|one| one.is_branch()).map(|one| lead(&one)));
+            addresses.extend(new.iter().filter(|one| one.kind == Kind::Address).map(|one| lead(&one)));
             seen = self.references.len();
-            let Some((from, target)) = pending.pop() else { return Ok(()) };
-            let section = section(file, from, target)?;
-            let mut decoder = decoder(section, target);
-            while self.byte(Vaddr(decoder.ip())) == Some(Byte::Unknown) {
-                let instruction = decoder.decode();
-                self.add(&decoder, &instruction)?;
-                if reference::ends(&instruction) {
-                    break;
+            if let Some((from, target)) = pending.pop() {
+                self.follow_from(section(file, from, target)?, from, target)?;
+            } else if let Some((from, target)) = addresses.pop() {
+                if self.byte(target) == Some(Byte::Unknown) {
+                    self.follow_from(section(file, from, target)?, from, target)?;
+                    self.beginnings.insert(target);
                 }
+            } else {
+                return Ok(());
             }
         }
+    }
+
+    fn follow_from(&mut self, section: &Section<'_>, from: Vaddr, target: Vaddr) -> Result<(), Uncertain> {
+        let mut decoder = decoder(section, target);
+        // Code does not run on into what is known already, unless the last call does not return: data would.
+        let mut ends = true;
+        while self.byte(Vaddr(decoder.ip())) == Some(Byte::Unknown) {
+            let instruction = decoder.decode();
+            self.add(&decoder, &instruction)?;
+            if reference::ends(&instruction) {
+                return Ok(());
+            }
+            if !is_padding(&instruction) {
+                ends = instruction.flow_control() != FlowControl::Next;
+            }
+        }
+        if ends { Ok(()) } else { Err(Uncertain::DataAmongCode(from, target)) }
     }
 
     fn find_padding(&mut self, file: &File<'_>) -> Result<(), Uncertain> {

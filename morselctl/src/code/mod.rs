@@ -89,6 +89,11 @@ impl<'a> Code<'a> {
         &self.functions
     }
 
+    /// Whether the unwind tables have an entry at an address.
+    pub fn is_frame(&self, at: Vaddr) -> bool {
+        self.unwind.frames.binary_search(&at).is_ok()
+    }
+
     /// Where control enters code, in order: functions of known size, and whatever else something outside these leads to.
     pub fn beginnings(&self) -> Vec<Vaddr> {
         let within = |at: Vaddr| {
@@ -97,7 +102,8 @@ impl<'a> Code<'a> {
         };
         let targets =
             self.references().filter(|reference| reference.is_branch()).map(|reference| reference.target);
-        let others = self.file.entries.iter().copied().chain(targets).filter(|at| !within(*at));
+        let others = self.file.entries.iter().copied().chain(targets);
+        let others = others.chain(self.decoded.beginnings.iter().copied()).filter(|at| !within(*at));
         let all: BTreeSet<Vaddr> =
             self.functions.iter().map(|function| function.start).chain(others).collect();
         all.into_iter().collect()
@@ -170,7 +176,7 @@ impl<'a> Code<'a> {
     fn check_addresses(&self, boundaries: &[Vaddr]) -> Result<(), Uncertain> {
         let mut beginnings: BTreeSet<Vaddr> = boundaries.iter().chain(&self.file.entries).copied().collect();
         beginnings.extend(self.file.labels.iter().filter(|label| self.begins(**label)));
-        beginnings.extend(self.stubs.keys());
+        beginnings.extend(self.stubs.keys().chain(&self.decoded.beginnings));
         for reference in self.references().filter(|reference| !reference.is_branch()) {
             let known = reference.kind == Kind::Address && beginnings.contains(&reference.target);
             if self.file.is_code(reference.target) && !known {

@@ -162,8 +162,9 @@ impl<'a> Moves<'_, 'a> {
                     &format!("the end of {} and the beginning of {}", before.name, section.name),
                 ));
             }
-            let is_end = edge.is_some() || self.code.is_tls_slot(target);
-            if !is_end && !holds_objects(section) {
+            // Start files hand on the address of the unwind tables.
+            let is_known = edge.is_some() || self.code.is_tls_slot(target) || self.code.is_frame(target);
+            if !is_known && !holds_objects(section) {
                 return Err(ambiguous(
                     at,
                     target,

@@ -25,6 +25,8 @@ pub struct Pointer {
 pub struct Unwind {
     /// Functions, one for each frame description.
     pub functions: Vec<Range<Vaddr>>,
+    /// Where the entries of `.eh_frame` begin, in order.
+    pub frames: Vec<Vaddr>,
     /// All distances, in `.eh_frame` and in the tables of handlers.
     pub pointers: Vec<Pointer>,
 }
@@ -43,6 +45,11 @@ impl Unwind {
         let mut entries = frames.entries(&bases);
         let mut handlers = Vec::new();
         while let Some(entry) = entries.next().map_err(damaged)? {
+            let offset = match &entry {
+                CieOrFde::Cie(cie) => cie.offset(),
+                CieOrFde::Fde(fde) => fde.offset(),
+            };
+            unwind.frames.push(Vaddr(start.0 + offset as u64));
             match entry {
                 CieOrFde::Cie(cie) => {
                     if let Some((encoding, _)) = cie.personality_with_encoding() {
