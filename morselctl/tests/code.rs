@@ -148,6 +148,9 @@ fn the_link_editor_agrees_with_every_change() {
                 let patches = moves::patches(&code, &units).unwrap_or_else(|error| panic!("{what}: {error}"));
                 assert!(patches.len() > 10, "{what}: only {} changes", patches.len());
                 compare(&code, &expected, &patches, &what);
+                let far =
+                    moves::patches(&code, &self::units(&code, [0, 0, 1 << 30])).unwrap_err().to_string();
+                assert!(far.contains("the distance at"), "{what}: {far}");
                 check(&code, &patches, &units, 0, &BTreeMap::new()).unwrap_or_else(|e| panic!("{what}: {e}"));
             }
         }
@@ -239,6 +242,35 @@ int main(void)
 }
 "#;
 
+/// Every form of call, jump and load that can become direct.
+const FORMS: &str = r#"
+int twice(int x) { return 2 * x; }
+__asm__(".text\n.globl forms\n.type forms,@function\nforms: .cfi_startproc\n"
+	"endbr64\nsub $8, %rsp\n.cfi_adjust_cfa_offset 8\n"
+	"call twice@PLT\nmov %eax, %edi\n"
+	".byte 0x66, 0x66\nrex.W call twice@PLT\nmov %eax, %edi\n"
+	"call *twice@GOTPCREL(%rip)\nmov %eax, %edi\n"
+	".byte 0x66\nrex.W call *twice@GOTPCREL(%rip)\nmov %eax, %edi\n"
+	"mov twice@GOTPCREL(%rip), %rcx\ncall *%rcx\nmov %eax, %edi\n"
+	"mov twice@GOTPCREL(%rip), %r11\ncall *%r11\nmov %eax, %edi\n"
+	"add $8, %rsp\n.cfi_adjust_cfa_offset -8\n"
+	"cmp $1000, %edi\njg twice@PLT\ncmp $300, %edi\njg 1f\nbnd jmp *twice@GOTPCREL(%rip)\n"
+	"1: jmp *twice@GOTPCREL(%rip)\n.cfi_endproc\n.size forms, .-forms\n");
+"#;
+
+const FORMS_MAIN: &str = r#"
+#include <stdio.h>
+int forms(int);
+#ifdef INTERPOSE
+int twice(int x) { return 1 + x; }
+#endif
+int main(void)
+{
+	printf("%d %d %d\n", forms(1), forms(10), forms(100));
+	return 0;
+}
+"#;
+
 const CXX_MAIN: &str = r#"
 #include <stdio.h>
 int caught(int);
@@ -272,8 +304,9 @@ fn program(dir: &Path, compiler: &str, source: &str, name: &str, flags: &[&str])
 /// A library's calls to itself become direct: programs run as before, and interposition does not reach them any more.
 #[test]
 fn direct_calls_do_what_calls_through_slots_did() {
-    let variants: [(&str, &str, &str, &[&str]); 8] = [
+    let variants: [(&str, &str, &str, &[&str]); 9] = [
         ("gcc", C, MAIN, &["-O2"]),
+        ("gcc", FORMS, FORMS_MAIN, &["-O2"]),
         ("gcc", C, MAIN, &["-O0", "-Wl,-z,lazy"]),
         ("gcc", C, MAIN, &["-O2", "-fno-plt", "-fcf-protection", "-Wl,-z,ibtplt"]),
         ("gcc", C, MAIN, &["-O2", "-fcf-protection", "-Wl,-z,ibtplt", "-fuse-ld=lld"]),
