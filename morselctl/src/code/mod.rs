@@ -18,6 +18,7 @@ mod patch;
 mod plt;
 mod reference;
 mod relocations;
+mod tables;
 mod uncertain;
 mod unwind;
 pub mod verify;

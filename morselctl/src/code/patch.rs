@@ -70,3 +70,35 @@ fn word(bytes: &[u8]) -> u64 {
     word[..bytes.len()].copy_from_slice(bytes);
     u64::from_le_bytes(word)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn patch(at: u64, old: &[u8], new: &[u8]) -> Patch {
+        Patch::new(Vaddr(at), old, new)
+    }
+
+    #[test]
+    fn bytes_are_changed_where_they_are_what_was_read() {
+        let mut bytes = *b"abcdefgh";
+        let patches = [patch(0x11, b"bc", b"BC"), patch(0x17, b"h", b"H"), patch(0x18, b"i", b"I")];
+        apply(&mut bytes, Vaddr(0x10), &patches).unwrap();
+        assert_eq!(&bytes, b"aBCdefgH");
+        assert_eq!(apply(&mut bytes, Vaddr(0x10), &patches), Err(Uncertain::Patch(Vaddr(0x11))));
+        let beyond = [patch(0x17, b"Hi", b"hi")];
+        assert_eq!(apply(&mut bytes, Vaddr(0x10), &beyond), Err(Uncertain::Patch(Vaddr(0x17))));
+        assert_eq!(
+            apply(&mut bytes, Vaddr(0x18), &[patch(0x17, b"Hi", b"hi")]),
+            Err(Uncertain::Patch(Vaddr(0x17)))
+        );
+    }
+
+    #[test]
+    fn an_instruction_that_is_replaced_needs_no_new_distance() {
+        let (call, distance) = (patch(0x10, b"abcdef", b"ABCDEF"), patch(0x12, b"cdef", b"1234"));
+        let (other, across) = (patch(0x20, b"xyz", b"123"), patch(0x0f, b"za", b"ZA"));
+        assert_eq!(overlay(&[distance, other], &[call]), Ok(vec![call, other]));
+        assert_eq!(overlay(&[across], &[call]), Err(Uncertain::Patch(Vaddr(0x10))));
+    }
+}

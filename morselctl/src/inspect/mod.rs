@@ -87,11 +87,11 @@ fn inspect(path: &Path, args: &Args) -> Result<Option<Value>> {
     if args.code {
         let (file, _) = ElfFile::read(path)?;
         let report = code::describe(&file);
-        return if json {
-            Ok(Some(serde_json::to_value(report)?))
-        } else {
-            Ok(code::show(&report)).map(|()| None)
-        };
+        if json {
+            return Ok(Some(serde_json::to_value(report)?));
+        }
+        code::show(&report);
+        return Ok(None);
     }
     if let Some(image) = ImageFile::read(path)? {
         return if json { image::to_json(&image).map(Some) } else { image::show(&image).map(|()| None) };
