@@ -61,15 +61,15 @@ pub fn describe(file: &ElfFile) -> Report<'_> {
     report
 }
 
-/// The parts, each 512 MiB further away: code, what is read-only after relocation, data.
+/// The parts, moved by little, since some are far from each other already: code, what is read-only after relocation, data.
 fn units(file: &ElfFile, code: &Code<'_>) -> Vec<moves::Unit> {
-    const FAR: i64 = 512 << 20;
+    const STEP: i64 = 2 << 20;
     let end = code.sections().last().map_or(Vaddr(0), |section| section.range.end);
     let writable =
         code.sections().iter().find(|section| section.writable).map_or(end, |section| section.range.start);
     let sealed = file.segments.relro.as_ref().map_or(writable, |relro| relro.end);
     let data = sealed.max(writable).min(end);
-    let parts = [Vaddr(0)..writable, writable..data, data..end].into_iter().zip([0, FAR, 2 * FAR]);
+    let parts = [Vaddr(0)..writable, writable..data, data..end].into_iter().zip([0, STEP, 2 * STEP]);
     parts.map(|(range, shift)| moves::Unit { range, shift }).collect()
 }
 
