@@ -29,7 +29,11 @@ fn inspect(files: &[PathBuf]) -> Vec<Value> {
 }
 
 fn make(libc: &str, linker: &str) -> PathBuf {
-    let dir = folder(&format!("shape-{libc}-{linker}"));
+    make_in("shape", libc, linker)
+}
+
+fn make_in(purpose: &str, libc: &str, linker: &str) -> PathBuf {
+    let dir = folder(&format!("{purpose}-{libc}-{linker}"));
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../linker-scripts/example");
     let mut make = Command::new("make");
     make.arg("-s").arg("-C").arg(example).env_remove("MAKEFLAGS");
@@ -107,6 +111,27 @@ fn an_ordinary_library_cannot_be_shared_and_is_told_why() {
     assert!(stock["advice"].as_str().unwrap().contains("linker scripts"));
     let why = stock["segments"][0]["why_not"][0].as_str().unwrap();
     assert!(why.starts_with("all of it is in the same 2 MiB as the"), "{why}");
+}
+
+#[test]
+fn code_is_certain_or_not_and_why() {
+    let libraries = libraries(&make_in("code", "glibc", "lld"));
+    let output = morselctl(&[&"inspect", &"--json", &"--code", &libraries[0], &libraries[1], &STOCK]);
+    let described: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    for library in &described[..2] {
+        assert_eq!([&library["certain"], &library["movable"]], [true, true], "{library:#}");
+        assert!(
+            library["distances"].as_u64().unwrap() > 10 && library["stubs"].as_u64().unwrap() > 0,
+            "{library:#}"
+        );
+    }
+    assert_eq!(described[2]["certain"], false);
+    let output = morselctl(&[&"inspect", &"--code", &libraries[0]]);
+    assert!(
+        text(&output.stdout).contains("certain, and its parts can be moved apart"),
+        "{}",
+        text(&output.stdout)
+    );
 }
 
 #[test]

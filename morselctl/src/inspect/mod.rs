@@ -3,6 +3,7 @@
 //!
 //! `share` finds that out; here it is shown, to people as a table and to scripts as JSON.
 
+mod code;
 mod share;
 
 use std::path::{Path, PathBuf};
@@ -21,6 +22,9 @@ pub struct Args {
     /// Libraries, programs or images
     #[arg(required = true, value_name = "FILE")]
     libraries: Vec<PathBuf>,
+    /// Say instead whether the code can be read with certainty, and whether the segments could be moved apart
+    #[arg(long)]
+    code: bool,
     /// Print a JSON array with an object for each library
     #[arg(long)]
     json: bool,
@@ -60,7 +64,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut failed = 0;
     let mut described = Vec::new();
     for path in &args.libraries {
-        match inspect(path, args.json) {
+        match inspect(path, args) {
             Ok(json) => described.extend(json),
             Err(error) => {
                 eprintln!("morselctl: {error:#}");
@@ -78,7 +82,17 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// Shows a file, or describes it as JSON.
-fn inspect(path: &Path, json: bool) -> Result<Option<Value>> {
+fn inspect(path: &Path, args: &Args) -> Result<Option<Value>> {
+    let json = args.json;
+    if args.code {
+        let (file, _) = ElfFile::read(path)?;
+        let report = code::describe(&file);
+        if json {
+            return Ok(Some(serde_json::to_value(report)?));
+        }
+        code::show(&report);
+        return Ok(None);
+    }
     if let Some(image) = ImageFile::read(path)? {
         return if json { image::to_json(&image).map(Some) } else { image::show(&image).map(|()| None) };
     }

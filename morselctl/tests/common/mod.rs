@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // Each test file is a program of its own and uses a part of this.
 
+pub mod code;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

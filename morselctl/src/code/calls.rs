@@ -1,0 +1,88 @@
+//! Direct calls: calls and jumps through slots of the global offset table, by way of a stub or not, become direct, and loads of
+//! a slot become the computation of what it holds.
+//!
+//! Instructions keep their place and length, so that nothing else changes: a prefix without effect or a `nop` fills the byte
+//! that a direct call or jump is shorter. As all branches lead to where an instruction begins, none leads into a changed one.
+
+use std::collections::BTreeMap;
+
+use iced_x86::Register;
+use ld_morsel::elf::Vaddr;
+
+use super::{Code, Kind, Patch, Reference};
+
+/// Why a place stays as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// The target is more than 2 GiB away.
+    OutOfReach,
+    /// The instruction has a form that is not known.
+    Form,
+}
+
+/// What can be made direct.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sites {
+    /// The changes, in the order of addresses.
+    pub patches: Vec<Patch>,
+    /// The instructions that lead through a slot of those given, and must go on to do so.
+    pub kept: Vec<(Vaddr, Kept)>,
+}
+
+/// The changes that make everything direct that leads through `slots`: by their addresses what they hold, of which it must be
+/// certain that it stays. `bias` is what is added to a [`Vaddr`] of the code to get its address in the process.
+pub fn patches(code: &Code<'_>, bias: u64, slots: &BTreeMap<Vaddr, u64>) -> Sites {
+    let mut sites = Sites::default();
+    for reference in code.references() {
+        let slot = match code.stubs().get(&reference.target) {
+            Some(stub) if reference.is_branch() => stub.slot,
+            _ => reference.target,
+        };
+        let Some(target) = slots.get(&slot) else { continue };
+        let next = bias.wrapping_add(reference.next.0);
+        match direct(code, reference, |shorter| distance(*target, next.wrapping_sub(shorter))) {
+            Ok(Some(patch)) => sites.patches.push(patch),
+            Ok(None) => {}
+            Err(kept) => sites.kept.push((reference.at, kept)),
+        }
+    }
+    sites
+}
+
+/// The change for one reference. `distance` gives the bytes of a distance that is followed by so many bytes of the instruction.
+fn direct(
+    code: &Code<'_>,
+    reference: &Reference,
+    distance: impl Fn(u64) -> Result<[u8; 4], Kept>,
+) -> Result<Option<Patch>, Kept> {
+    let old = code.bytes(reference.at, (reference.next.0 - reference.at.0) as usize);
+    let with = |head: &[u8], distance: [u8; 4], tail: &[u8]| {
+        Ok(Some(Patch::new(reference.at, old, &[head, &distance, tail].concat())))
+    };
+    match (reference.kind, old) {
+        (Kind::Call | Kind::Jump, _) if reference.field.width == 4 => {
+            let old = code.bytes(reference.field.at, 4);
+            Ok(Some(Patch::new(reference.field.at, old, &distance(0)?)))
+        }
+        (Kind::IndirectCall, [0xff, 0x15, ..]) => with(&[0x67, 0xe8], distance(0)?, &[]),
+        // `__tls_get_addr`: the prefixes stay, in the order in which the wide operand is not in doubt.
+        (Kind::IndirectCall, [0x66, 0x48, 0xff, 0x15, ..]) => {
+            with(&[0x67, 0x66, 0x48, 0xe8], distance(0)?, &[])
+        }
+        (Kind::IndirectJump, [0xff, 0x25, ..]) => with(&[0xe9], distance(1)?, &[0x90]),
+        (Kind::IndirectJump, [0xf2, 0xff, 0x25, ..]) => with(&[0xf2, 0xe9], distance(1)?, &[0x90]),
+        (Kind::Load(register), [rex @ (0x48 | 0x4c), 0x8b, operand, ..])
+            if old.len() == 7 && register != Register::RSP =>
+        {
+            with(&[*rex, 0x8d, *operand], distance(0)?, &[])
+        }
+        // Not through the slot, but reading it: it stays, and so does what it holds.
+        (Kind::Address | Kind::Other, _) => Ok(None),
+        _ => Err(Kept::Form),
+    }
+}
+
+fn distance(target: u64, from: u64) -> Result<[u8; 4], Kept> {
+    let distance = target.wrapping_sub(from) as i64;
+    i32::try_from(distance).map(i32::to_le_bytes).map_err(|_| Kept::OutOfReach)
+}

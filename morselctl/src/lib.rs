@@ -1,0 +1,3 @@
+//! The parts of morselctl that tests and fuzz targets use directly.
+
+pub mod code;
