@@ -35,7 +35,7 @@ fn verify_gives_a_reason_for_each_image() {
     let (dir, one, two) = two("images-verify");
     let said = json(1, &[&"verify", &"--json", &one, &two, &dir.join("one")]);
     assert_eq!((&said[0]["valid"], &said[0]["reason"]), (&true.into(), &Value::Null));
-    assert_eq!(said[0]["program"], dir.join("one").display().to_string());
+    assert_eq!(said[0]["programs"][0], dir.join("one").display().to_string());
     let reason = said[1]["reason"].as_str().unwrap();
     assert!(said[1]["valid"] == false && reason.ends_with("libtwo.so has changed"), "{reason}");
     assert!(said[2]["reason"].as_str().unwrap().ends_with("is not an image"));
@@ -55,10 +55,11 @@ fn list_and_inspect_tell_what_there_is() {
     assert_eq!(images(&directory).len(), 3);
     let listed = json(0, &[&"list", &"--json", &directory]);
     assert_eq!(listed.as_array().unwrap().len(), 2);
-    assert_eq!(listed[0]["program"], dir.join("one").display().to_string());
-    assert_eq!((&listed[0]["libraries"], &listed[0]["error"]), (&1.into(), &Value::Null));
-    assert!(listed[1]["program"].is_null() && listed[1]["error"].as_str().unwrap().contains("cut off"));
+    let served = &listed[0]["programs"][0];
+    assert_eq!(served["program"], dir.join("one").display().to_string());
+    assert_eq!((&served["libraries"], &listed[0]["error"]), (&2.into(), &Value::Null));
+    assert!(listed[1]["programs"].is_null() && listed[1]["error"].as_str().unwrap().contains("cut off"));
     let inspected = json(0, &[&"inspect", &"--json", &directory.join("a")]);
-    assert_eq!(inspected[0]["window"], listed[0]["window"]);
+    assert_eq!(inspected[0]["path"], listed[0]["path"]);
     assert_eq!(json(0, &[&"list", &"--json", &dir.join("nowhere")]), Value::Array(Vec::new()));
 }

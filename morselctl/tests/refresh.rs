@@ -157,7 +157,7 @@ fn circumstances_come_from_the_configuration() {
         let mut inspect = Command::new(env!("CARGO_BIN_EXE_morselctl"));
         let output = inspect.args(["inspect", "--json"]).arg(place.image_of(name)).output().unwrap();
         let described: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        described[0].clone()
+        described[0]["programs"][0].clone()
     };
     let (one, two) = (inspect("one"), inspect("two"));
     assert_eq!(one["library_path"], "/nowhere");
@@ -228,4 +228,43 @@ fn a_terminal_sees_progress() {
         "{output:?}"
     );
     assert!(output.contains("2 images built, 0 unchanged"), "{output:?}");
+}
+
+#[test]
+fn the_programs_of_a_group_share_one_image() {
+    let place = Place::new("refresh-group", &["one", "two", "three"]);
+    place.configure("[[image]]\nshare = true\nprograms = [\"DIR/one\", \"DIR/t*\"]\n");
+    assert_eq!(place.summary(), "1 images built, 0 unchanged, 0 removed, 0 failed");
+    let inode = |name: &str| fs::metadata(place.image_of(name)).unwrap().ino();
+    assert!(inode("one") == inode("two") && inode("one") == inode("three"));
+    let before = place.state();
+    assert_eq!(place.summary(), "0 images built, 1 unchanged, 0 removed, 0 failed");
+    assert_eq!(place.state(), before);
+    touch(&place.dir.join("lib/libtwo.so"));
+    assert_eq!(place.summary(), "1 images built, 0 unchanged, 0 removed, 0 failed");
+    assert!(inode("one") == inode("two") && place.state() != before);
+    // A group that becomes smaller, and a program that is replaced.
+    place.configure("[[image]]\nshare = true\nprograms = [\"DIR/one\", \"DIR/two\"]\n");
+    fs::copy(place.dir.join("two"), place.dir.join("new")).unwrap();
+    fs::rename(place.dir.join("new"), place.dir.join("two")).unwrap();
+    let old = inode("three");
+    let output = place.refresh();
+    assert!(output.status.success());
+    assert!(inode("one") == inode("two") && inode("one") != inode("three") && inode("three") != old);
+    assert_eq!(images(&place.images).len(), 3);
+    assert_eq!(place.summary(), "0 images built, 2 unchanged, 0 removed, 0 failed");
+}
+
+#[test]
+fn one_that_cannot_have_an_image_does_not_spoil_the_group() {
+    let place = Place::new("refresh-spoilt", &["one", "two", "bad"]);
+    place.configure("[[image]]\nshare = true\nprograms = [\"DIR/one\", \"DIR/two\", \"DIR/bad\"]\n");
+    fs::remove_file(place.dir.join("lib/libbad.so")).unwrap();
+    let output = place.refresh();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("Error loading shared library libbad.so"));
+    assert_eq!(summary(&output), "2 images built, 0 unchanged, 0 removed, 1 failed");
+    let before = place.state();
+    assert_eq!(summary(&place.refresh()), "0 images built, 2 unchanged, 0 removed, 1 failed");
+    assert_eq!(place.state(), before);
 }

@@ -97,6 +97,14 @@ fn refuse<T>(path: CString, required: bool, refusal: Refusal) -> Result<Option<T
 }
 
 impl Candidate {
+    /// Does without, or tells whoever requires it why it cannot be used.
+    ///
+    /// # Errors
+    /// It is required.
+    pub fn refuse(self, refusal: Refusal) -> Result<Option<Attached>, (CString, Refusal)> {
+        refuse(self.path, self.required, refusal)
+    }
+
     /// The image, mapped and ready; `None` if it may not be used.
     ///
     /// # Errors
@@ -108,7 +116,7 @@ impl Candidate {
                 log::info!("image {} at {:#x}", Text::from(&self.path), place.start);
                 Ok(Some(Attached { path: self.path, tables, place, windows }))
             }
-            Err(refusal) => refuse(self.path, self.required, refusal),
+            Err(refusal) => self.refuse(refusal),
         }
     }
 }

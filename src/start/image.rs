@@ -12,7 +12,7 @@ use crate::elf::{ElfError, Vaddr};
 use crate::error::StartError;
 use crate::host::OwnFile;
 use crate::image::request::Request;
-use crate::image::{self, Attached, Circumstances, Refusal, SYSTEM_PLACE};
+use crate::image::{self, Attached, Candidate, Circumstances, Refusal, SYSTEM_PLACE};
 use crate::program::{Object, Origin};
 use crate::sys::{self, FileStamp, Text};
 
@@ -42,11 +42,30 @@ pub fn find(
     let own_status = || sys::file_status(c"/proc/self/exe").ok().map(|status| status.stamp);
     let file = if config.secure { own_status() } else { file };
     let Some(file) = file else { return none(Refusal::Unknown) };
-    let candidate = image::open(config.image, file.identity).unwrap_or_else(|refused| missed(refused))?;
+    let attached = match image::open(config.image, file.identity) {
+        Ok(Some(candidate)) => attach(candidate, program, file, own, config, stack),
+        Ok(None) => Ok(None),
+        Err(refused) => Err(refused),
+    };
+    if let (Ok(None) | Err(_), Some(learner)) = (&attached, config.learn) {
+        ask(learner, file, config);
+    }
+    attached.unwrap_or_else(|refused| missed(refused))
+}
+
+/// Checks the image and maps it.
+fn attach(
+    candidate: Candidate,
+    program: &Object,
+    file: FileStamp,
+    own: OwnFile,
+    config: &Config<'static>,
+    stack: &InitialStack,
+) -> Result<Option<Attached>, (CString, Refusal)> {
     // SAFETY: the kernel has mapped our file.
     let loader = unsafe { own.build_id() };
     let (Some(loader), Some((headers, count))) = (loader, program.program_headers) else {
-        return none(Refusal::Unknown);
+        return candidate.refuse(Refusal::Unknown);
     };
     let size = usize::from(count) * SIZEOF_PHDR;
     // SAFETY: the program headers are mapped with the program.
@@ -64,16 +83,7 @@ pub fn find(
         user: stack.auxiliary_value(AT_EUID).unwrap_or(u64::MAX) as u32,
         random,
     };
-    let attached = candidate.attach(&circumstances);
-    if let (Ok(None) | Err(_), Some(learner)) = (&attached, config.learn) {
-        ask(learner, file, config);
-    }
-    attached.unwrap_or_else(|refused| missed(refused))
-}
-
-/// An image that is required and cannot be had.
-fn missed((path, cause): (CString, Refusal)) -> ! {
-    super::fail(&[StartError::Image { path, cause }])
+    candidate.attach(&circumstances)
 }
 
 /// Asks a learner for an image. Whether anybody listens is no concern of this start.
@@ -89,6 +99,11 @@ fn ask(learner: &CStr, file: FileStamp, config: &Config<'_>) {
         Ok(()) => log::info!("asked {} for an image", Text::from(learner)),
         Err(errno) => log::info!("{}: {}", Text::from(learner), sys::errno_text(errno)),
     }
+}
+
+/// An image that is required and cannot be had.
+fn missed((path, cause): (CString, Refusal)) -> ! {
+    super::fail(&[StartError::Image { path, cause }])
 }
 
 /// An image that has passed all checks and yet does not fit: there is no way back.

@@ -132,11 +132,15 @@ impl<'a> Refresh<'a> {
     }
 
     fn finish(&mut self, result: Result<()>) {
+        self.note(result);
+        self.progress.step();
+    }
+
+    fn note(&mut self, result: Result<()>) {
         if let Err(error) = result {
             self.progress.complain(&error);
             self.tally.failed += 1;
         }
-        self.progress.step();
     }
 
     fn say(&self, line: impl fmt::Display) {
@@ -163,10 +167,24 @@ impl<'a> Refresh<'a> {
             _ => {}
         }
         let built = self.build(programs, circumstances);
+        if let (Err(error), [_, _, ..]) = (&built, programs) {
+            self.say(format_args!("no image for all of them: {error:#}"));
+            paths.iter().for_each(|path| _ = self.done.remove(path));
+            self.provide_each(programs, circumstances);
+            return Ok(());
+        }
         for path in paths.iter().filter(|path| built.is_err() && path.exists()) {
             self.remove(path)?;
         }
         built
+    }
+
+    /// The same for programs that cannot share an image, because one of them cannot have any.
+    fn provide_each(&mut self, programs: &[PathBuf], circumstances: &Circumstances) {
+        for program in programs {
+            let result = self.provide(std::slice::from_ref(program), circumstances);
+            self.note(result);
+        }
     }
 
     fn build(&mut self, programs: &[PathBuf], circumstances: &Circumstances) -> Result<()> {
@@ -200,11 +218,11 @@ impl<'a> Refresh<'a> {
             let name = self.directory.join(file_name(identity));
             if same_file(&[path.to_owned(), name.clone()]) && program.exists() {
                 paths.push(name);
-                rest.push(program);
+                // Not what has got another image since.
+                if !self.done.contains(&self.directory.join(image::name_of(&program)?)) {
+                    rest.push(program);
+                }
             }
-        }
-        if rest.is_empty() {
-            return self.discard(path, &reason);
         }
         let names = rest.iter().map(|program| Ok(self.directory.join(image::name_of(program)?)));
         let names = names.collect::<Result<Vec<PathBuf>>>()?;
