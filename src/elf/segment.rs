@@ -169,10 +169,16 @@ impl Segments {
     /// Segments may share a page, but no byte. The page belongs to the one that is mapped last (see [`Segments::in_order`]),
     /// and the other must not lose the right to read or write its own bytes that way.
     fn check_overlap(&self) -> Result<(), ElfError> {
-        let mut sorted: Vec<(usize, &LoadSegment)> = self.in_order().enumerate().collect();
-        sorted.sort_unstable_by_key(|(_, load)| load.vaddr);
-        for pair in sorted.windows(2) {
-            let [(low_place, low), (high_place, high)] = [pair[0], pair[1]];
+        // Few segments, and nearly always sorted: no memory is taken for them, which a start would never give back.
+        let next = |low: usize, low_load: &LoadSegment| {
+            let above = self
+                .in_order()
+                .enumerate()
+                .filter(move |(place, load)| (load.vaddr, *place) > (low_load.vaddr, low));
+            above.min_by_key(|(place, load)| (load.vaddr, *place))
+        };
+        for (low_place, low) in self.in_order().enumerate() {
+            let Some((high_place, high)) = next(low_place, low) else { continue };
             if low.range().end > high.range().start {
                 return Err(ElfError::SegmentsOverlap);
             }

@@ -16,6 +16,11 @@ impl<'a> View<'a> {
         Self { parts }
     }
 
+    /// Shows `bytes` instead of what is at `vaddr`.
+    pub fn cover(&mut self, vaddr: Vaddr, bytes: &'a [u8]) {
+        self.parts.insert(0, (vaddr, bytes));
+    }
+
     /// Everything from `vaddr` to the end of the part that holds it.
     pub fn from(&self, vaddr: Vaddr) -> Option<&'a [u8]> {
         self.parts.iter().find_map(|(start, bytes)| {

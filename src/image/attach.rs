@@ -189,13 +189,13 @@ fn attach_at(
     check::key(&tables.key, &now, config.secure)?;
     check::inputs(&tables.inputs)?;
     for window in &tables.windows {
-        mapped.add(image, place, window)?;
+        mapped.add(image, place, &window)?;
     }
     for region in &tables.regions {
-        mapped.change(image, place, region)?;
+        mapped.change(image, place, &region)?;
     }
     for pages in &tables.huge {
-        mapped.advise(place, pages)?;
+        mapped.advise(place, &pages)?;
     }
     if place.delta != 0 {
         mapped.protect(place, &tables.sealed, MemoryFlags::READ | MemoryFlags::WRITE)?;
@@ -218,11 +218,11 @@ impl Attached {
             let object = match member.role {
                 Role::Program => program.take(),
                 Role::Loader => loader.take(),
-                Role::Library | Role::Libc => Some(self.object(member)?),
+                Role::Library | Role::Libc => Some(self.object(&member)?),
             };
             let mut object = object.ok_or(ElfError::BadTable("an image's object is there twice"))?;
             object.needed_by = member.needed_by.map(ObjectId);
-            object.dependencies = member.dependencies.iter().copied().map(ObjectId).collect();
+            object.dependencies = member.dependencies.iter().map(ObjectId).collect();
             let short_name = member.has_short_name.then(|| search::file_name(&object.name).to_vec());
             let id = objects.add(object);
             objects.notes_mut(id).short_name = short_name.and_then(|name| CString::new(name).ok());
@@ -243,7 +243,10 @@ impl Attached {
             }
         }
         // SAFETY: the member's segments are mapped in the window, for the life of the process.
-        let view = unsafe { load::view(&segments, bias) };
+        let mut view = unsafe { load::view(&segments, bias) };
+        if let Some((start, bytes)) = member.arrays.filter(|_| self.place.delta == 0) {
+            view.cover(Vaddr(start), bytes);
+        }
         let dynamic_section = segments.dynamic.ok_or(ElfError::NoDynamic)?;
         // The copy in the tables spares a page that nobody else needs.
         let copy = View::new(vec![(dynamic_section, member.dynamic)]);

@@ -119,13 +119,13 @@ pub fn key(recorded: &Key<'_>, now: &Key<'_>, secure: bool) -> Result<(), Refusa
 ///
 /// # Errors
 /// The first file for which it is not so.
-pub fn inputs(inputs: &[Input<'_>]) -> Result<(), Refusal> {
+pub fn inputs<'a>(inputs: impl IntoIterator<Item = Input<'a>>) -> Result<(), Refusal> {
     for Input { path, stamp } in inputs {
         match (sys::file_status(path), stamp) {
-            (Ok(status), Some(stamp)) if status.stamp == *stamp => {}
+            (Ok(status), Some(stamp)) if status.stamp == stamp => {}
             (Err(errno), None) if is_missing(errno) => {}
-            (_, Some(_)) => return Err(Refusal::Changed(CString::from(*path))),
-            (_, None) => return Err(Refusal::Appeared(CString::from(*path))),
+            (_, Some(_)) => return Err(Refusal::Changed(CString::from(path))),
+            (_, None) => return Err(Refusal::Appeared(CString::from(path))),
         }
     }
     Ok(())

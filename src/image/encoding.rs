@@ -50,7 +50,7 @@ impl Writer {
     }
 
     /// Records with their count.
-    pub fn list<'r, R: Record<'r>>(&mut self, records: &[R]) {
+    pub fn list<'r, R: Record<'r> + Clone>(&mut self, records: &List<'r, R>) {
         self.word(records.len() as u64);
         records.iter().for_each(|record| record.write(self));
     }
@@ -128,15 +128,14 @@ impl<'a> Reader<'a> {
         CStr::from_bytes_with_nul(self.bytes()?).ok().map(Some)
     }
 
-    /// Records with their count.
-    pub fn list<R: Record<'a>>(&mut self) -> Option<Vec<R>> {
+    /// Records with their count. All of them are sound.
+    pub fn list<R: Record<'a>>(&mut self) -> Option<List<'a, R>> {
         let count = usize::try_from(self.word()?).ok()?;
-        // Every record takes a byte at least: a count that is nonsense does not cost memory.
-        let mut records = Vec::with_capacity(count.min(self.bytes.len() - self.at));
+        let records = self.clone();
         for _ in 0..count {
-            records.push(R::read(self)?);
+            R::read(self)?;
         }
-        Some(records)
+        Some(List::Written { records, count })
     }
 
     /// Goes on at a multiple of a word.
@@ -154,6 +153,112 @@ pub trait Record<'a>: Sized {
     /// Reads it; `None` if it is damaged.
     fn read(from: &mut Reader<'a>) -> Option<Self>;
 }
+
+/// Numbers of half the size, as they are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Numbers<'a>(&'a [u8]);
+
+impl<'a> Numbers<'a> {
+    /// One after the other.
+    pub fn iter(self) -> impl Iterator<Item = u32> + 'a {
+        self.0.as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes))
+    }
+
+    /// The bytes that stand for these numbers.
+    pub fn to_bytes(numbers: impl Iterator<Item = u32>) -> Vec<u8> {
+        numbers.flat_map(u32::to_le_bytes).collect()
+    }
+
+    /// The numbers that these bytes stand for.
+    pub fn of(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes.
+    pub fn bytes(self) -> &'a [u8] {
+        self.0
+    }
+}
+
+/// Records, to be written or as they were. Those are read when somebody wants them, since memory that a start takes is never given
+/// back.
+#[derive(Clone, Debug)]
+pub enum List<'a, R> {
+    /// To be written.
+    Values(&'a [R]),
+    /// As they were written, and known to be sound.
+    Written {
+        /// Reads the first of them next.
+        records: Reader<'a>,
+        /// How many there are.
+        count: usize,
+    },
+}
+
+impl<'a, R> Default for List<'a, R> {
+    fn default() -> Self {
+        Self::Values(&[])
+    }
+}
+
+impl<'a, R: Record<'a> + Clone> List<'a, R> {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Values(values) => values.len(),
+            Self::Written { count, .. } => *count,
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// One after the other.
+    pub fn iter(&self) -> Iter<'a, R> {
+        Iter { rest: self.clone() }
+    }
+}
+
+impl<'a, R: Record<'a> + Clone> IntoIterator for &List<'a, R> {
+    type Item = R;
+    type IntoIter = Iter<'a, R>;
+
+    fn into_iter(self) -> Iter<'a, R> {
+        self.iter()
+    }
+}
+
+/// The records of a [`List`], one after the other.
+#[derive(Clone, Debug)]
+pub struct Iter<'a, R> {
+    rest: List<'a, R>,
+}
+
+impl<'a, R: Record<'a> + Clone> Iterator for Iter<'a, R> {
+    type Item = R;
+
+    fn next(&mut self) -> Option<R> {
+        match &mut self.rest {
+            List::Values(values) => {
+                let (first, rest) = values.split_first()?;
+                *values = rest;
+                Some(first.clone())
+            }
+            List::Written { records, count } => {
+                *count = count.checked_sub(1)?;
+                R::read(records)
+            }
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.rest.len(), Some(self.rest.len()))
+    }
+}
+
+impl<'a, R: Record<'a> + Clone> ExactSizeIterator for Iter<'a, R> {}
 
 /// A checksum that any change of a single word changes: each step can be undone. Four at a time, as one waits for the other.
 pub fn checksum(parts: &[&[u8]]) -> u64 {

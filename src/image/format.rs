@@ -13,7 +13,7 @@ use core::ops::Range;
 
 use crate::sys::{FileIdentity, MemoryFlags};
 
-pub use super::encoding::{Reader, Record, Writer, checksum};
+pub use super::encoding::{List, Numbers, Reader, Record, Writer, checksum};
 pub use super::records::{Binding, Input, Interposed, Key, LateRelocation, Member, Role};
 
 /// How an image's header begins.
@@ -137,21 +137,21 @@ pub struct Tables<'a> {
     /// Under which circumstances the image has been built.
     pub key: Key<'a>,
     /// The files that it depends on.
-    pub inputs: Vec<Input<'a>>,
+    pub inputs: List<'a, Input<'a>>,
     /// The objects of the process, in load order.
-    pub members: Vec<Member<'a>>,
+    pub members: List<'a, Member<'a>>,
     /// What is mapped beside the first window.
-    pub windows: Vec<FarWindow>,
+    pub windows: List<'a, FarWindow>,
     /// The pages that are different from the rest of their window, in this order.
-    pub regions: Vec<Region>,
+    pub regions: List<'a, Region>,
     /// Pages that are relocated and sealed already: writable only while an image that was moved is changed.
-    pub sealed: Vec<Pages>,
+    pub sealed: List<'a, Pages>,
     /// Pages that the kernel shall map by huge pages.
-    pub huge: Vec<Pages>,
+    pub huge: List<'a, Pages>,
     /// The relocations that the process must carry out itself.
-    pub late: Vec<LateRelocation>,
+    pub late: List<'a, LateRelocation>,
     /// What libc must bind to instead of its own definitions.
-    pub interposed: Vec<Interposed<'a>>,
+    pub interposed: List<'a, Interposed<'a>>,
     /// The words that hold addresses of the image, in the form of `DT_RELR`, counted from the image's start.
     pub rebase: &'a [u64],
 }
@@ -186,18 +186,29 @@ impl<'a> Tables<'a> {
         let mut next = || tables.bytes().map(Reader::new);
         let key = Key::read(&mut next()?)?;
         let inputs = next()?.list()?;
-        let members: Vec<Member<'a>> = next()?.list()?;
+        let members: List<'a, Member<'a>> = next()?.list()?;
         let (windows, regions) = (next()?.list()?, next()?.list()?);
         let (sealed, huge) = (next()?.list()?, next()?.list()?);
-        let late: Vec<LateRelocation> = next()?.list()?;
-        let interposed: Vec<Interposed<'a>> = next()?.list()?;
+        let late: List<'a, LateRelocation> = next()?.list()?;
+        let interposed: List<'a, Interposed<'a>> = next()?.list()?;
         let rebase = plain::slice_from_bytes(tables.bytes()?).ok()?;
         let known = |object: u32| (object as usize) < members.len();
         let bound = |binding: &Binding| known(binding.object);
         let sound = late.iter().all(|late| known(late.object) && late.binding.as_ref().is_none_or(bound))
             && interposed.iter().all(|entry| bound(&entry.binding))
-            && members.iter().flat_map(|member| member.references()).all(known);
-        sound.then_some(Self { key, inputs, members, windows, regions, sealed, huge, late, interposed, rebase })
+            && members.iter().all(|member| member.references().all(known));
+        sound.then_some(Self {
+            key,
+            inputs,
+            members,
+            windows,
+            regions,
+            sealed,
+            huge,
+            late,
+            interposed,
+            rebase,
+        })
     }
 }
 

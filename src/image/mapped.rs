@@ -83,7 +83,7 @@ impl Mapped {
         let from_file =
             |offset, populate| Memory { length, access, file: Some((image.file, offset)), populate };
         let memory = match region.source {
-            Source::Window => return self.protect(place, core::slice::from_ref(&region.pages), access),
+            Source::Window => return self.protect(place, [region.pages.clone()], access),
             Source::File(offset) => from_file(offset, false),
             Source::Written(offset) => from_file(offset, true),
             Source::Zero => Memory { access, ..Memory::zeroed(length) },
@@ -96,9 +96,14 @@ impl Mapped {
     ///
     /// # Errors
     /// They are in no window, or the system refuses.
-    pub fn protect(&self, place: Place, all: &[Pages], access: MemoryFlags) -> Result<(), Refusal> {
+    pub fn protect(
+        &self,
+        place: Place,
+        all: impl IntoIterator<Item = Pages>,
+        access: MemoryFlags,
+    ) -> Result<(), Refusal> {
         for pages in all {
-            let (address, length) = self.locate(place, pages)?;
+            let (address, length) = self.locate(place, &pages)?;
             // SAFETY: as in `change`.
             let done = unsafe { sys::change_protection(address, length, access) };
             done.map_err(|errno| Refusal::System("mprotect", errno))?;

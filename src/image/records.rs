@@ -1,14 +1,13 @@
 //! The records of an image's tables: what was the case when it was built, the objects of the process, and what is left for it
 //! to do.
 
-use alloc::vec::Vec;
 use core::ffi::CStr;
 
 use crate::elf::{Relocation, Vaddr};
 use crate::program::TlsPlacement;
 use crate::sys::{FileIdentity, FileStamp};
 
-use super::encoding::{Reader, Record, Writer};
+use super::encoding::{Numbers, Reader, Record, Writer};
 
 /// The circumstances of a start that decide which objects it finds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +30,9 @@ pub struct Key<'a> {
 
 impl<'a> Record<'a> for Key<'a> {
     fn write(&self, to: &mut Writer) {
-        [self.library_path, self.preload, self.libc, self.origin, self.passes].into_iter().for_each(|text| to.text(text));
+        [self.library_path, self.preload, self.libc, self.origin, self.passes]
+            .into_iter()
+            .for_each(|text| to.text(text));
         self.program.write(to);
         to.word(self.fingerprint);
     }
@@ -113,7 +114,7 @@ pub struct Member<'a> {
     /// Who asked for it first.
     pub needed_by: Option<u32>,
     /// What it asked for, in order.
-    pub dependencies: Vec<u32>,
+    pub dependencies: Numbers<'a>,
     /// Its thread-local storage.
     pub tls: Option<TlsPlacement>,
     /// Where its link-time address 0 is, counted from the image's start. It may be "negative".
@@ -130,12 +131,14 @@ pub struct Member<'a> {
     pub gnu_hash: Option<[u32; 4]>,
     /// What is read-only after relocation is so already, and shared.
     pub sealed: bool,
+    /// If it is, its arrays of constructors and destructors and where they begin. The copy spares a page that nobody else needs.
+    pub arrays: Option<(u64, &'a [u8])>,
 }
 
 impl Member<'_> {
     /// The objects that it names.
     pub(super) fn references(&self) -> impl Iterator<Item = u32> + '_ {
-        self.needed_by.into_iter().chain(self.dependencies.iter().copied())
+        self.needed_by.into_iter().chain(self.dependencies.iter())
     }
 }
 
@@ -150,8 +153,7 @@ impl<'a> Record<'a> for Member<'a> {
         to.presence(self.has_short_name);
         to.presence(self.needed_by.is_some());
         to.half(self.needed_by.unwrap_or(0));
-        to.word(self.dependencies.len() as u64);
-        self.dependencies.iter().for_each(|&dependency| to.half(dependency));
+        to.bytes(self.dependencies.bytes());
         to.presence(self.tls.is_some());
         if let Some(tls) = self.tls {
             to.word(tls.module);
@@ -168,6 +170,10 @@ impl<'a> Record<'a> for Member<'a> {
         to.presence(self.gnu_hash.is_some());
         self.gnu_hash.unwrap_or_default().into_iter().for_each(|half| to.half(half));
         to.presence(self.sealed);
+        to.presence(self.arrays.is_some());
+        let (start, bytes) = self.arrays.unwrap_or_default();
+        to.word(start);
+        to.bytes(bytes);
     }
 
     fn read(from: &mut Reader<'a>) -> Option<Self> {
@@ -185,11 +191,7 @@ impl<'a> Record<'a> for Member<'a> {
         };
         let has_short_name = from.presence()?;
         let (needed, needed_by) = (from.presence()?, from.half()?);
-        let count = from.word()?;
-        let mut dependencies = Vec::new();
-        for _ in 0..count {
-            dependencies.push(from.half()?);
-        }
+        let dependencies = Numbers::of(from.bytes()?);
         let tls = match from.presence()? {
             true => {
                 let (module, placed, offset) = (from.word()?, from.presence()?, from.word()?);
@@ -202,6 +204,8 @@ impl<'a> Record<'a> for Member<'a> {
         let (header_table, dynamic) = (from.bytes()?, from.bytes()?);
         let hashed = from.presence()?;
         let gnu_hash = [from.half()?, from.half()?, from.half()?, from.half()?];
+        let (sealed, copied) = (from.presence()?, from.presence()?);
+        let arrays = (from.word()?, from.bytes()?);
         Some(Self {
             role,
             name,
@@ -216,7 +220,8 @@ impl<'a> Record<'a> for Member<'a> {
             header_table,
             dynamic,
             gnu_hash: hashed.then_some(gnu_hash),
-            sealed: from.presence()?,
+            sealed,
+            arrays: copied.then_some(arrays),
         })
     }
 }

@@ -12,6 +12,14 @@ use crate::sys::{FileIdentity, FileStamp, MemoryFlags};
 const STAMP: FileStamp =
     FileStamp { identity: FileIdentity { device: 1, inode: 2 }, size: 3, modified: 4, changed: 5 };
 
+fn list<R>(values: Vec<R>) -> List<'static, R> {
+    List::Values(values.leak())
+}
+
+fn all<'a, R: Record<'a> + Clone>(records: &List<'a, R>) -> Vec<R> {
+    records.iter().collect()
+}
+
 /// Tables with something in every field.
 fn tables() -> Tables<'static> {
     let key = Key {
@@ -30,7 +38,7 @@ fn tables() -> Tables<'static> {
         identity: Some(STAMP.identity),
         has_short_name: true,
         needed_by: Some(0),
-        dependencies: vec![1, 0],
+        dependencies: Numbers::of(&[1, 0, 0, 0, 0, 0, 0, 0]),
         tls: Some(TlsPlacement { module: 1, offset: Some(16) }),
         place: 0x1000,
         entry: 0x1234,
@@ -39,6 +47,7 @@ fn tables() -> Tables<'static> {
         dynamic: &[4; 16],
         gnu_hash: Some([1, 2, 3, 4]),
         sealed: true,
+        arrays: Some((0x1100, &[5; 24])),
     };
     let program = Member { role: Role::Program, identity: None, tls: None, headers: None, ..member.clone() };
     let region =
@@ -46,26 +55,26 @@ fn tables() -> Tables<'static> {
     let relocation = Relocation { slot: Vaddr(0x3000), kind: 6, symbol: 10, addend: Some(11) };
     Tables {
         key,
-        inputs: vec![
+        inputs: list(vec![
             Input { path: c"/lib/liba.so", stamp: Some(STAMP) },
             Input { path: c"/early/liba.so", stamp: None },
-        ],
-        members: vec![program, member],
-        windows: vec![FarWindow {
+        ]),
+        members: list(vec![program, member]),
+        windows: list(vec![FarWindow {
             pages: 0x4000_0000..0x4000_2000,
             offset: 0x5000,
             access: MemoryFlags::READ,
-        }],
-        regions: vec![
+        }]),
+        regions: list(vec![
             region(Source::Window),
             region(Source::File(0x6000)),
             region(Source::Written(0x7000)),
             region(Source::Zero),
-        ],
-        sealed: vec![0x2000..0x3000, 0x4000_0000..0x4000_1000],
-        huge: vec![0x20_0000..0x40_0000],
-        late: vec![LateRelocation { object: 1, relocation, binding: Some(binding) }],
-        interposed: vec![Interposed { name: b"malloc", binding }],
+        ]),
+        sealed: list(vec![0x2000..0x3000, 0x4000_0000..0x4000_1000]),
+        huge: list(vec![0x20_0000..0x40_0000]),
+        late: list(vec![LateRelocation { object: 1, relocation, binding: Some(binding) }]),
+        interposed: list(vec![Interposed { name: b"malloc", binding }]),
         rebase: &[0x3000, 0b1011],
     }
 }
@@ -88,12 +97,17 @@ fn parse(bytes: &[u8], check: impl FnOnce(Option<Tables<'_>>)) {
 fn tables_are_read_as_they_were_written() {
     parse(&bytes(), |read| {
         let (read, written) = (read.expect("sound tables"), tables());
-        assert_eq!((read.key, read.inputs), (written.key, written.inputs));
-        assert_eq!((read.members, read.interposed), (written.members, written.interposed));
-        assert_eq!((read.late[0].binding, read.rebase), (written.late[0].binding, written.rebase));
-        assert_eq!(read.late[0].relocation.addend, Some(11));
-        assert_eq!((read.windows, read.regions), (written.windows, written.regions));
-        assert_eq!((read.sealed, read.huge), (written.sealed, written.huge));
+        assert_eq!((read.key, read.rebase), (written.key, written.rebase));
+        assert_eq!(all(&read.inputs), all(&written.inputs));
+        assert_eq!(all(&read.members), all(&written.members));
+        assert_eq!(all(&read.interposed), all(&written.interposed));
+        assert_eq!(all(&read.windows), all(&written.windows));
+        assert_eq!(all(&read.regions), all(&written.regions));
+        assert_eq!(all(&read.sealed), all(&written.sealed));
+        assert_eq!(all(&read.huge), all(&written.huge));
+        let (read, written) = (all(&read.late), all(&written.late));
+        assert_eq!((read.len(), read[0].binding), (written.len(), written[0].binding));
+        assert_eq!(read[0].relocation.addend, Some(11));
     });
 }
 
@@ -140,7 +154,7 @@ fn an_image_serves_only_so_many_programs() {
 #[test]
 fn objects_that_are_not_there_are_refused() {
     let mut tables = tables();
-    tables.members.pop();
+    tables.members = list(tables.members.iter().take(1).collect());
     parse(&tables.to_bytes().concat(), |read| assert!(read.is_none()));
 }
 

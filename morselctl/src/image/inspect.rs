@@ -170,7 +170,7 @@ fn program(tables: &Tables<'_>) -> Program {
     let Key { library_path, preload, libc, .. } = tables.key;
     let members = tables.members.iter().zip(0_u32..).map(|(member, id)| {
         let late_relocations = tables.late.iter().filter(|late| late.object == id).count();
-        object(member, late_relocations)
+        object(&member, late_relocations)
     });
     Program {
         library_path: text(library_path),
@@ -264,8 +264,12 @@ fn origins(image: &ImageFile) -> Result<Vec<Origin>> {
         let Key { library_path, preload, libc, .. } = tables.key;
         let passes = tables.key.passes.map_or(Ok("none"), CStr::to_str).ok();
         let passes = passes.and_then(|passes| passes.parse().ok()).unwrap_or_default();
-        let circumstances =
-            Circumstances { library_path: text(library_path), preload: text(preload), libc: text(libc), passes };
+        let circumstances = Circumstances {
+            library_path: text(library_path),
+            preload: text(preload),
+            libc: text(libc),
+            passes,
+        };
         Ok(Origin { program, circumstances, identity: tables.key.program.identity })
     })?;
     origins.into_iter().collect()
@@ -328,7 +332,7 @@ pub fn summary(image: &ImageFile) -> Result<Summary> {
     let programs = image.each(|tables| {
         let program = tables.members.iter().find(|member| member.role == Role::Program);
         let program = program.map(|program| program.name.to_string_lossy().into_owned()).unwrap_or_default();
-        let in_image = |member: &&Member<'_>| matches!(member.role, Role::Library | Role::Libc);
+        let in_image = |member: &Member<'_>| matches!(member.role, Role::Library | Role::Libc);
         Served { program, libraries: tables.members.iter().filter(in_image).count() }
     })?;
     Ok(Summary { programs, size: image.bytes.len() as u64 })

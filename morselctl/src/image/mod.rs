@@ -118,5 +118,5 @@ fn unsettled_for(stamp: &FileStamp, begun: SystemTime) -> Duration {
 
 fn unchanged(served: &Served) -> bool {
     let program = sys::file_status(&served.path).is_ok_and(|status| status.stamp == served.file);
-    program && check::inputs(&served.inputs()).is_ok()
+    program && check::inputs(served.inputs()).is_ok()
 }

@@ -9,9 +9,9 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use ld_morsel::elf::{PAGE_SIZE, page_up};
+use ld_morsel::elf::{Dynamic, PAGE_SIZE, Vaddr, page_up};
 use ld_morsel::image::format::{
-    HEADER_AT, Header, Key, Member, ProgramEntry, Role, TABLE_NAMES, Tables, VERSION, checksum,
+    HEADER_AT, Header, Key, List, Member, Numbers, ProgramEntry, Role, TABLE_NAMES, Tables, VERSION, checksum,
 };
 use ld_morsel::program::{Object, Origin};
 use ld_morsel::sys::MemoryFlags;
@@ -19,6 +19,7 @@ use ld_morsel::sys::MemoryFlags;
 use super::build::{Built, Served};
 use super::frame::{Part, frame, kind};
 use super::layout::HUGE_PAGE;
+use super::library::Library;
 use super::pages::{Content, Difference, FileMap, UNREACHABLE, difference, huge, is_sealed, runs};
 use crate::elf_file::record;
 use crate::write::Pending;
@@ -165,19 +166,25 @@ fn plan(built: &Built, map: &mut FileMap) -> Vec<Planned> {
             program: served.file,
             fingerprint: served.fingerprint,
         };
+        let dependencies = served
+            .program
+            .objects()
+            .map(|object| Numbers::to_bytes(object.dependencies.iter().map(|id| id.0)));
+        let dependencies: Vec<Vec<u8>> = dependencies.collect();
         let tables = Tables {
             key,
-            inputs: served.inputs(),
-            members: members(built, served),
-            windows: map.far.clone(),
-            regions: difference.regions.clone(),
-            sealed: difference.sealed.clone(),
-            huge: huge(built, map),
-            late: served.late.clone(),
-            interposed: served.interposed.clone(),
+            inputs: List::Values(&served.inputs()),
+            members: List::Values(&members(built, served, &dependencies)),
+            windows: List::Values(&map.far),
+            regions: List::Values(&difference.regions),
+            sealed: List::Values(&difference.sealed),
+            huge: List::Values(&huge(built, map)),
+            late: List::Values(&served.late),
+            interposed: List::Values(&served.interposed),
             rebase: &rebase,
         };
-        Planned { tables: tables.to_bytes(), difference }
+        let tables = tables.to_bytes();
+        Planned { tables, difference }
     });
     programs.collect()
 }
@@ -195,9 +202,9 @@ fn write_sparsely(file: &fs::File, memory: &[u8], at: u64, huge: bool) -> io::Re
 }
 
 /// The objects of a program as the tables have them. Dynamic sections live as long as the process.
-fn members<'a>(built: &'a Built, served: &'a Served) -> Vec<Member<'a>> {
-    let objects = served.program.iter().zip(&served.libraries);
-    let members = objects.map(|((id, object), library)| {
+fn members<'a>(built: &'a Built, served: &'a Served, dependencies: &'a [Vec<u8>]) -> Vec<Member<'a>> {
+    let objects = served.program.iter().zip(&served.libraries).zip(dependencies);
+    let members = objects.map(|(((id, object), library), dependencies)| {
         let role = match object.origin {
             Origin::Kernel => Role::Program,
             Origin::Libc => Role::Libc,
@@ -212,7 +219,7 @@ fn members<'a>(built: &'a Built, served: &'a Served) -> Vec<Member<'a>> {
             identity: object.identity.filter(|_| library.is_some()),
             has_short_name: served.program.notes(id).short_name.is_some(),
             needed_by: object.needed_by.map(|id| id.0),
-            dependencies: object.dependencies.iter().map(|id| id.0).collect(),
+            dependencies: Numbers::of(dependencies),
             tls: object.tls,
             place: bias.0.wrapping_sub(built.base),
             entry: bias.unapply(object.entry).0,
@@ -223,9 +230,25 @@ fn members<'a>(built: &'a Built, served: &'a Served) -> Vec<Member<'a>> {
             dynamic: library.map_or(&[][..], |_| dynamic_section(object)),
             gnu_hash: object.symbols.gnu_hash_head(),
             sealed: is_sealed(served, id),
+            arrays: library
+                .filter(|_| is_sealed(served, id))
+                .and_then(|library| arrays(library, object, served)),
         }
     });
     members.collect()
+}
+
+/// The arrays of constructors and destructors after relocation, and where they begin, if they are small and nobody can change
+/// them.
+fn arrays<'a>(library: &Library, object: &Object, served: &'a Served) -> Option<(u64, &'a [u8])> {
+    let Dynamic { init_array, fini_array, .. } = object.dynamic;
+    let ranges = [init_array, fini_array].into_iter().filter(|table| table.size > 0);
+    let ranges = ranges.map(|table| table.vaddr.0..table.vaddr.0.saturating_add(table.size));
+    let all = ranges.reduce(|all, range| all.start.min(range.start)..all.end.max(range.end))?;
+    let relro = object.segments.relro.as_ref()?;
+    let inside = relro.start.0 <= all.start && all.end <= relro.end.0 && all.end - all.start <= PAGE_SIZE;
+    let placed = library.placed(&(Vaddr(all.start)..Vaddr(all.end)));
+    inside.then(|| (all.start, served.memory.at(&placed)))
 }
 
 /// The dynamic section up to its end.
