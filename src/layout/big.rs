@@ -40,7 +40,12 @@ impl Plan {
     pub fn prefer_pieces(&mut self, begins: Begins, least: u64) -> bool {
         let Placement::Aligned { to: own, at: 0 } = self.placement else { return false };
         let length = |region: &&Region| region.pages.end.0 - region.pages.start.0;
-        let largest = self.regions.iter().filter(|region| region.is_shared()).max_by_key(length);
+        let shared = || self.regions.iter().filter(|region| region.is_shared());
+        // Most objects are too small, however they lie.
+        if shared().map(|region| length(&region)).sum::<u64>() < least {
+            return false;
+        }
+        let largest = shared().max_by_key(length);
         let Some(largest) = largest else { return false };
         let offset = match begins {
             Begins::WithRegion => 0,
