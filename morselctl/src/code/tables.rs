@@ -87,7 +87,12 @@ impl<'a> File<'a> {
         let value = defined.map_or(0, |symbol| symbol.st_value(LE));
         let target = match one.r_type(LE, false) {
             elf::R_X86_64_NONE => return Ok(()),
-            elf::R_X86_64_RELATIVE | elf::R_X86_64_IRELATIVE => Some(addend as u64),
+            elf::R_X86_64_RELATIVE => Some(addend as u64),
+            elf::R_X86_64_IRELATIVE => {
+                self.entries.push(Vaddr(addend as u64)); // the resolver; what it returns is not known
+                None
+            }
+            _ if defined.is_some_and(|symbol| symbol.st_type() == elf::STT_GNU_IFUNC) => None,
             elf::R_X86_64_64 | elf::R_X86_64_GLOB_DAT | elf::R_X86_64_JUMP_SLOT if defined.is_some() => {
                 Some(value.wrapping_add_signed(addend))
             }
