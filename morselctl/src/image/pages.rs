@@ -17,6 +17,9 @@ use super::library::Library;
 /// Zeros of so many pages are not in the file.
 const MANY_ZEROS: u64 = 16;
 
+/// A window of which less than this fraction is used would mostly cost memory as huge pages.
+const DENSE: u64 = 4;
+
 /// What code that nobody reaches consists of.
 pub const UNREACHABLE: u8 = 0xcc;
 
@@ -120,14 +123,18 @@ impl FileMap {
         let mut map = Self { far: Vec::new(), first, end: first };
         let runs: Vec<Run> = built.programs.iter().flat_map(|served| all_runs(built, served)).collect();
         for pages in &layout.windows[1..] {
+            let runs_in = |pages: Pages| runs.iter().filter(move |run| pages.contains(&run.pages.start));
             let mut sums: BTreeMap<u32, u64> = BTreeMap::new();
-            for run in runs.iter().filter(|run| pages.contains(&run.pages.start)) {
+            for run in runs_in(pages.clone()) {
                 *sums.entry(run.access.bits()).or_default() += run.pages.end - run.pages.start;
             }
             let most = sums.into_iter().max_by_key(|(_, sum)| *sum).map_or(0, |(access, _)| access);
             let access = MemoryFlags::from_bits_truncate(most);
             let mut pages = pages.clone();
-            if layout.huge && !access.contains(MemoryFlags::WRITE) && pages.end - pages.start >= HUGE_PAGE {
+            let used: u64 = runs_in(pages.clone()).map(|run| run.pages.end - run.pages.start).sum();
+            let is_worth_it =
+                pages.end - pages.start >= HUGE_PAGE && used >= (pages.end - pages.start) / DENSE;
+            if layout.huge && is_worth_it && !access.contains(MemoryFlags::WRITE) {
                 pages = pages.start / HUGE_PAGE * HUGE_PAGE..pages.end.next_multiple_of(HUGE_PAGE);
                 map.end = map.end.next_multiple_of(HUGE_PAGE);
             }
@@ -168,8 +175,9 @@ pub struct Difference {
 /// The pages that can be huge ones.
 pub fn huge(built: &Built, map: &FileMap) -> Vec<Pages> {
     let whole = |pages: &Pages| pages.start.next_multiple_of(HUGE_PAGE)..pages.end / HUGE_PAGE * HUGE_PAGE;
+    let fits = |window: &&FarWindow| [window.pages.start, window.offset].iter().all(|at| at % HUGE_PAGE == 0);
     let read_only = map.far.iter().filter(|window| !window.access.contains(MemoryFlags::WRITE));
-    let windows = read_only.map(|window| &window.pages).chain([&built.layout.code]);
+    let windows = read_only.filter(fits).map(|window| &window.pages).chain([&built.layout.code]);
     let pages = windows.filter(|_| built.layout.huge).map(whole);
     pages.filter(|pages| !pages.is_empty()).collect()
 }
