@@ -190,12 +190,28 @@ fn plan(built: &Built, map: &mut FileMap) -> Vec<Planned> {
 }
 
 /// Writes all that is not zero, in large pieces: the kernel keeps together what is written at once. For `huge` pages, pieces are
-/// whole.
+/// whole; else many zeros are left out.
 fn write_sparsely(file: &fs::File, memory: &[u8], at: u64, huge: bool) -> io::Result<()> {
     const PIECE: usize = HUGE_PAGE as usize;
+    const FEW: usize = 16 << 10;
     for (offset, piece) in (at..).step_by(PIECE).zip(memory.chunks(PIECE)) {
-        if let Some(last) = piece.iter().rposition(|&byte| byte != 0) {
-            file.write_all_at(if huge { piece } else { &piece[..=last] }, offset)?;
+        let parts = piece.chunks(if huge { PIECE } else { FEW }).enumerate();
+        let mut pending: Option<Range<usize>> = None;
+        for (number, part) in parts {
+            let start = number * FEW;
+            let used = start..start + part.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+            pending = match pending.take() {
+                Some(before) if used.is_empty() => {
+                    file.write_all_at(&piece[before.clone()], offset + before.start as u64)?;
+                    None
+                }
+                Some(before) => Some(before.start..used.end),
+                None => Some(used).filter(|used| !used.is_empty()),
+            };
+        }
+        if let Some(last) = pending {
+            let last = if huge { 0..piece.len() } else { last };
+            file.write_all_at(&piece[last.clone()], offset + last.start as u64)?;
         }
     }
     Ok(())
