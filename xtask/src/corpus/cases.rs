@@ -1,5 +1,5 @@
 //! Runs the corpus' cases: each under stock musl, under `LOADER PROGRAM`, and as a copy of the program whose PT_INTERP
-//! is the loader. The loader passes if exit code and output are stock musl's, and the output is what was expected.
+//! is the loader, without and with an image. The loader passes if exit code and output are stock musl's, and the output is what was expected.
 //! A loader that is fused with a libc can take the place of musl's instead, and run programs as they are.
 
 use std::fs;
@@ -12,7 +12,7 @@ use difftest::bindings::{self, Dumps};
 
 use super::manifest::{Case, Kind, Musl, folder};
 use crate::proc::Outcome;
-use crate::{namespace, paths, proc};
+use crate::{jobs, namespace, paths, proc};
 
 /// How a program is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub enum Mode {
     Direct,
     /// As a copy that names the loader as its interpreter.
     Interp,
+    /// The same with an image, which is built first. If the program cannot have one, that is told.
+    Image,
     /// As it is, by a fused loader in the place of musl's own.
     Installed,
 }
@@ -30,6 +32,8 @@ pub enum Mode {
 impl Mode {
     /// All of a loader that stands beside musl's own; the first is what the others are compared with.
     pub const ALL: [Self; 3] = [Self::Stock, Self::Direct, Self::Interp];
+    /// The same, with images.
+    pub const WITH_IMAGES: [Self; 4] = [Self::Stock, Self::Direct, Self::Interp, Self::Image];
     /// The same for a loader in its place.
     pub const REPLACING: [Self; 2] = [Self::Stock, Self::Installed];
 
@@ -39,6 +43,7 @@ impl Mode {
             Self::Stock => "stock",
             Self::Direct => "direct",
             Self::Interp => "interp",
+            Self::Image => "image",
             Self::Installed => "installed",
         }
     }
@@ -54,6 +59,8 @@ pub struct Report {
     pub time: Duration,
     /// How many bindings were dumped.
     pub bindings: usize,
+    /// Why programs had no image, in the mode where they should.
+    pub without_image: Vec<String>,
 }
 
 /// Runs a case in some modes, of which the first is what the others are compared with. If there is a library that dumps
@@ -72,7 +79,9 @@ pub fn run(
         let failure = judge(case, stock.as_ref().map(|stock| &stock.outcome), &run.outcome);
         let different = || run.bindings.differences(&stock.as_ref()?.bindings);
         let failure = failure.or_else(different).or_else(|| run.lacks_bindings(dumper));
-        reports.push(Report { mode, failure, time: run.time, bindings: run.bindings.count() });
+        let Run { time, without_image, .. } = &run;
+        let (time, without_image) = (*time, without_image.clone());
+        reports.push(Report { mode, failure, time, bindings: run.bindings.count(), without_image });
         stock.get_or_insert(run);
     }
     Ok(reports)
@@ -84,6 +93,8 @@ struct Run {
     time: Duration,
     /// None if they were not asked for.
     bindings: Dumps,
+    /// Why programs had no image.
+    without_image: Vec<String>,
 }
 
 impl Run {
@@ -134,7 +145,16 @@ fn run_in(case: &Case, mode: Mode, loader: &Path, musl: Musl, dumper: Option<&Pa
         }
         None => case.command.clone(),
     };
-    bash.arg("-c").arg(expand(&command, mode, loader, musl)?).current_dir(&corpus);
+    let images = scratch.join("images");
+    let command = expand(&command, mode, loader, musl)?;
+    if mode == Mode::Image {
+        fs::create_dir(&images)?;
+        bash.env("IMAGES", &images).env("MORSELCTL", jobs::build::tool()?);
+        bash.arg("-c").arg(format!("{WITH_IMAGE}{command}"));
+    } else {
+        bash.arg("-c").arg(command);
+    }
+    bash.current_dir(&corpus);
     if mode != Mode::Stock {
         if musl == Musl::V1_2_5 && mode != Mode::Installed {
             bash.env("LD_MORSEL_LIBC", paths::musl_1_2_5()?);
@@ -149,9 +169,23 @@ fn run_in(case: &Case, mode: Mode, loader: &Path, musl: Musl, dumper: Option<&Pa
     let outcome = proc::outcome(&mut bash, limit(case.kind))?;
     let time = begin.elapsed();
     let bindings = if dumper.is_some() { Dumps::read(&dumps)? } else { Dumps::default() };
+    let log = fs::read_to_string(scratch.join("images.log")).unwrap_or_default();
+    let mut without_image: Vec<String> = log.lines().map(str::to_owned).collect();
+    without_image.dedup();
     fs::remove_dir_all(&scratch)?;
-    Ok(Run { outcome, time, bindings })
+    Ok(Run { outcome, time, bindings, without_image })
 }
+
+/// A function of the shell that runs a program with an image, and must use it; or, if it cannot have one, without. What the loader
+/// is told by its environment is not meant for the tool.
+const WITH_IMAGE: &str = r#"image() {
+    local program=$1 path=${LD_LIBRARY_PATH-} preload=${LD_PRELOAD-} setting=off; shift
+    if LD_LIBRARY_PATH= LD_PRELOAD= "$MORSELCTL" build ${path:+--library-path "$path"} ${preload:+--preload "$preload"} \
+        ${LD_MORSEL_LIBC:+--libc "$LD_MORSEL_LIBC"} --into "$IMAGES" "$program" >/dev/null 2>>"$IMAGES.log"
+    then setting=require:$IMAGES/; fi
+    LD_MORSEL_IMAGE=$setting "$program" "$@"
+}
+"#;
 
 /// The command of a case whose programs, and only these, preload a library that dumps bindings to a folder. (Programs of the
 /// host are not musl's.)
@@ -181,6 +215,9 @@ pub fn expand(command: &str, mode: Mode, loader: &Path, musl: Musl) -> Result<St
             (Mode::Stock, Musl::V1_2_3) | (Mode::Installed, _) => program.to_owned(),
             (Mode::Stock, Musl::V1_2_5) => format!("{stock_loader} {program}"),
             (Mode::Direct, _) => format!("{} {program}", loader.display()),
+            (Mode::Image, _) => {
+                format!("image {}", patched(&super::dir()?.join(program), loader)?.display())
+            }
             (Mode::Interp, _) => patched(&super::dir()?.join(program), loader)?.display().to_string(),
         };
         text.replace_range(start..=end, &run);

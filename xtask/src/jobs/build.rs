@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
 
@@ -31,9 +32,15 @@ pub fn release() -> Result<PathBuf> {
     executable("ld-morsel", &[])
 }
 
-/// The same for the tool. It is linked statically: where it shall install a loader for musl, there may be no glibc.
+/// The same for the tool, which is built once. It is linked statically: where it shall install a loader for musl, there may be
+/// no glibc.
 pub fn tool() -> Result<PathBuf> {
-    executable("morselctl", &["-C", "target-feature=+crt-static"])
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(path) = BUILT.get() {
+        return Ok(path.clone());
+    }
+    let path = executable("morselctl", &["-C", "target-feature=+crt-static"])?;
+    Ok(BUILT.get_or_init(|| path).clone())
 }
 
 fn executable(package: &str, linking: &[&str]) -> Result<PathBuf> {

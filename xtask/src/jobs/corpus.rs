@@ -1,4 +1,4 @@
-//! `cargo xtask corpus`: builds or fetches real musl programs into the cache, runs them under stock musl and in two
+//! `cargo xtask corpus`: builds or fetches real musl programs into the cache, runs them under stock musl and in three
 //! ways under the loader, and compares.
 
 use std::path::Path;
@@ -97,15 +97,17 @@ impl std::fmt::Display for Tally {
 /// compared, too.
 pub fn run_cases(chosen: &[&Case], loader: &Path, musl: Option<Musl>, bindings: bool) -> Result<Tally> {
     let mut tally = Tally::default();
-    let mut columns = vec!["case", "stock", "direct", "interp"];
+    let modes = cases::Mode::WITH_IMAGES;
+    let mut columns = vec!["case"];
+    columns.extend(modes.map(cases::Mode::name));
     columns.extend(bindings.then_some("bindings"));
     let mut table = ui::Table::new(&columns);
     let dumper = bindings.then(|| difftest::bindings::build_library(&crate::corpus::dir()?)).transpose()?;
-    let mut failures = Vec::new();
+    let (mut failures, mut without_image) = (Vec::new(), Vec::new());
     for case in chosen {
         let spinner = ui::spinner(format!("running {}", case.name));
         let musl = musl.unwrap_or(case.musl);
-        let reports = cases::run(case, &cases::Mode::ALL, loader, musl, dumper.as_deref());
+        let reports = cases::run(case, &modes, loader, musl, dumper.as_deref());
         spinner.finish_and_clear();
         let mut row = vec![case.name.clone()];
         let reports = reports?;
@@ -114,6 +116,7 @@ pub fn run_cases(chosen: &[&Case], loader: &Path, musl: Option<Musl>, bindings: 
             let ok = report.failure.is_none();
             tally.count(ok);
             row.push(if ok { ui::duration(report.time) } else { ui::verdict(false) });
+            without_image.extend(report.without_image.iter().map(|why| format!("{}: {why}", case.name)));
             failures
                 .extend(report.failure.map(|why| format!("{} ({}): {why}", case.name, report.mode.name())));
         }
@@ -124,6 +127,9 @@ pub fn run_cases(chosen: &[&Case], loader: &Path, musl: Option<Musl>, bindings: 
     ui::remark(
         "(Single runs, stock first: the times show only that nothing hangs. See `cargo xtask bench`.)",
     );
+    for reason in without_image {
+        ui::remark(format!("(No image: {reason})"));
+    }
     for failure in &failures {
         println!("{} {failure}", ui::verdict(false));
     }
