@@ -20,6 +20,8 @@ mod progress;
 mod write;
 
 fn main() -> ExitCode {
+    // Who reads no further ends a pipeline quietly.
+    sigpipe::reset();
     let args = cli::Args::from_arg_matches(&manual::command().get_matches());
     match cli::run(args.unwrap_or_else(|error| error.exit())) {
         Ok(()) => ExitCode::SUCCESS,
