@@ -72,7 +72,7 @@ fn tables() -> Tables<'static> {
             region(Source::Zero),
         ]),
         sealed: list(vec![0x2000..0x3000, 0x4000_0000..0x4000_1000]),
-        huge: list(vec![0x20_0000..0x40_0000]),
+        huge: list(vec![0x20_0000..0x40_0000, 0x60_0000..0x80_0000]),
         late: list(vec![LateRelocation { object: 1, relocation, binding: Some(binding) }]),
         interposed: list(vec![Interposed { name: b"malloc", binding }]),
         rebase: &[0x3000, 0b1011],
@@ -148,7 +148,7 @@ fn an_image_serves_only_so_many_programs() {
         Header { version: VERSION, loader: [7; 20], base: 0, window: 0, programs: u64::MAX, checksum: 0 };
     let bytes = header.to_bytes(&[]);
     assert!(Header::parse(&bytes).expect("a header").entries(&bytes).is_none());
-    assert!(MAX_PROGRAMS > 90);
+    const { assert!(MAX_PROGRAMS > 90) };
 }
 
 #[test]
