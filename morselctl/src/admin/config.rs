@@ -131,6 +131,7 @@ impl Config {
             Some(span) => reader.error(span.start, error.message().trim_end()),
             None => ConfigError(format!("{}: {}", path.display(), error.message())),
         })?;
+        reader.passes(raw.defaults.passes.as_deref())?;
         let images = raw.image.iter().map(|image| reader.entry(image, &raw.defaults));
         Ok(Self { path: path.to_owned(), images: images.collect::<Result<_, _>>()? })
     }
