@@ -9,6 +9,7 @@ use crate::program::TlsPlacement;
 use crate::sys::{FileIdentity, FileStamp};
 
 use super::encoding::{Reader, Record, Writer};
+use super::format::Region;
 
 /// The circumstances of a start that decide which objects it finds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +32,9 @@ pub struct Key<'a> {
 
 impl<'a> Record<'a> for Key<'a> {
     fn write(&self, to: &mut Writer) {
-        [self.library_path, self.preload, self.libc, self.origin, self.passes].into_iter().for_each(|text| to.text(text));
+        [self.library_path, self.preload, self.libc, self.origin, self.passes]
+            .into_iter()
+            .for_each(|text| to.text(text));
         self.program.write(to);
         to.word(self.fingerprint);
     }
@@ -306,5 +309,39 @@ impl<'a> Record<'a> for Interposed<'a> {
 
     fn read(from: &mut Reader<'a>) -> Option<Self> {
         Some(Self { name: from.bytes()?, binding: Binding::read(from)? })
+    }
+}
+
+/// A library some of whose calls do not lead through their slots any more, but straight to what these are bound to. A process
+/// in which one of the names means something else needs the library's original code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rewritten<'a> {
+    /// The library.
+    pub object: u32,
+    /// The functions that it calls so.
+    pub symbols: Vec<&'a [u8]>,
+    /// All pages whose contents have changed, with those that the library's file has.
+    pub original: Vec<Region>,
+}
+
+impl<'a> Record<'a> for Rewritten<'a> {
+    fn write(&self, to: &mut Writer) {
+        to.half(self.object);
+        to.list(&self.symbols);
+        to.list(&self.original);
+    }
+
+    fn read(from: &mut Reader<'a>) -> Option<Self> {
+        Some(Self { object: from.half()?, symbols: from.list()?, original: from.list()? })
+    }
+}
+
+impl<'a> Record<'a> for &'a [u8] {
+    fn write(&self, to: &mut Writer) {
+        to.bytes(self);
+    }
+
+    fn read(from: &mut Reader<'a>) -> Option<Self> {
+        from.bytes()
     }
 }

@@ -66,6 +66,7 @@ fn tables() -> Tables<'static> {
         huge: vec![0x20_0000..0x40_0000],
         late: vec![LateRelocation { object: 1, relocation, binding: Some(binding) }],
         interposed: vec![Interposed { name: b"malloc", binding }],
+        rewritten: Some(Aside { offset: 0x8000, size: 100, checksum: 12 }),
         rebase: &[0x3000, 0b1011],
     }
 }
@@ -94,7 +95,22 @@ fn tables_are_read_as_they_were_written() {
         assert_eq!(read.late[0].relocation.addend, Some(11));
         assert_eq!((read.windows, read.regions), (written.windows, written.regions));
         assert_eq!((read.sealed, read.huge), (written.sealed, written.huge));
+        assert_eq!(read.rewritten, written.rewritten);
     });
+}
+
+#[test]
+fn rewritten_libraries_are_read_as_they_were_written() {
+    let [region, ..] = &tables().regions[..] else { unreachable!("there are regions") };
+    let original = vec![Region { source: Source::File(0x9000), ..region.clone() }];
+    let written = [Rewritten { object: 1, symbols: vec![&b"malloc"[..], b"free"], original }];
+    let mut to = Writer::default();
+    to.list(&written);
+    let mut bytes = to.finish();
+    let aside = Aside { offset: 0, size: bytes.len() as u64, checksum: checksum(&[&bytes]) };
+    assert_eq!(aside.list::<Rewritten<'_>>(&bytes).expect("a sound list"), written);
+    bytes[20] ^= 1;
+    assert!(aside.list::<Rewritten<'_>>(&bytes).is_none());
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use ld_morsel::elf::PAGE_SIZE;
+use ld_morsel::elf::{PAGE_SIZE, page_up};
 use ld_morsel::image::format::{FarWindow, Pages, Region, Source};
 use ld_morsel::layout::PageClass;
 use ld_morsel::program::{Object, ObjectId, Origin};
@@ -137,6 +137,13 @@ impl FileMap {
         map
     }
 
+    /// Makes room for so many bytes at the end; returns where that is.
+    pub fn append(&mut self, size: u64) -> u64 {
+        let offset = self.end;
+        self.end += page_up(size);
+        offset
+    }
+
     fn window(&self, at: u64) -> Option<&FarWindow> {
         self.far.iter().find(|window| window.pages.contains(&at))
     }
@@ -167,9 +174,7 @@ pub struct Difference {
 
 /// The pages that can be huge ones.
 pub fn huge(built: &Built, map: &FileMap) -> Vec<Pages> {
-    let whole = |pages: &Pages| {
-        pages.start.next_multiple_of(HUGE_PAGE)..pages.end / HUGE_PAGE * HUGE_PAGE
-    };
+    let whole = |pages: &Pages| pages.start.next_multiple_of(HUGE_PAGE)..pages.end / HUGE_PAGE * HUGE_PAGE;
     let read_only = map.far.iter().filter(|window| !window.access.contains(MemoryFlags::WRITE));
     let windows = read_only.map(|window| &window.pages).chain([&built.layout.code]);
     let pages = windows.filter(|_| built.layout.huge).map(whole);
@@ -205,8 +210,7 @@ pub fn difference(
             let source = match run.content {
                 Content::Zero => Source::Zero,
                 _ if !is_common => {
-                    let offset = map.end;
-                    map.end += pages.end - pages.start;
+                    let offset = map.append(pages.end - pages.start);
                     result.variants.push((pages.clone(), offset));
                     Source::File(offset)
                 }
