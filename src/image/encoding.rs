@@ -201,6 +201,14 @@ impl<'a, R> Default for List<'a, R> {
     }
 }
 
+impl<'a, R: Record<'a> + Clone + PartialEq> PartialEq for List<'a, R> {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl<'a, R: Record<'a> + Clone + Eq> Eq for List<'a, R> {}
+
 impl<'a, R: Record<'a> + Clone> List<'a, R> {
     /// How many there are.
     pub fn len(&self) -> usize {

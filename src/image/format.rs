@@ -14,7 +14,7 @@ use core::ops::Range;
 use crate::sys::{FileIdentity, MemoryFlags};
 
 pub use super::encoding::{List, Numbers, Reader, Record, Writer, checksum};
-pub use super::records::{Binding, Input, Interposed, Key, LateRelocation, Member, Role};
+pub use super::records::{Binding, Input, Interposed, Key, LateRelocation, Member, Rewritten, Role};
 
 /// How an image's header begins.
 pub const MAGIC: [u8; 8] = *b"MORSELIM";
@@ -128,8 +128,19 @@ impl<'a> Record<'a> for ProgramEntry {
 }
 
 /// The names of the tables.
-pub const TABLE_NAMES: [&str; 10] =
-    ["key", "inputs", "members", "windows", "regions", "sealed", "huge", "late", "interposed", "rebase"];
+pub const TABLE_NAMES: [&str; 11] = [
+    "key",
+    "inputs",
+    "members",
+    "windows",
+    "regions",
+    "sealed",
+    "huge",
+    "late",
+    "interposed",
+    "rewritten",
+    "rebase",
+];
 
 /// All tables of a program.
 #[derive(Debug)]
@@ -152,6 +163,8 @@ pub struct Tables<'a> {
     pub late: List<'a, LateRelocation>,
     /// What libc must bind to instead of its own definitions.
     pub interposed: List<'a, Interposed<'a>>,
+    /// Where the list of [`Rewritten`] libraries is, if there are any. Only who interposes needs it.
+    pub rewritten: Option<Aside>,
     /// The words that hold addresses of the image, in the form of `DT_RELR`, counted from the image's start.
     pub rebase: &'a [u64],
 }
@@ -176,6 +189,7 @@ impl<'a> Tables<'a> {
             table(|to| to.list(&self.huge)),
             table(|to| to.list(&self.late)),
             table(|to| to.list(&self.interposed)),
+            table(|to| to.list(&List::Values(self.rewritten.as_slice()))),
             table(|to| self.rebase.iter().for_each(|&word| to.word(word))),
         ]
     }
@@ -191,6 +205,7 @@ impl<'a> Tables<'a> {
         let (sealed, huge) = (next()?.list()?, next()?.list()?);
         let late: List<'a, LateRelocation> = next()?.list()?;
         let interposed: List<'a, Interposed<'a>> = next()?.list()?;
+        let rewritten = next()?.list()?.iter().next();
         let rebase = plain::slice_from_bytes(tables.bytes()?).ok()?;
         let known = |object: u32| (object as usize) < members.len();
         let bound = |binding: &Binding| known(binding.object);
@@ -207,6 +222,7 @@ impl<'a> Tables<'a> {
             huge,
             late,
             interposed,
+            rewritten,
             rebase,
         })
     }
@@ -299,6 +315,34 @@ impl<'a> Record<'a> for Region {
             _ => return None,
         };
         Some(Self { pages, access, source })
+    }
+}
+
+/// A part of the file that no start maps or reads unless it needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Aside {
+    /// Where it begins in the file.
+    pub offset: u64,
+    /// Bytes of it.
+    pub size: u64,
+    /// Of these bytes.
+    pub checksum: u64,
+}
+
+impl Aside {
+    /// What the file has there is so much of a list; `None` if it is damaged.
+    pub fn list<'a, R: Record<'a> + Clone>(&self, bytes: &'a [u8]) -> Option<List<'a, R>> {
+        (checksum(&[bytes]) == self.checksum).then(|| Reader::new(bytes).list()).flatten()
+    }
+}
+
+impl<'a> Record<'a> for Aside {
+    fn write(&self, to: &mut Writer) {
+        to.words(&[self.offset, self.size, self.checksum]);
+    }
+
+    fn read(from: &mut Reader<'a>) -> Option<Self> {
+        Some(Self { offset: from.word()?, size: from.word()?, checksum: from.word()? })
     }
 }
 

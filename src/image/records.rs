@@ -7,7 +7,8 @@ use crate::elf::{Relocation, Vaddr};
 use crate::program::TlsPlacement;
 use crate::sys::{FileIdentity, FileStamp};
 
-use super::encoding::{Numbers, Reader, Record, Writer};
+use super::encoding::{List, Numbers, Reader, Record, Writer};
+use super::format::Region;
 
 /// The circumstances of a start that decide which objects it finds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -311,5 +312,39 @@ impl<'a> Record<'a> for Interposed<'a> {
 
     fn read(from: &mut Reader<'a>) -> Option<Self> {
         Some(Self { name: from.bytes()?, binding: Binding::read(from)? })
+    }
+}
+
+/// A library some of whose calls do not lead through their slots any more, but straight to what these are bound to. A process
+/// in which one of the names means something else needs the library's original code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rewritten<'a> {
+    /// The library.
+    pub object: u32,
+    /// The functions that it calls so.
+    pub symbols: List<'a, &'a [u8]>,
+    /// All pages whose contents have changed, with those that the library's file has.
+    pub original: List<'a, Region>,
+}
+
+impl<'a> Record<'a> for Rewritten<'a> {
+    fn write(&self, to: &mut Writer) {
+        to.half(self.object);
+        to.list(&self.symbols);
+        to.list(&self.original);
+    }
+
+    fn read(from: &mut Reader<'a>) -> Option<Self> {
+        Some(Self { object: from.half()?, symbols: from.list()?, original: from.list()? })
+    }
+}
+
+impl<'a> Record<'a> for &'a [u8] {
+    fn write(&self, to: &mut Writer) {
+        to.bytes(self);
+    }
+
+    fn read(from: &mut Reader<'a>) -> Option<Self> {
+        from.bytes()
     }
 }

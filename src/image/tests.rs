@@ -75,6 +75,7 @@ fn tables() -> Tables<'static> {
         huge: list(vec![0x20_0000..0x40_0000, 0x60_0000..0x80_0000]),
         late: list(vec![LateRelocation { object: 1, relocation, binding: Some(binding) }]),
         interposed: list(vec![Interposed { name: b"malloc", binding }]),
+        rewritten: Some(Aside { offset: 0x8000, size: 100, checksum: 12 }),
         rebase: &[0x3000, 0b1011],
     }
 }
@@ -98,17 +99,30 @@ fn tables_are_read_as_they_were_written() {
     parse(&bytes(), |read| {
         let (read, written) = (read.expect("sound tables"), tables());
         assert_eq!((read.key, read.rebase), (written.key, written.rebase));
-        assert_eq!(all(&read.inputs), all(&written.inputs));
-        assert_eq!(all(&read.members), all(&written.members));
-        assert_eq!(all(&read.interposed), all(&written.interposed));
-        assert_eq!(all(&read.windows), all(&written.windows));
-        assert_eq!(all(&read.regions), all(&written.regions));
-        assert_eq!(all(&read.sealed), all(&written.sealed));
-        assert_eq!(all(&read.huge), all(&written.huge));
+        assert_eq!((read.inputs, read.members), (written.inputs, written.members));
+        assert_eq!((read.interposed, read.windows), (written.interposed, written.windows));
+        assert_eq!((read.regions, read.sealed), (written.regions, written.sealed));
+        assert_eq!(read.huge, written.huge);
+        assert_eq!(read.rewritten, written.rewritten);
         let (read, written) = (all(&read.late), all(&written.late));
         assert_eq!((read.len(), read[0].binding), (written.len(), written[0].binding));
         assert_eq!(read[0].relocation.addend, Some(11));
     });
+}
+
+#[test]
+fn rewritten_libraries_are_read_as_they_were_written() {
+    let region = tables().regions.iter().next().expect("there are regions");
+    let original = list(vec![Region { source: Source::File(0x9000), ..region }]);
+    let symbols = list(vec![&b"malloc"[..], b"free"]);
+    let written = list(vec![Rewritten { object: 1, symbols, original }]);
+    let mut to = Writer::default();
+    to.list(&written);
+    let mut bytes = to.finish();
+    let aside = Aside { offset: 0, size: bytes.len() as u64, checksum: checksum(&[&bytes]) };
+    assert_eq!(aside.list::<Rewritten<'_>>(&bytes).expect("a sound list"), written);
+    bytes[20] ^= 1;
+    assert!(aside.list::<Rewritten<'_>>(&bytes).is_none());
 }
 
 #[test]

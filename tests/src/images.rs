@@ -13,7 +13,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::case::Case;
 use crate::worlds::{Loaders, World, morselctl};
@@ -58,5 +58,20 @@ pub fn setting(
     let log =
         OpenOptions::new().create(true).append(true).open(&log).with_context(|| log.display().to_string());
     log?.write_all(line.as_bytes()).context("images.log")?;
+    if output.status.success() {
+        verify(&images)?;
+    }
     Ok(Some(("LD_MORSEL_IMAGE".to_owned(), format!("{}/", images.display()))))
+}
+
+/// Lets the tool prove that the images in a folder may be used, and that their code does what the libraries' does.
+pub fn verify(images: &Path) -> Result<()> {
+    for image in fs::read_dir(images).with_context(|| images.display().to_string())? {
+        let output = Command::new(morselctl()?).arg("verify").arg(image?.path()).output();
+        let output = output.context("cannot run morselctl")?;
+        if !output.status.success() {
+            bail!("morselctl verify: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+    }
+    Ok(())
 }

@@ -4,7 +4,7 @@
 //! Instructions keep their place and length, so that nothing else changes: a prefix without effect or a `nop` fills the byte
 //! that a direct call or jump is shorter. As all branches lead to where an instruction begins, none leads into a changed one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use iced_x86::Register;
 use ld_morsel::elf::Vaddr;
@@ -27,6 +27,16 @@ pub struct Sites {
     pub patches: Vec<Patch>,
     /// The instructions that lead through a slot of those given, and must go on to do so.
     pub kept: Vec<(Vaddr, Kept)>,
+    /// The slots that something does not lead through any more.
+    pub passed_by: BTreeSet<Vaddr>,
+}
+
+/// The slot that a reference leads through or reads, if it is one: of a branch to a stub, the stub's.
+pub fn slot_of(code: &Code<'_>, reference: &Reference) -> Vaddr {
+    match code.stubs().get(&reference.target) {
+        Some(stub) if reference.is_branch() => stub.slot,
+        _ => reference.target,
+    }
 }
 
 /// The changes that make everything direct that leads through `slots`: by their addresses what they hold, of which it must be
@@ -34,14 +44,14 @@ pub struct Sites {
 pub fn patches(code: &Code<'_>, bias: u64, slots: &BTreeMap<Vaddr, u64>) -> Sites {
     let mut sites = Sites::default();
     for reference in code.references() {
-        let slot = match code.stubs().get(&reference.target) {
-            Some(stub) if reference.is_branch() => stub.slot,
-            _ => reference.target,
-        };
+        let slot = slot_of(code, reference);
         let Some(target) = slots.get(&slot) else { continue };
         let next = bias.wrapping_add(reference.next.0);
         match direct(code, reference, |shorter| distance(*target, next.wrapping_sub(shorter))) {
-            Ok(Some(patch)) => sites.patches.push(patch),
+            Ok(Some(patch)) => {
+                sites.patches.push(patch);
+                sites.passed_by.insert(slot);
+            }
             Ok(None) => {}
             Err(kept) => sites.kept.push((reference.at, kept)),
         }

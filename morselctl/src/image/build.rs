@@ -4,7 +4,7 @@
 //! found (`world`), then all of them get their places (`layout`), then each program is bound and relocated. That happens
 //! twice, for two bases: the words that differ are those which must be changed if the image cannot have its place.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::{CStr, CString, OsString};
 use std::fs;
 use std::ops::Range;
@@ -70,6 +70,18 @@ pub struct Built {
     pub layout: Layout,
     /// The programs.
     pub programs: Vec<Served>,
+    /// The libraries whose code is not that of their files.
+    pub rewritten: Vec<Rewritten>,
+}
+
+/// A library some of whose calls lead straight to their targets.
+pub struct Rewritten {
+    /// Which.
+    pub library: usize,
+    /// The functions that it calls so.
+    pub symbols: BTreeSet<Vec<u8>>,
+    /// The pages that have changed, at link-time addresses.
+    pub pages: Vec<Range<Vaddr>>,
 }
 
 /// A program that the image serves.
@@ -153,7 +165,9 @@ pub fn build(paths: &[PathBuf], circumstances: &Circumstances) -> Result<Built> 
     }
     let report = Vec::new();
     let chosen = CString::new(circumstances.passes.to_string())?;
-    let mut built = Built { base, loader, wishes, passes: chosen, report, libraries, layout, programs };
+    let rewritten = Vec::new();
+    let mut built =
+        Built { base, loader, wishes, passes: chosen, report, libraries, layout, programs, rewritten };
     passes.change(&mut built)?;
     built.report = passes.report();
     Ok(built)

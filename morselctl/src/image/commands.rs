@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
+use super::proof::{self, Proved};
 use super::{
     Circumstances, ImageFile, Made, build_into, files, inspect, make_directory, name_of, passes, usual_place,
 };
@@ -72,6 +73,8 @@ struct Verdict<'a> {
     valid: bool,
     /// The programs that it is for, if it is valid.
     programs: Option<Vec<PathBuf>>,
+    /// What has been proved of its code.
+    proved: Option<Proved>,
     /// Why it may not be used.
     reason: Option<String>,
 }
@@ -91,20 +94,29 @@ pub fn run_verify(args: &FileArgs) -> Result<()> {
     let mut verdicts = Vec::new();
     for path in &args.images {
         let image = ImageFile::read(path).and_then(|image| image.with_context(|| not_an_image(path)));
-        let (programs, reason) = match image.and_then(|image| inspect::verify(&image)) {
-            Ok(programs) => (Some(programs), None),
-            Err(error) => (None, Some(format!("{error:#}"))),
+        let verified = image.and_then(|image| Ok((inspect::verify(&image)?, proof::check(&image)?)));
+        let (programs, proved, reason) = match verified {
+            Ok((programs, proved)) => (Some(programs), Some(proved), None),
+            Err(error) => (None, None, Some(format!("{error:#}"))),
         };
         match (&programs, &reason) {
             _ if args.json => {}
             (Some(programs), _) => {
                 let programs = programs.iter().map(|program| program.display().to_string());
-                println!("{}: valid, for {}", path.display(), programs.collect::<Vec<_>>().join(", "));
+                print!("{}: valid, for {}", path.display(), programs.collect::<Vec<_>>().join(", "));
+                match proved.unwrap_or_default() {
+                    Proved { direct: 0, .. } => println!(),
+                    Proved { direct, libraries } => {
+                        println!(
+                            "; proved: {direct} calls and addresses made direct in {libraries} libraries"
+                        );
+                    }
+                }
             }
             (_, Some(reason)) => eprintln!("morselctl: {reason}"),
             (None, None) => {}
         }
-        verdicts.push(Verdict { path, valid: reason.is_none(), programs, reason });
+        verdicts.push(Verdict { path, valid: reason.is_none(), programs, proved, reason });
     }
     if args.json {
         println!("{}", serde_json::to_string_pretty(&verdicts)?);

@@ -4,13 +4,16 @@
 use std::ffi::{CStr, CString, OsStr};
 use std::fmt;
 use std::fs;
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use ld_morsel::elf::{ObjectType, RelrSlots, Segments};
+use ld_morsel::elf::{ObjectType, PAGE_SIZE, RelrSlots, Segments};
 use ld_morsel::image::check;
-use ld_morsel::image::format::{HEADER_AT, Header, Key, Member, ProgramEntry, Role, Tables, VERSION};
+use ld_morsel::image::format::{
+    HEADER_AT, Header, Key, Member, ProgramEntry, Rewritten, Role, Source, Tables, VERSION,
+};
 use ld_morsel::layout::{PageClass, Plan};
 use ld_morsel::sys::{self, FileIdentity, FileStamp};
 use serde::Serialize;
@@ -94,8 +97,70 @@ impl ImageFile {
         self.bytes.get(start..start.checked_add(usize::try_from(entry.size).ok()?)?)
     }
 
+    /// The image's file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The address for which it is relocated.
+    pub fn base(&self) -> u64 {
+        self.header.base
+    }
+
+    /// Some of the file's bytes.
+    ///
+    /// # Errors
+    /// The file ends before.
+    pub fn bytes(&self, offset: u64, size: u64) -> Result<&[u8]> {
+        let start = usize::try_from(offset).ok();
+        let range = start.and_then(|start| Some(start..start.checked_add(usize::try_from(size).ok()?)?));
+        let bytes = range.and_then(|range| self.bytes.get(range));
+        bytes.with_context(|| format!("{}: it is cut off", self.path.display()))
+    }
+
+    /// What a program sees in the image before anything is written there.
+    ///
+    /// # Errors
+    /// The file does not have it.
+    pub fn content(&self, tables: &Tables<'_>, range: Range<u64>) -> Result<Vec<u8>> {
+        let mut content = Vec::new();
+        let mut at = range.start;
+        while at < range.end {
+            let end = range.end.min((at / PAGE_SIZE + 1) * PAGE_SIZE);
+            let window = tables.windows.iter().find(|window| window.pages.contains(&at));
+            let in_window = window.map_or(at, |window| window.offset + (at - window.pages.start));
+            let region = tables.regions.iter().filter(|region| region.pages.contains(&at)).last();
+            let source = region.map_or(Source::Window, |region| match region.source {
+                Source::File(offset) | Source::Written(offset) => {
+                    Source::File(offset + (at - region.pages.start))
+                }
+                source => source,
+            });
+            match source {
+                Source::Zero => content.resize(content.len() + (end - at) as usize, 0),
+                Source::File(offset) => content.extend_from_slice(self.bytes(offset, end - at)?),
+                Source::Window | Source::Written(_) => {
+                    content.extend_from_slice(self.bytes(in_window, end - at)?);
+                }
+            }
+            at = end;
+        }
+        Ok(content)
+    }
+
+    /// The libraries of a program whose code is not that of their files.
+    ///
+    /// # Errors
+    /// The list is damaged.
+    pub fn rewritten<'a>(&'a self, tables: &Tables<'_>) -> Result<Vec<Rewritten<'a>>> {
+        let Some(aside) = tables.rewritten else { return Ok(Vec::new()) };
+        let list = aside.list(self.bytes(aside.offset, aside.size)?);
+        let list = list.map(|list| list.iter().collect());
+        list.with_context(|| format!("{}: its list of changed libraries is damaged", self.path.display()))
+    }
+
     /// The tables of each program, aligned as in a page.
-    fn each<T>(&self, mut work: impl FnMut(&Tables<'_>) -> T) -> Result<Vec<T>> {
+    pub fn each<T>(&self, mut work: impl FnMut(&Tables<'_>) -> T) -> Result<Vec<T>> {
         const WORD: usize = size_of::<u64>();
         let results = self.entries.iter().map(|entry| {
             let bytes = self.table_bytes(entry).unwrap_or_default();

@@ -11,8 +11,10 @@ mod fused;
 mod inspect;
 mod layout;
 mod library;
+mod originals;
 mod pages;
 mod passes;
+mod proof;
 mod world;
 mod write;
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use ld_morsel::elf::PAGE_SIZE;
+use ld_morsel::elf::{PAGE_SIZE, page_up};
 use ld_morsel::image::format::{FarWindow, Pages, Region, Source};
 use ld_morsel::layout::PageClass;
 use ld_morsel::program::{Object, ObjectId, Origin};
@@ -144,6 +144,13 @@ impl FileMap {
         map
     }
 
+    /// Makes room for so many bytes at the end; returns where that is.
+    pub fn append(&mut self, size: u64) -> u64 {
+        let offset = self.end;
+        self.end += page_up(size);
+        offset
+    }
+
     fn window(&self, at: u64) -> Option<&FarWindow> {
         self.far.iter().find(|window| window.pages.contains(&at))
     }
@@ -211,8 +218,7 @@ pub fn difference(
             let source = match run.content {
                 Content::Zero => Source::Zero,
                 _ if !is_common => {
-                    let offset = map.end;
-                    map.end += pages.end - pages.start;
+                    let offset = map.append(pages.end - pages.start);
                     result.variants.push((pages.clone(), offset));
                     Source::File(offset)
                 }

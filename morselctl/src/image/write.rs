@@ -11,7 +11,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use ld_morsel::elf::{Dynamic, PAGE_SIZE, Vaddr, page_up};
 use ld_morsel::image::format::{
-    HEADER_AT, Header, Key, List, Member, Numbers, ProgramEntry, Role, TABLE_NAMES, Tables, VERSION, checksum,
+    Aside, HEADER_AT, Header, Key, List, Member, Numbers, ProgramEntry, Role, TABLE_NAMES, Tables, VERSION,
+    checksum,
 };
 use ld_morsel::program::{Object, Origin};
 use ld_morsel::sys::MemoryFlags;
@@ -20,6 +21,7 @@ use super::build::{Built, Served};
 use super::frame::{Part, frame, kind};
 use super::layout::HUGE_PAGE;
 use super::library::Library;
+use super::originals::Originals;
 use super::pages::{Content, Difference, FileMap, UNREACHABLE, difference, huge, is_sealed, runs};
 use crate::elf_file::record;
 use crate::write::Pending;
@@ -40,6 +42,8 @@ pub struct Written {
 struct Planned {
     difference: Difference,
     tables: [Vec<u8>; TABLE_NAMES.len()],
+    /// The list of rewritten libraries, and where it is.
+    rewritten: Option<(Aside, Vec<u8>)>,
 }
 
 impl Planned {
@@ -55,7 +59,7 @@ impl Planned {
 pub fn write(built: &mut Built, targets: &[PathBuf]) -> Result<Written> {
     share(built);
     // Where the tables end decides where everything behind them is; how long they are does not depend on it.
-    let draft = plan(built, &mut FileMap::new(built, 0));
+    let (draft, _) = plan(built, &mut FileMap::new(built, 0));
     let mut first = built.layout.windows[0].end;
     let places = draft.iter().map(|planned| {
         let place = first;
@@ -67,7 +71,7 @@ pub fn write(built: &mut Built, targets: &[PathBuf]) -> Result<Written> {
         bail!("the libraries and their tables are too large for one image");
     }
     let mut map = FileMap::new(built, first);
-    let planned = plan(built, &mut map);
+    let (planned, originals) = plan(built, &mut map);
     let entries = built.programs.iter().zip(&planned).zip(&places).map(|((served, planned), &tables)| {
         let checksum = checksum(&[&planned.tables.concat()]);
         ProgramEntry { program: served.file.identity, tables, size: planned.size(), checksum }
@@ -105,7 +109,11 @@ pub fn write(built: &mut Built, targets: &[PathBuf]) -> Result<Written> {
                 file.write_all_at(served.memory.at(pages), *offset)?;
             }
             file.write_all_at(&planned.tables.concat(), place)?;
+            if let Some((aside, list)) = &planned.rewritten {
+                file.write_all_at(list, aside.offset)?;
+            }
         }
+        originals.write(built, &file)?;
         file.write_all_at(&rest, map.end)?;
         file.set_permissions(fs::Permissions::from_mode(mode))?;
         file.sync_all()
@@ -151,8 +159,9 @@ fn share(built: &mut Built) {
     }
 }
 
-fn plan(built: &Built, map: &mut FileMap) -> Vec<Planned> {
+fn plan(built: &Built, map: &mut FileMap) -> (Vec<Planned>, Originals) {
     let common = &built.programs[0].memory;
+    let originals = Originals::new(built, map);
     let programs = built.programs.iter().map(|served| {
         let difference = difference(built, served, map, |pages| common.at(pages) == served.memory.at(pages));
         let rebase = relr(&served.rebase);
@@ -166,6 +175,7 @@ fn plan(built: &Built, map: &mut FileMap) -> Vec<Planned> {
             program: served.file,
             fingerprint: served.fingerprint,
         };
+        let rewritten = originals.list(built, served, map);
         let dependencies = served
             .program
             .objects()
@@ -181,12 +191,13 @@ fn plan(built: &Built, map: &mut FileMap) -> Vec<Planned> {
             huge: List::Values(&huge(built, map)),
             late: List::Values(&served.late),
             interposed: List::Values(&served.interposed),
+            rewritten: rewritten.as_ref().map(|(aside, _)| *aside),
             rebase: &rebase,
         };
         let tables = tables.to_bytes();
-        Planned { tables, difference }
+        Planned { tables, difference, rewritten }
     });
-    programs.collect()
+    (programs.collect(), originals)
 }
 
 /// Writes all that is not zero, in large pieces: the kernel keeps together what is written at once. For `huge` pages, pieces are

@@ -111,9 +111,13 @@ impl Fixture {
         command
     }
 
-    /// Builds the image.
+    /// Builds the image, and proves it.
+    #[track_caller]
     pub fn build(&self, options: &[&str]) {
         assert!(self.builder(options).status().expect("morselctl").success());
+        if !options.contains(&"-o") {
+            super::verify(&self.path("images")).expect("a sound image");
+        }
     }
 
     /// The image, where the loader looks for it.

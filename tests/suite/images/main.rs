@@ -1,6 +1,7 @@
 //! When an image may be used, and what becomes of it.
 
 mod checks;
+mod direct;
 mod life;
 mod process;
 mod shapes;

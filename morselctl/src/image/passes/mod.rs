@@ -1,6 +1,7 @@
 //! Passes over the program model that a build can run (`docs/passes.md`). A pass is one file; it knows the model, and no other
 //! pass. Which run, and with which value, is up to the user; the image records it.
 
+mod direct_calls;
 mod huge_pages;
 
 use std::fmt;
@@ -61,14 +62,24 @@ pub struct Kind {
 }
 
 /// All passes, in the order in which they run.
-pub const KINDS: &[Kind] = &[Kind {
-    name: "huge-pages",
-    what: "lay code and sealed data out so that the kernel can use pages of 2 MiB",
-    needs: &[],
-    conflicts: &[],
-    usual: true,
-    make: huge_pages::make,
-}];
+pub const KINDS: &[Kind] = &[
+    Kind {
+        name: "huge-pages",
+        what: "lay code and sealed data out so that the kernel can use pages of 2 MiB",
+        needs: &[],
+        conflicts: &[],
+        usual: true,
+        make: huge_pages::make,
+    },
+    Kind {
+        name: "direct-calls",
+        what: "calls from library to library lead straight to their targets, not through slots",
+        needs: &[],
+        conflicts: &[],
+        usual: true,
+        make: direct_calls::make,
+    },
+];
 
 /// The passes as users are told of them.
 pub fn help() -> String {
@@ -188,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_choice_is_written_as_it_is_read() {
-        for text in ["none", "huge-pages"] {
+        for text in ["none", "huge-pages", "huge-pages,direct-calls"] {
             assert_eq!(text.parse::<Choice>().expect(text).to_string(), text);
         }
         assert_eq!("default".parse::<Choice>().expect("default"), Choice::default());
@@ -196,7 +207,7 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        for text in ["huge", "huge-pages=1"] {
+        for text in ["huge", "huge-pages=1", "direct-calls=2"] {
             assert!(text.parse::<Choice>().is_err(), "{text}");
         }
     }
