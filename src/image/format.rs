@@ -15,6 +15,7 @@ use crate::sys::{FileIdentity, MemoryFlags};
 
 pub use super::encoding::{Reader, Record, Writer, checksum};
 pub use super::records::{Binding, Input, Interposed, Key, LateRelocation, Member, Role};
+pub use super::references::IndexPlace;
 
 /// How an image's header begins.
 pub const MAGIC: [u8; 8] = *b"MORSELIM";
@@ -128,8 +129,19 @@ impl<'a> Record<'a> for ProgramEntry {
 }
 
 /// The names of the tables.
-pub const TABLE_NAMES: [&str; 10] =
-    ["key", "inputs", "members", "windows", "regions", "sealed", "huge", "late", "interposed", "rebase"];
+pub const TABLE_NAMES: [&str; 11] = [
+    "key",
+    "inputs",
+    "members",
+    "windows",
+    "regions",
+    "sealed",
+    "huge",
+    "late",
+    "interposed",
+    "index",
+    "rebase",
+];
 
 /// All tables of a program.
 #[derive(Debug)]
@@ -152,6 +164,8 @@ pub struct Tables<'a> {
     pub late: Vec<LateRelocation>,
     /// What libc must bind to instead of its own definitions.
     pub interposed: Vec<Interposed<'a>>,
+    /// Where [`References`](super::references) are; `None` if the process can have no further objects.
+    pub index: Option<IndexPlace>,
     /// The words that hold addresses of the image, in the form of `DT_RELR`, counted from the image's start.
     pub rebase: &'a [u64],
 }
@@ -176,6 +190,7 @@ impl<'a> Tables<'a> {
             table(|to| to.list(&self.huge)),
             table(|to| to.list(&self.late)),
             table(|to| to.list(&self.interposed)),
+            table(|to| to.list(self.index.as_slice())),
             table(|to| self.rebase.iter().for_each(|&word| to.word(word))),
         ]
     }
@@ -191,13 +206,27 @@ impl<'a> Tables<'a> {
         let (sealed, huge) = (next()?.list()?, next()?.list()?);
         let late: Vec<LateRelocation> = next()?.list()?;
         let interposed: Vec<Interposed<'a>> = next()?.list()?;
+        let index: Vec<IndexPlace> = next()?.list()?;
         let rebase = plain::slice_from_bytes(tables.bytes()?).ok()?;
         let known = |object: u32| (object as usize) < members.len();
         let bound = |binding: &Binding| known(binding.object);
         let sound = late.iter().all(|late| known(late.object) && late.binding.as_ref().is_none_or(bound))
             && interposed.iter().all(|entry| bound(&entry.binding))
             && members.iter().flat_map(|member| member.references()).all(known);
-        sound.then_some(Self { key, inputs, members, windows, regions, sealed, huge, late, interposed, rebase })
+        let index = index.first().copied();
+        sound.then_some(Self {
+            key,
+            inputs,
+            members,
+            windows,
+            regions,
+            sealed,
+            huge,
+            late,
+            interposed,
+            index,
+            rebase,
+        })
     }
 }
 

@@ -43,6 +43,11 @@ pub struct Image<'a> {
 pub struct Mapped(Vec<Range<u64>>);
 
 impl Mapped {
+    /// Windows that were kept, to be dropped after all.
+    pub fn again(windows: Vec<Range<u64>>) -> Self {
+        Self(windows)
+    }
+
     /// Maps a window.
     ///
     /// # Errors

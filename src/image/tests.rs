@@ -66,6 +66,7 @@ fn tables() -> Tables<'static> {
         huge: vec![0x20_0000..0x40_0000],
         late: vec![LateRelocation { object: 1, relocation, binding: Some(binding) }],
         interposed: vec![Interposed { name: b"malloc", binding }],
+        index: Some(IndexPlace { start: 0x8000, size: 12, checksum: 13 }),
         rebase: &[0x3000, 0b1011],
     }
 }
@@ -93,7 +94,7 @@ fn tables_are_read_as_they_were_written() {
         assert_eq!((read.late[0].binding, read.rebase), (written.late[0].binding, written.rebase));
         assert_eq!(read.late[0].relocation.addend, Some(11));
         assert_eq!((read.windows, read.regions), (written.windows, written.regions));
-        assert_eq!((read.sealed, read.huge), (written.sealed, written.huge));
+        assert_eq!((read.sealed, read.huge, read.index), (written.sealed, written.huge, written.index));
     });
 }
 
