@@ -2,5 +2,6 @@
 
 mod checks;
 mod life;
+mod preload;
 mod process;
 mod shapes;
