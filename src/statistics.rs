@@ -45,6 +45,10 @@ pub struct UsedImage {
     pub moved: bool,
     /// How many relocations it has left to the process.
     pub late: usize,
+    /// How many objects the process has beside the image.
+    pub added: usize,
+    /// How many relocations have been bound anew because of them.
+    pub rebound: usize,
 }
 
 /// Writes the object to `target`, a path, or `-` for standard error. A path that cannot be written is worth a warning,
@@ -108,9 +112,10 @@ fn render(
     }
     json.push_str("],");
     match image {
-        Some(UsedImage { path, moved, late }) => {
+        Some(UsedImage { path, moved, late, added, rebound }) => {
             let path = Quoted(path);
-            write!(json, "\"image\":{{\"path\":{path},\"moved\":{moved},\"late_relocations\":{late}}},")?;
+            write!(json, "\"image\":{{\"path\":{path},\"moved\":{moved},\"late_relocations\":{late},")?;
+            write!(json, "\"added_objects\":{added},\"rebound_relocations\":{rebound}}},")?;
         }
         None => json.push_str("\"image\":null,"),
     }

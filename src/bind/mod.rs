@@ -73,8 +73,7 @@ impl Entry {
     /// The definition of one version of a name.
     pub fn find_version(&self, name: &SymbolName<'_>, version: &SymbolName<'_>) -> Option<Definition> {
         let symbol = self.table.lookup_version(name, version)?;
-        let usable = acceptable(&symbol, Accept::AnyWithValue) || acceptable_ifunc(&symbol);
-        usable.then_some(Definition { object: self.object, symbol, bias: self.bias })
+        may_be_taken(&symbol).then_some(Definition { object: self.object, symbol, bias: self.bias })
     }
 }
 
@@ -332,6 +331,11 @@ fn acceptable(symbol: &Symbol, accept: Accept) -> bool {
 
 fn acceptable_ifunc(symbol: &Symbol) -> bool {
     symbol.is_ifunc() && symbol.is_defined() && symbol.value != 0 && symbol.has_linkable_binding()
+}
+
+/// Whether any reference would take a symbol.
+pub fn may_be_taken(symbol: &Symbol) -> bool {
+    acceptable(symbol, Accept::AnyWithValue) || acceptable_ifunc(symbol)
 }
 
 /// A symbol that one object defines for others.

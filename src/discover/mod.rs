@@ -142,10 +142,8 @@ impl<'a, W: World> Discovery<'a, W> {
     /// Finds everything that a program needs to start. Returns what could not be loaded.
     #[inline(never)]
     pub fn start(mut self, preload: Option<&CStr>) -> Vec<StartError> {
-        let preload = preload.map_or(&b""[..], CStr::to_bytes);
-        for name in preload.split(|&byte| byte == b':' || byte.is_ascii_whitespace() || byte == 0x0b) {
+        for name in search::preloads(preload) {
             if let Ok(name) = CString::new(name)
-                && !name.is_empty()
                 && self.load(&name, None).is_none()
             {
                 log::warn!("preloaded library {} cannot be loaded: {}", Text::from(&name), self.failure);

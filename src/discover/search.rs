@@ -16,6 +16,13 @@ pub fn elements(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     list.split(|&byte| byte == b':' || byte == b'\n').filter(|directory| !directory.is_empty())
 }
 
+/// The libraries that a value of `LD_PRELOAD` names.
+pub fn preloads(list: Option<&CStr>) -> impl Iterator<Item = &[u8]> {
+    let list = list.map_or(&b""[..], CStr::to_bytes);
+    let names = list.split(|&byte| byte == b':' || byte.is_ascii_whitespace() || byte == 0x0b);
+    names.filter(|name| !name.is_empty())
+}
+
 /// The candidates for `name` in a list of directories (`path_open`).
 pub fn candidates(list: &[u8], name: &CStr) -> impl Iterator<Item = CString> {
     elements(list).filter_map(move |directory| {

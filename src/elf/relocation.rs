@@ -17,6 +17,27 @@ pub struct Relocation {
     pub addend: Option<u64>,
 }
 
+impl Relocation {
+    #[inline]
+    fn new(slot: u64, info: u64, addend: Option<u64>) -> Self {
+        Self { slot: Vaddr(slot), kind: info as u32, symbol: (info >> 32) as u32, addend }
+    }
+}
+
+impl From<&Rel> for Relocation {
+    #[inline]
+    fn from(entry: &Rel) -> Self {
+        Self::new(entry.r_offset, entry.r_info, None)
+    }
+}
+
+impl From<&Rela> for Relocation {
+    #[inline]
+    fn from(entry: &Rela) -> Self {
+        Self::new(entry.r_offset, entry.r_info, Some(entry.r_addend as u64))
+    }
+}
+
 /// A `DT_REL`, `DT_RELA` or `DT_JMPREL` table.
 #[derive(Clone, Copy, Debug)]
 pub enum RelocationTable<'a> {
@@ -47,17 +68,36 @@ impl<'a> RelocationTable<'a> {
         }
     }
 
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Rel(entries) => entries.len(),
+            Self::Rela(entries) => entries.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The entry at `index`.
+    pub fn get(&self, index: usize) -> Option<Relocation> {
+        match self {
+            Self::Rel(entries) => entries.get(index).map(Relocation::from),
+            Self::Rela(entries) => entries.get(index).map(Relocation::from),
+        }
+    }
+
     /// Calls `apply` for all entries in order, some at a time: at most [`RelocationTable::BATCH`].
     #[inline]
     pub fn for_each_batch(&self, mut apply: impl FnMut(&[Relocation])) {
         let mut batch = [Relocation::default(); Self::BATCH];
-        let split = |info: u64| (info as u32, (info >> 32) as u32);
         match self {
             Self::Rel(entries) => {
                 for chunk in entries.chunks(Self::BATCH) {
                     for (relocation, entry) in batch.iter_mut().zip(chunk) {
-                        let (kind, symbol) = split(entry.r_info);
-                        *relocation = Relocation { slot: Vaddr(entry.r_offset), kind, symbol, addend: None };
+                        *relocation = entry.into();
                     }
                     apply(&batch[..chunk.len()]);
                 }
@@ -65,9 +105,7 @@ impl<'a> RelocationTable<'a> {
             Self::Rela(entries) => {
                 for chunk in entries.chunks(Self::BATCH) {
                     for (relocation, entry) in batch.iter_mut().zip(chunk) {
-                        let (kind, symbol) = split(entry.r_info);
-                        let addend = Some(entry.r_addend as u64);
-                        *relocation = Relocation { slot: Vaddr(entry.r_offset), kind, symbol, addend };
+                        *relocation = entry.into();
                     }
                     apply(&batch[..chunk.len()]);
                 }

@@ -16,13 +16,14 @@ use crate::elf::{
 };
 use crate::map::load;
 use crate::program::{Mapping, Object, ObjectId, Origin, Program};
-use crate::relocate::Late;
+use crate::relocate::{Added, Late};
 use crate::statistics::UsedImage;
 use crate::sys::{self, Errno, File, FileIdentity, FileStamp, MemoryFlags, Text};
 
 use super::check::{self, Refusal};
 use super::format::{
-    Binding, BuildId, FarWindow, HEADER_AT, HEADER_ROOM, Header, Key, Member, Role, Tables, VERSION,
+    Binding, BuildId, FarWindow, HEADER_AT, HEADER_ROOM, Header, Interposed, Key, Member, Role, Tables,
+    VERSION,
 };
 use super::mapped::{Image, Mapped, Place};
 use super::{BASE_ALIGN, SYSTEM_PLACE, base_at, path_in};
@@ -51,13 +52,23 @@ pub struct Circumstances<'a> {
 pub struct Attached {
     /// Where it is.
     pub path: CString,
-    tables: Tables<'static>,
-    place: Place,
-    windows: Vec<Range<u64>>,
+    pub(super) tables: Tables<'static>,
+    pub(super) place: Place,
+    pub(super) windows: Vec<Range<u64>>,
+    /// Its file, if the process preloads other libraries than the image has been built for.
+    pub(super) file: Option<File>,
+    /// Which objects of the process the members are.
+    pub(super) ids: Vec<ObjectId>,
+    /// What the process has beside them.
+    pub added: Added,
 }
 
-/// The tables, where the image is, and its windows.
-type Found = (Tables<'static>, Place, Vec<Range<u64>>);
+/// What has been mapped.
+struct Found {
+    tables: Tables<'static>,
+    extended: bool,
+    windows: Vec<Range<u64>>,
+}
 
 /// An image file, open and not yet looked at.
 pub struct Candidate {
@@ -112,16 +123,22 @@ impl Candidate {
     #[inline(never)]
     pub fn attach(self, circumstances: &Circumstances<'_>) -> Result<Option<Attached>, (CString, Refusal)> {
         match try_attach(&self.path, &self.file, circumstances) {
-            Ok((tables, place, windows)) => {
+            Ok((Found { tables, extended, windows }, place)) => {
                 log::info!("image {} at {:#x}", Text::from(&self.path), place.start);
-                Ok(Some(Attached { path: self.path, tables, place, windows }))
+                let (path, ids, added) = (self.path, Vec::new(), Added::default());
+                let file = extended.then_some(self.file);
+                Ok(Some(Attached { path, tables, place, windows, file, ids, added }))
             }
             Err(refusal) => self.refuse(refusal),
         }
     }
 }
 
-fn try_attach(path: &CStr, file: &File, circumstances: &Circumstances<'_>) -> Result<Found, Refusal> {
+fn try_attach(
+    path: &CStr,
+    file: &File,
+    circumstances: &Circumstances<'_>,
+) -> Result<(Found, Place), Refusal> {
     let config = circumstances.config;
     let status = file.full_status().map_err(|errno| Refusal::System("fstat", errno))?;
     let directory = check::directory_of(path).ok_or(Refusal::Damaged("no path"))?;
@@ -155,21 +172,14 @@ fn try_attach(path: &CStr, file: &File, circumstances: &Circumstances<'_>) -> Re
         let place = Place { start, delta: start.wrapping_sub(header.base) };
         match attach_at(&Image { file, size, window: header.window, entry }, place, circumstances) {
             Err(Refusal::Taken) => {}
-            attached => {
-                let (tables, windows) = attached?;
-                return Ok((tables, place, windows));
-            }
+            attached => return Ok((attached?, place)),
         }
     }
     Err(Refusal::Taken)
 }
 
 /// Checks the image, and maps it there if it may be used.
-fn attach_at(
-    image: &Image<'_>,
-    place: Place,
-    circumstances: &Circumstances<'_>,
-) -> Result<(Tables<'static>, Vec<Range<u64>>), Refusal> {
+fn attach_at(image: &Image<'_>, place: Place, circumstances: &Circumstances<'_>) -> Result<Found, Refusal> {
     let mut mapped = Mapped::default();
     mapped.add(image, place, &FarWindow { pages: 0..image.window, offset: 0, access: MemoryFlags::READ })?;
     let (start, size) = (place.start + image.entry.tables, image.entry.size as usize);
@@ -187,12 +197,13 @@ fn attach_at(
         fingerprint: circumstances.fingerprint,
     };
     check::key(&tables.key, &now, config.secure)?;
+    let extended = check::preloads_others(&tables, config.preload)?;
     check::inputs(&tables.inputs)?;
     for window in &tables.windows {
         mapped.add(image, place, &window)?;
     }
     for region in &tables.regions {
-        mapped.change(image, place, &region)?;
+        mapped.change(image.file, place, &region)?;
     }
     for pages in &tables.huge {
         mapped.advise(place, &pages)?;
@@ -202,16 +213,21 @@ fn attach_at(
         mapped.rebase(place, tables.rebase)?;
         mapped.protect(place, &tables.sealed, MemoryFlags::READ)?;
     }
-    Ok((tables, mapped.keep()))
+    Ok(Found { tables, extended, windows: mapped.keep() })
 }
 
 impl Attached {
+    /// Whether the process preloads other libraries than the image has been built for.
+    pub fn is_extended(&self) -> bool {
+        self.file.is_some()
+    }
+
     /// All objects of the process; two of them are there already.
     ///
     /// # Errors
     /// A member does not fit its description.
     #[inline(never)]
-    pub fn objects(&self, program: Box<Object>, loader: Box<Object>) -> Result<Program, ElfError> {
+    pub fn objects(&mut self, program: Box<Object>, loader: Box<Object>) -> Result<Program, ElfError> {
         let (mut program, mut loader) = (Some(program), Some(loader));
         let mut objects = Program::default();
         for member in &self.tables.members {
@@ -226,12 +242,13 @@ impl Attached {
             let short_name = member.has_short_name.then(|| search::file_name(&object.name).to_vec());
             let id = objects.add(object);
             objects.notes_mut(id).short_name = short_name.and_then(|name| CString::new(name).ok());
+            self.ids.push(id);
         }
         Ok(objects)
     }
 
     /// A member, as [`load::load`] would describe it.
-    fn object(&self, member: &Member<'static>) -> Result<Box<Object>, ElfError> {
+    pub(super) fn object(&self, member: &Member<'static>) -> Result<Box<Object>, ElfError> {
         let bias = LoadBias(self.place.start.wrapping_add(member.place));
         let segments = Segments::parse(member.header_table)?;
         let pages = bias.apply_range(&segments.span());
@@ -271,29 +288,49 @@ impl Attached {
         }))
     }
 
+    /// The program's file.
+    pub fn program(&self) -> FileStamp {
+        self.tables.key.program
+    }
+
+    /// The order in which objects get their thread-local storage: the members first, whose places are known.
+    pub fn tls_order(&self) -> impl Iterator<Item = ObjectId> + use<> {
+        let members = self.ids.clone().into_iter();
+        members.chain(self.added.objects.clone())
+    }
+
     /// Whether thread-local storage is laid out as the image has been relocated for.
     pub fn has_layout_of(&self, program: &Program) -> bool {
-        self.tables.members.iter().zip(program.objects()).all(|(member, object)| member.tls == object.tls)
+        self.tables.members.iter().zip(&self.ids).all(|(member, &id)| member.tls == program[id].tls)
     }
 
     /// What is left to be relocated.
     pub fn late<'a>(&'a self, program: &'a Program) -> impl ExactSizeIterator<Item = Late> + 'a {
         self.tables.late.iter().map(|late| Late {
-            object: ObjectId(late.object),
+            object: self.ids[late.object as usize],
             relocation: late.relocation,
-            definition: late.binding.map(|binding| definition(&binding, program)),
+            definition: late.binding.map(|binding| self.definition(&binding, program)),
         })
     }
 
-    /// The definitions that libc must bind to instead of its own (see [`crate::host::exports`]).
-    pub fn interposed(&self, program: &Program) -> Vec<(SymbolName<'static>, Definition)> {
-        let entries = self.tables.interposed.iter();
-        entries.map(|entry| (SymbolName::new(entry.name), definition(&entry.binding, program))).collect()
+    /// The definitions that libc must bind to instead of its own (see [`crate::host::exports`]); `None` if objects that were added
+    /// may have some.
+    pub fn interposed(&self, program: &Program) -> Option<Vec<(SymbolName<'static>, Definition)>> {
+        let definition = |entry: Interposed<'static>| {
+            (SymbolName::new(entry.name), self.definition(&entry.binding, program))
+        };
+        self.added.objects.is_empty().then(|| self.tables.interposed.iter().map(definition).collect())
     }
 
     /// What there is to tell of it.
     pub fn statistics(&self) -> UsedImage {
-        UsedImage { path: self.path.clone(), moved: self.place.delta != 0, late: self.tables.late.len() }
+        UsedImage {
+            path: self.path.clone(),
+            moved: self.place.delta != 0,
+            late: self.tables.late.len(),
+            added: self.added.objects.len(),
+            rebound: self.added.rebound.len(),
+        }
     }
 
     /// Where libc is in the file system.
@@ -301,10 +338,10 @@ impl Attached {
         let libc = self.tables.members.iter().find(|member| member.role == Role::Libc);
         libc.map(|libc| CString::from(libc.name)).unwrap_or_default()
     }
-}
 
-fn definition(binding: &Binding, program: &Program) -> Definition {
-    let object = ObjectId(binding.object);
-    let symbol = Symbol::from_parts(binding.value, binding.size, binding.info, binding.section);
-    Definition { object, symbol, bias: program[object].mapping.bias }
+    fn definition(&self, binding: &Binding, program: &Program) -> Definition {
+        let object = self.ids[binding.object as usize];
+        let symbol = Symbol::from_parts(binding.value, binding.size, binding.info, binding.section);
+        Definition { object, symbol, bias: program[object].mapping.bias }
+    }
 }

@@ -35,6 +35,8 @@ pub enum Refusal {
     Writable(&'static str),
     /// It has been built under other circumstances: what is different.
     Key(&'static str),
+    /// The process has objects that the image does not know, and cannot have them beside it: why not.
+    Added(&'static str),
     /// A file is not the one that it was.
     Changed(CString),
     /// A file that was not there would be found now.
@@ -54,6 +56,7 @@ impl fmt::Display for Refusal {
             Self::Owner(owner) => write!(f, "it belongs to user {owner}"),
             Self::Writable(what) => write!(f, "others may write to {what}"),
             Self::Key(what) => write!(f, "made for other circumstances: {what}"),
+            Self::Added(why) => write!(f, "LD_PRELOAD: {why}"),
             Self::Changed(path) => write!(f, "{} has changed", Text::from(path)),
             Self::Appeared(path) => write!(f, "{} was not there when it was built", Text::from(path)),
         }
@@ -89,14 +92,27 @@ pub fn tables<'a>(entry: &ProgramEntry, bytes: &'a [u8]) -> Result<Tables<'a>, R
     Tables::parse(bytes).ok_or(Refusal::Damaged("tables that make no sense"))
 }
 
-/// The search would go the same way as when the image was built.
+/// Whether the process preloads other libraries than the image has been built for.
+///
+/// # Errors
+/// It does, and the image must not be used then.
+pub fn preloads_others(tables: &Tables<'_>, now: Option<&CStr>) -> Result<bool, Refusal> {
+    if search::preloads(tables.key.preload).eq(search::preloads(now)) {
+        return Ok(false);
+    }
+    if tables.index.is_none() || search::preloads(now).next().is_none() {
+        return Err(Refusal::Key("LD_PRELOAD"));
+    }
+    Ok(true)
+}
+
+/// Apart from preloaded libraries, the search would go the same way as when the image was built.
 ///
 /// # Errors
 /// What is different.
 pub fn key(recorded: &Key<'_>, now: &Key<'_>, secure: bool) -> Result<(), Refusal> {
     let same = [
         (recorded.library_path == now.library_path, "LD_LIBRARY_PATH"),
-        (recorded.preload == now.preload, "LD_PRELOAD"),
         (recorded.libc == now.libc, "LD_MORSEL_LIBC"),
         (recorded.program == now.program, "the program's file"),
         (recorded.fingerprint == now.fingerprint, "the program in memory"),

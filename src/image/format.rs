@@ -15,6 +15,7 @@ use crate::sys::{FileIdentity, MemoryFlags};
 
 pub use super::encoding::{List, Numbers, Reader, Record, Writer, checksum};
 pub use super::records::{Binding, Input, Interposed, Key, LateRelocation, Member, Rewritten, Role};
+pub use super::references::IndexPlace;
 
 /// How an image's header begins.
 pub const MAGIC: [u8; 8] = *b"MORSELIM";
@@ -128,7 +129,7 @@ impl<'a> Record<'a> for ProgramEntry {
 }
 
 /// The names of the tables.
-pub const TABLE_NAMES: [&str; 11] = [
+pub const TABLE_NAMES: [&str; 12] = [
     "key",
     "inputs",
     "members",
@@ -139,6 +140,7 @@ pub const TABLE_NAMES: [&str; 11] = [
     "late",
     "interposed",
     "rewritten",
+    "index",
     "rebase",
 ];
 
@@ -165,6 +167,8 @@ pub struct Tables<'a> {
     pub interposed: List<'a, Interposed<'a>>,
     /// Where the list of [`Rewritten`] libraries is, if there are any. Only who interposes needs it.
     pub rewritten: Option<Aside>,
+    /// Where [`References`](super::references) are; `None` if the process can have no further objects.
+    pub index: Option<IndexPlace>,
     /// The words that hold addresses of the image, in the form of `DT_RELR`, counted from the image's start.
     pub rebase: &'a [u64],
 }
@@ -190,6 +194,7 @@ impl<'a> Tables<'a> {
             table(|to| to.list(&self.late)),
             table(|to| to.list(&self.interposed)),
             table(|to| to.list(&List::Values(self.rewritten.as_slice()))),
+            table(|to| to.list(&List::Values(self.index.as_slice()))),
             table(|to| self.rebase.iter().for_each(|&word| to.word(word))),
         ]
     }
@@ -206,6 +211,7 @@ impl<'a> Tables<'a> {
         let late: List<'a, LateRelocation> = next()?.list()?;
         let interposed: List<'a, Interposed<'a>> = next()?.list()?;
         let rewritten = next()?.list()?.iter().next();
+        let index = next()?.list()?.iter().next();
         let rebase = plain::slice_from_bytes(tables.bytes()?).ok()?;
         let known = |object: u32| (object as usize) < members.len();
         let bound = |binding: &Binding| known(binding.object);
@@ -223,6 +229,7 @@ impl<'a> Tables<'a> {
             late,
             interposed,
             rewritten,
+            index,
             rebase,
         })
     }

@@ -43,6 +43,11 @@ pub struct Image<'a> {
 pub struct Mapped(Vec<Range<u64>>);
 
 impl Mapped {
+    /// Windows that were kept, to be dropped after all.
+    pub fn again(windows: Vec<Range<u64>>) -> Self {
+        Self(windows)
+    }
+
     /// Maps a window.
     ///
     /// # Errors
@@ -77,11 +82,10 @@ impl Mapped {
     ///
     /// # Errors
     /// It is in no window, or the system refuses.
-    pub fn change(&self, image: &Image<'_>, place: Place, region: &Region) -> Result<(), Refusal> {
+    pub fn change(&self, file: &File, place: Place, region: &Region) -> Result<(), Refusal> {
         let (address, length) = self.locate(place, &region.pages)?;
         let access = region.access;
-        let from_file =
-            |offset, populate| Memory { length, access, file: Some((image.file, offset)), populate };
+        let from_file = |offset, populate| Memory { length, access, file: Some((file, offset)), populate };
         let memory = match region.source {
             Source::Window => return self.protect(place, [region.pages.clone()], access),
             Source::File(offset) => from_file(offset, false),

@@ -6,8 +6,10 @@ pub mod attach;
 pub mod check;
 pub mod encoding;
 pub mod format;
+pub mod join;
 mod mapped;
 mod records;
+pub mod references;
 pub mod request;
 #[cfg(test)]
 mod tests;

@@ -76,6 +76,7 @@ fn tables() -> Tables<'static> {
         late: list(vec![LateRelocation { object: 1, relocation, binding: Some(binding) }]),
         interposed: list(vec![Interposed { name: b"malloc", binding }]),
         rewritten: Some(Aside { offset: 0x8000, size: 100, checksum: 12 }),
+        index: Some(IndexPlace { start: 0x8000, size: 12, checksum: 13 }),
         rebase: &[0x3000, 0b1011],
     }
 }
@@ -103,7 +104,7 @@ fn tables_are_read_as_they_were_written() {
         assert_eq!((read.interposed, read.windows), (written.interposed, written.windows));
         assert_eq!((read.regions, read.sealed), (written.regions, written.sealed));
         assert_eq!(read.huge, written.huge);
-        assert_eq!(read.rewritten, written.rewritten);
+        assert_eq!((read.rewritten, read.index), (written.rewritten, written.index));
         let (read, written) = (all(&read.late), all(&written.late));
         assert_eq!((read.len(), read[0].binding), (written.len(), written[0].binding));
         assert_eq!(read[0].relocation.addend, Some(11));

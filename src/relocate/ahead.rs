@@ -1,12 +1,14 @@
 //! Relocation in two parts, for images: [`relocate_ahead`] writes what is the same in every process, [`complete`] does in the
 //! process what is left of it. No symbol is looked up then.
 
+use alloc::vec::Vec;
+
 use crate::bind::{Definition, Lookup, Query};
-use crate::elf::{Relocation, Symbol};
+use crate::elf::{Relocation, Symbol, Vaddr};
 use crate::error::RelocationProblem;
 use crate::program::{Object, ObjectId, Origin, Program};
 
-use super::{Moment, NOTHING, Outcome, Pass, Reference, Relocated, Slots, Target, x86_64};
+use super::{Moment, NOTHING, Outcome, Pass, Reference, Relocated, Slots, Target, relocate, x86_64};
 
 /// A relocation that an image leaves to the process, bound already.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +19,44 @@ pub struct Late {
     pub relocation: Relocation,
     /// What its symbol is bound to; `None` for nothing (a weak reference), or if it names no symbol.
     pub definition: Option<Definition>,
+}
+
+/// A relocation of an image's member, or of the program, that is bound anew: an object that the image does not know defines its
+/// name.
+#[derive(Clone, Copy, Debug)]
+pub struct Rebound {
+    /// Whose it is.
+    pub object: ObjectId,
+    /// The relocation. Its addend is in the table.
+    pub relocation: Relocation,
+}
+
+/// What a process has that an image does not know.
+#[derive(Debug, Default)]
+pub struct Added {
+    /// The objects, in load order.
+    pub objects: Vec<ObjectId>,
+    /// What may refer to them, in order of objects and slots, each once. What is read-only after relocation is open.
+    pub rebound: Vec<Rebound>,
+}
+
+impl Added {
+    /// Whether a relocation is bound anew.
+    fn rebinds(&self, object: ObjectId, relocation: &Relocation) -> bool {
+        self.rebound.binary_search_by_key(&(object, relocation.slot), Rebound::place).is_ok()
+    }
+
+    /// Those of one object after the other.
+    fn by_object(&self) -> impl Iterator<Item = &[Rebound]> {
+        self.rebound.chunk_by(|a, b| a.object == b.object)
+    }
+}
+
+impl Rebound {
+    /// By what they are sorted.
+    pub fn place(&self) -> (ObjectId, Vaddr) {
+        (self.object, self.relocation.slot)
+    }
 }
 
 /// Relocates `objects` for the addresses that they will have, in memory to which `slots` leads. [`Relocated::late`] is what has
@@ -47,15 +87,26 @@ pub unsafe fn relocate_ahead(
     done
 }
 
-/// Does what [`relocate_ahead`] has left, and what of the program needs no symbol. `late` is in the order of that function.
+/// Does what [`relocate_ahead`] has left, and what of the program needs no symbol. `late` is in the order of that function. What has
+/// been added is relocated as ever; the program's own relocations come last, since they copy what others have made.
 ///
 /// # Safety
-/// The objects are mapped and relocated as the image says, and none of their code has run.
+/// The objects are mapped and relocated as the image says, those that were added not yet, and none of their code has run.
 #[inline(never)]
-pub unsafe fn complete(program: &Program, lookup: Lookup<'_>, late: impl Iterator<Item = Late>) -> Relocated {
-    let mut done = Relocated::default();
+pub unsafe fn complete(
+    program: &Program,
+    lookup: Lookup<'_>,
+    late: impl Iterator<Item = Late>,
+    added: &Added,
+) -> Relocated {
     // SAFETY: passed on to the caller.
+    let mut done = unsafe { relocate(program, lookup, added.objects.iter().copied(), Moment::Start) };
+    // SAFETY: likewise.
     unsafe { pass(program, lookup, ObjectId::PROGRAM, Moment::Bound, &mut done).run() };
+    let (own, others): (Vec<_>, Vec<_>) = added.by_object().partition(|of| of[0].object == ObjectId::PROGRAM);
+    // SAFETY: likewise.
+    others.iter().for_each(|of| unsafe { rebind(program, lookup, of, &mut done) });
+    let late = late.filter(|late| added.rebound.is_empty() || !added.rebinds(late.object, &late.relocation));
     let mut late = late.peekable();
     while let Some(Late { object, .. }) = late.peek().copied() {
         let mut pass = pass(program, lookup, object, Moment::Start, &mut done);
@@ -66,7 +117,22 @@ pub unsafe fn complete(program: &Program, lookup: Lookup<'_>, late: impl Iterato
             }
         }
     }
+    // SAFETY: likewise.
+    own.iter().for_each(|of| unsafe { rebind(program, lookup, of, &mut done) });
     done
+}
+
+/// Carries out some relocations of one object again.
+///
+/// # Safety
+/// As for [`complete`].
+#[inline(never)]
+unsafe fn rebind(program: &Program, lookup: Lookup<'_>, of_object: &[Rebound], done: &mut Relocated) {
+    let mut pass = pass(program, lookup, of_object[0].object, Moment::Start, done);
+    for entry in of_object {
+        // SAFETY: passed on to the caller.
+        unsafe { pass.batch(core::slice::from_ref(&entry.relocation)) };
+    }
 }
 
 fn pass<'a>(

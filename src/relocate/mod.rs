@@ -15,7 +15,7 @@ use crate::map::protect;
 use crate::program::{Object, ObjectId, Origin, Program};
 use crate::sys::Text;
 
-pub use ahead::{Late, complete, relocate_ahead};
+pub use ahead::{Added, Late, Rebound, complete, relocate_ahead};
 pub use slots::Slots;
 pub use x86_64::{is_copy, is_ordinary};
 

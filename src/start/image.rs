@@ -1,5 +1,6 @@
 //! What the image of a program is looked for with, and checked against.
 
+use alloc::boxed::Box;
 use alloc::ffi::CString;
 use core::ffi::CStr;
 
@@ -7,12 +8,14 @@ use goblin::elf64::program_header::{ProgramHeader, SIZEOF_PHDR};
 use linux_raw_sys::auxvec::{AT_EUID, AT_RANDOM};
 
 use crate::config::{Config, ImageChoice};
-use crate::discover::search;
+use crate::discover::{Search, Wishes, search};
 use crate::elf::{ElfError, Vaddr};
 use crate::error::StartError;
 use crate::host::OwnFile;
+use crate::image::join::{Left, Start};
 use crate::image::request::Request;
 use crate::image::{self, Attached, Candidate, Circumstances, Refusal, SYSTEM_PLACE};
+use crate::map::System;
 use crate::program::{Object, Origin};
 use crate::sys::{self, FileStamp, Text};
 
@@ -106,7 +109,40 @@ fn missed((path, cause): (CString, Refusal)) -> ! {
     super::fail(&[StartError::Image { path, cause }])
 }
 
+/// All objects of a process that has an image.
+///
+/// # Errors
+/// It is not used after all: the program and the loader.
+pub fn objects(
+    mut image: Attached,
+    program: Box<Object>,
+    loader: Box<Object>,
+    wishes: Wishes,
+    config: &Config<'static>,
+    system: &mut System,
+) -> Result<Start, (Box<Object>, Box<Object>)> {
+    if !image.is_extended() {
+        let program = image.objects(program, loader).unwrap_or_else(|cause| damaged(&image.path, cause));
+        let search = Search::done(image.libc_path(), wishes);
+        return Ok(Start { image, program, search });
+    }
+    let file = image.program();
+    let Left { path, cause, program, loader } =
+        match image.join(program, loader, wishes, config.preload, system) {
+            Ok(start) => return Ok(start),
+            Err(left) => left,
+        };
+    if let Some(learner) = config.learn {
+        ask(learner, file, config);
+    }
+    if let ImageChoice::Use { required: true, .. } = config.image {
+        missed((path, cause));
+    }
+    log::info!("image {} is not used: {cause}", Text::from(&path));
+    Err((program, loader))
+}
+
 /// An image that has passed all checks and yet does not fit: there is no way back.
-pub fn damaged(image: &Attached, cause: ElfError) -> ! {
-    super::fail(&[StartError::Program { name: image.path.clone(), cause }])
+pub fn damaged(image: &CStr, cause: ElfError) -> ! {
+    super::fail(&[StartError::Program { name: image.into(), cause }])
 }

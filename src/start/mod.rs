@@ -79,19 +79,25 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
         library_path: config.library_path,
         secure: config.secure,
     };
-    let alone = program;
-    let image = image::find(&alone, invocation.file, own, &config, &stack, system.list);
-    let (debug_symbols, mut program, mut search, mut errors);
-    match &image {
+    let found = image::find(&program, invocation.file, own, &config, &stack, system.list);
+    let started = match found {
         Some(image) => {
             let shown = fused().and_then(Result::ok);
-            debug_symbols = DebugSymbols::of(&loader, shown.as_deref().unwrap_or(&loader));
+            let symbols = DebugSymbols::of(&loader, shown.as_deref().unwrap_or(&loader));
             phases.end("image");
-            program = image.objects(alone, loader).unwrap_or_else(|cause| image::damaged(image, cause));
-            search = Search::done(image.libc_path(), wishes);
-            errors = Vec::new();
+            let start = image::objects(image, program, loader, wishes, &config, &mut system);
+            start.map(|start| (start, symbols))
         }
-        None => {
+        None => Err((program, loader)),
+    };
+    let (debug_symbols, image, mut program, mut search, mut errors);
+    match started {
+        Ok((start, symbols)) => {
+            (image, program, search) = (Some(start.image), start.program, start.search);
+            (debug_symbols, errors) = (symbols, Vec::new());
+        }
+        Err((alone, loader)) => {
+            image = None;
             let libc =
                 locate::libc(&mut system, config.libc, fused, invocation.interpreter, invocation.own_name);
             let libc = libc.unwrap_or_else(|error| fail(&[error]));
@@ -114,15 +120,24 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
     add_unsearched(&mut program, search.take_host(), &stack);
     phases.end("discover");
 
-    let tls = Box::leak(Box::new(tls::lay_out(&mut program, config.tls_surplus)));
+    let tls = match &image {
+        Some(image) => tls::lay_out(&mut program, image.tls_order(), config.tls_surplus),
+        None => {
+            let order = program.ids();
+            tls::lay_out(&mut program, order, config.tls_surplus)
+        }
+    };
+    let tls = Box::leak(Box::new(tls));
     let debug = DebugState::new(own.start, debug_symbols);
     show_to_debuggers(&program[ObjectId::PROGRAM], debug);
     if let Some(image) = image.as_ref().filter(|image| !image.has_layout_of(&program)) {
-        image::damaged(image, ElfError::BadTable("its thread-local storage"));
+        image::damaged(&image.path, ElfError::BadTable("its thread-local storage"));
     }
     let relocated = match &image {
         // SAFETY: everything is mapped and laid out, and no code but ours has run.
-        Some(image) => unsafe { complete(&program, Lookup::in_global(&scope), image.late(&program)) },
+        Some(image) => unsafe {
+            complete(&program, Lookup::in_global(&scope), image.late(&program), &image.added)
+        },
         // SAFETY: likewise.
         None => unsafe { relocate_all(&program, &scope) },
     };
@@ -146,7 +161,7 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
     let handover = Handover {
         deferred: relocated.deferred,
         libc_copies: relocated.libc_copies,
-        interposed: image.as_ref().map(|image| image.interposed(&loader.program)),
+        interposed: image.as_ref().and_then(|image| image.interposed(&loader.program)),
         image: image.as_ref().filter(|_| config.stats.is_some()).map(Attached::statistics),
         counts: relocated.counts,
         argv0: invocation.argv0,

@@ -43,13 +43,18 @@ const LARGE: u64 = 64 << 10;
 /// Alignment of the surplus, in bytes, where libc allocates anyway.
 const SURPLUS_ALIGN: u64 = 64;
 
-/// Gives every object with thread-local storage its module id and offset, in load order, the program first and
-/// nearest the thread pointer: the offset of its variables is built into its code (`__dls3`, `load_library`).
+/// Gives every object with thread-local storage its module id and offset, in the given order, the program first and
+/// nearest the thread pointer: the offset of its variables is built into its code (`__dls3`, `load_library`). That is load
+/// order, but objects that are not in an image come behind those that are, whose offsets are known to it.
 /// `surplus` is how many bytes the user wants to keep for objects that are loaded later.
-pub fn lay_out(program: &mut Program, surplus: Option<u64>) -> StaticTls {
+pub fn lay_out(
+    program: &mut Program,
+    order: impl Iterator<Item = ObjectId>,
+    surplus: Option<u64>,
+) -> StaticTls {
     let mut layout = StaticTls { align: LOADER_SLOT, offsets: alloc::vec![0], ..StaticTls::default() };
     let mut waiting = Vec::new();
-    for id in program.ids() {
+    for id in order {
         let object = &program[id];
         let Some(segment) = object.segments.tls else { continue };
         if id != ObjectId::PROGRAM && may_wait(object, &segment) {

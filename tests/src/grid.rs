@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -54,8 +55,31 @@ pub struct Grid {
     pub names: usize,
 }
 
+/// How many libraries there are that the program does not need, see [`Grid::others`].
+const OTHERS: usize = 3;
+
 /// Old functions whose names have lost their `64` in musl.
 const LARGE_FILE_NAMES: [&str; 5] = ["fopen64", "lseek64", "mmap64", "readdir64", "posix_fadvise64"];
+
+/// An allocator that frees nothing, and gives libc's own nothing to do.
+const ALLOCATOR: &str = r"
+static char memory[1 << 24] __attribute__((aligned(64)));
+static __SIZE_TYPE__ used;
+void *aligned_alloc(__SIZE_TYPE__ align, __SIZE_TYPE__ size) {
+    used = (used + align + 15) & -(align < 16 ? 16 : align);
+    __SIZE_TYPE__ start = used;
+    used += size;
+    return memory + start;
+}
+void *malloc(__SIZE_TYPE__ size) { return aligned_alloc(16, size); }
+void *calloc(__SIZE_TYPE__ count, __SIZE_TYPE__ size) { return malloc(count * size); }
+void *realloc(void *old, __SIZE_TYPE__ size) {
+    char *new = malloc(size);
+    for (__SIZE_TYPE__ i = 0; old && i < size; i++) new[i] = ((char *)old)[i];
+    return new;
+}
+void free(void *block) { (void)block; }
+";
 
 /// What a name stands for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -124,11 +148,25 @@ impl Grid {
         copies || self.roll((library, name, "refers")).is_multiple_of(2)
     }
 
+    /// The numbers of libraries that the program does not need, to be preloaded: they define names of the others, too. The first
+    /// needs the last, and a library of the program.
+    pub fn others(&self) -> Range<usize> {
+        self.libraries + 1..self.libraries + 1 + OTHERS
+    }
+
+    /// The numbers of all libraries.
+    fn all(&self) -> impl Iterator<Item = usize> + use<> {
+        (0..self.libraries).chain(self.others())
+    }
+
     fn source(&self, library: usize) -> String {
         if self.what == Trait::Templates {
             return self.templates(library);
         }
-        let mut text = String::new();
+        let mut text = match self.others().position(|other| other == library) {
+            Some(other) => self.other(other),
+            None => String::new(),
+        };
         for name in 0..self.names {
             let (kind, symbol) = (Kind::of(name), self.name(name));
             text += &kind.declaration(&symbol);
@@ -172,6 +210,16 @@ impl Grid {
         format!(
             "{declarations}char *pointers_{library}[] = {{ {pointers} }};\nint use_{library}(void) {{ return 0{sum}; }}\n"
         )
+    }
+
+    /// What a library defines only if the program does not need it: variables that are missed, libc's functions and large-file
+    /// names.
+    fn other(&self, other: usize) -> String {
+        let missed = (0..=self.libraries).filter(|library| library % OTHERS == other);
+        let missed: String = missed.map(|library| format!("int absent_{library} = {library};\n")).collect();
+        let name = LARGE_FILE_NAMES[other];
+        let allocator = if other == 1 { ALLOCATOR } else { "" };
+        format!("{missed}int {name}(void) {{ return 0; }}\n{allocator}")
     }
 
     fn templates(&self, library: usize) -> String {
@@ -241,13 +289,13 @@ impl Grid {
     pub fn build(&self, root: &Path, interpreter: &Path) -> Result<PathBuf> {
         let dir = root.join(format!("{:?}", self.what).to_lowercase());
         let suffix = if self.what == Trait::Templates { "cc" } else { "c" };
-        let mut sources: Vec<(String, String)> = (0..self.libraries)
-            .map(|library| (format!("{library}.{suffix}"), self.source(library)))
-            .collect();
+        let mut sources: Vec<(String, String)> =
+            self.all().map(|library| (format!("{library}.{suffix}"), self.source(library))).collect();
         sources.push(("main.c".to_owned(), self.program()));
         sources.push(("versions".to_owned(), "OLD { }; NEW { };\n".to_owned()));
         let script = self.script(interpreter);
-        let edits: Vec<Vec<String>> = (0..self.libraries).map(|library| self.edits(library)).collect();
+        let edits: Vec<(usize, Vec<String>)> =
+            self.all().map(|library| (library, self.edits(library))).collect();
 
         let mut hasher = DefaultHasher::new();
         (&sources, &script, &edits).hash(&mut hasher);
@@ -264,7 +312,7 @@ impl Grid {
             fs::write(dir.join(name), text).with_context(|| dir.join(name).display().to_string())?;
         }
         sh(&script, &dir)?;
-        for (library, edits) in edits.iter().enumerate() {
+        for (library, edits) in &edits {
             for edit in edits {
                 elf_edit::apply_to_file(&dir.join(format!("lib{library}.so")), &edit.parse()?)?;
             }
@@ -281,10 +329,15 @@ impl Grid {
             _ => ("musl-gcc -fno-builtin -w", "c"),
         };
         let mut script = String::new();
-        for library in 0..self.libraries {
-            let flags = self.library_flags(library);
+        let others = self.others();
+        for library in (0..self.libraries).chain(others.clone().rev()) {
+            let mut flags = self.library_flags(library);
+            if library == others.start {
+                flags += &format!(" -Wl,--no-as-needed -L. -l:lib{}.so -l:lib3.so", others.end - 1);
+                flags += " -Wl,-rpath,'$ORIGIN'";
+            }
             script +=
-                &format!("{compiler} -shared -fPIC -O1 {flags} -o lib{library}.so {library}.{suffix}\n");
+                &format!("{compiler} -shared -fPIC -O1 -o lib{library}.so {library}.{suffix} {flags}\n");
         }
         let pic = if self.what == Trait::Copies { "-no-pie -fno-pie" } else { "-pie -fpie" };
         let libraries: String = (0..self.libraries).map(|library| format!(" -l:lib{library}.so")).collect();

@@ -16,7 +16,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::case::Case;
-use crate::worlds::{Loaders, World, morselctl};
+use crate::worlds::{Loaders, Version, World, morselctl};
 
 /// The setting that makes the loader under test use an image of `dir/prog`, which is built in `scratch`; `None` if the suite
 /// runs without images.
@@ -46,7 +46,8 @@ pub fn setting(
     for (name, value) in Case::in_world(&case.environment, world) {
         let option = match name.as_str() {
             "LD_LIBRARY_PATH" => "--library-path",
-            "LD_PRELOAD" => "--preload",
+            // With the other version, the image knows nothing of what is preloaded.
+            "LD_PRELOAD" if world.version == Version::V1_2_3 => "--preload",
             _ => continue,
         };
         command.arg(format!("{option}={}", fill(value)));

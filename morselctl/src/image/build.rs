@@ -17,6 +17,7 @@ use ld_morsel::discover::{Discovery, Host, Search, Wishes, World};
 use ld_morsel::elf::{LoadBias, PAGE_SIZE, Vaddr};
 use ld_morsel::host::{self, locate};
 use ld_morsel::image::format::{Binding, BuildId, Input, Interposed, LateRelocation, MAX_PROGRAMS};
+use ld_morsel::image::references::Collector;
 use ld_morsel::image::{BASE_ALIGN, base_at, check};
 use ld_morsel::program::{Object, ObjectId, Origin, Program};
 use ld_morsel::relocate::{Relocated, Slots, relocate_ahead};
@@ -108,6 +109,8 @@ pub struct Served {
     pub late: Vec<LateRelocation>,
     /// What libc must bind to.
     pub interposed: Vec<Interposed<'static>>,
+    /// What refers to names, if the process can have further objects.
+    pub references: Option<Vec<u8>>,
     /// The words that hold addresses of the image, counted from its base, ascending.
     pub rebase: Vec<u64>,
 }
@@ -205,7 +208,8 @@ fn find(path: &Path, wishes: [Option<&'static CStr>; 3], pool: &mut Pool) -> Res
     if let Some(path) = &world.relative {
         bail!("{path:?} depends on the current directory");
     }
-    tls::lay_out(&mut program, None);
+    let order = program.ids();
+    tls::lay_out(&mut program, order, None);
     check_objects(&program)?;
     let libraries = program.objects().map(|object| world.index_of(object)).collect();
     let served = Served {
@@ -220,6 +224,7 @@ fn find(path: &Path, wishes: [Option<&'static CStr>; 3], pool: &mut Pool) -> Res
         memory: Buffer::new(0)?,
         late: Vec::new(),
         interposed: Vec::new(),
+        references: None,
         rebase: Vec::new(),
     };
     Ok(Found { program, own, loader: build_id, served })
@@ -261,6 +266,7 @@ fn bind(found: Found, libraries: &[Library], base: u64, windows: &[Range<u64>]) 
         .iter()
         .map(|(name, definition)| Interposed { name: name.bytes(), binding: binding(definition) });
     served.interposed = interposed.collect();
+    served.references = references(&program);
     let late = done.late.iter().map(|late| LateRelocation {
         object: late.object.0,
         relocation: late.relocation,
@@ -421,6 +427,17 @@ fn differences(library: &Library, memory: &Buffer, moved: &Buffer, rebase: &mut 
         }
     }
     Ok(())
+}
+
+/// What refers to names, in all objects that the loader relocates. `None` if a relocation cannot be done twice.
+fn references(program: &Program) -> Option<Vec<u8>> {
+    let mut collector = Collector::default();
+    for (id, object) in
+        program.iter().filter(|(_, object)| matches!(object.origin, Origin::Kernel | Origin::File))
+    {
+        collector.add(id.0, object)?;
+    }
+    Some(collector.to_bytes())
 }
 
 fn binding(definition: &Definition) -> Binding {

@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use ld_morsel::elf::{Dynamic, PAGE_SIZE, Vaddr, page_up};
 use ld_morsel::image::format::{
-    Aside, HEADER_AT, Header, Key, List, Member, Numbers, ProgramEntry, Role, TABLE_NAMES, Tables, VERSION,
-    checksum,
+    Aside, HEADER_AT, Header, IndexPlace, Key, List, Member, Numbers, ProgramEntry, Role, TABLE_NAMES,
+    Tables, VERSION, checksum,
 };
 use ld_morsel::program::{Object, Origin};
 use ld_morsel::sys::MemoryFlags;
@@ -38,6 +38,13 @@ pub struct Written {
     pub unsealed: usize,
 }
 
+/// Where a program's tables and its index of references begin in the first window.
+#[derive(Clone, Copy, Default)]
+struct Places {
+    tables: u64,
+    index: u64,
+}
+
 /// A program's tables.
 struct Planned {
     difference: Difference,
@@ -59,22 +66,25 @@ impl Planned {
 pub fn write(built: &mut Built, targets: &[PathBuf]) -> Result<Written> {
     share(built);
     // Where the tables end decides where everything behind them is; how long they are does not depend on it.
-    let (draft, _) = plan(built, &mut FileMap::new(built, 0));
+    let nowhere = vec![Places::default(); built.programs.len()];
+    let (draft, _) = plan(built, &mut FileMap::new(built, 0), &nowhere);
     let mut first = built.layout.windows[0].end;
-    let places = draft.iter().map(|planned| {
-        let place = first;
-        first = page_up(place + planned.size());
-        place
+    let places = draft.iter().zip(&built.programs).map(|(planned, served)| {
+        let index = page_up(first + planned.size());
+        let places = Places { tables: first, index };
+        first = page_up(index + served.references.as_ref().map_or(0, Vec::len) as u64);
+        places
     });
-    let places: Vec<u64> = places.collect();
+    let places: Vec<Places> = places.collect();
     if built.layout.windows.get(1).is_some_and(|far| first > far.start / HUGE_PAGE * HUGE_PAGE) {
         bail!("the libraries and their tables are too large for one image");
     }
     let mut map = FileMap::new(built, first);
-    let (planned, originals) = plan(built, &mut map);
-    let entries = built.programs.iter().zip(&planned).zip(&places).map(|((served, planned), &tables)| {
+    let (planned, originals) = plan(built, &mut map, &places);
+    let entries = built.programs.iter().zip(&planned).zip(&places).map(|((served, planned), places)| {
         let checksum = checksum(&[&planned.tables.concat()]);
-        ProgramEntry { program: served.file.identity, tables, size: planned.size(), checksum }
+        let (program, tables) = (served.file.identity, places.tables);
+        ProgramEntry { program, tables, size: planned.size(), checksum }
     });
     let entries: Vec<ProgramEntry> = entries.collect();
     let header = Header {
@@ -104,11 +114,12 @@ pub fn write(built: &mut Built, targets: &[PathBuf]) -> Result<Written> {
         }
         file.write_all_at(record(&elf), 0)?;
         file.write_all_at(&header.to_bytes(&entries), HEADER_AT as u64)?;
-        for ((planned, served), &place) in planned.iter().zip(&built.programs).zip(&places) {
+        for ((planned, served), places) in planned.iter().zip(&built.programs).zip(&places) {
             for (pages, offset) in &planned.difference.variants {
                 file.write_all_at(served.memory.at(pages), *offset)?;
             }
-            file.write_all_at(&planned.tables.concat(), place)?;
+            file.write_all_at(&planned.tables.concat(), places.tables)?;
+            file.write_all_at(served.references.as_deref().unwrap_or_default(), places.index)?;
             if let Some((aside, list)) = &planned.rewritten {
                 file.write_all_at(list, aside.offset)?;
             }
@@ -159,10 +170,10 @@ fn share(built: &mut Built) {
     }
 }
 
-fn plan(built: &Built, map: &mut FileMap) -> (Vec<Planned>, Originals) {
+fn plan(built: &Built, map: &mut FileMap, places: &[Places]) -> (Vec<Planned>, Originals) {
     let common = &built.programs[0].memory;
     let originals = Originals::new(built, map);
-    let programs = built.programs.iter().map(|served| {
+    let programs = built.programs.iter().zip(places).map(|(served, places)| {
         let difference = difference(built, served, map, |pages| common.at(pages) == served.memory.at(pages));
         let rebase = relr(&served.rebase);
         let [library_path, preload, libc] = built.wishes;
@@ -192,6 +203,11 @@ fn plan(built: &Built, map: &mut FileMap) -> (Vec<Planned>, Originals) {
             late: List::Values(&served.late),
             interposed: List::Values(&served.interposed),
             rewritten: rewritten.as_ref().map(|(aside, _)| *aside),
+            index: served.references.as_ref().map(|references| IndexPlace {
+                start: places.index,
+                size: references.len() as u64,
+                checksum: checksum(&[references]),
+            }),
             rebase: &rebase,
         };
         let tables = tables.to_bytes();
@@ -287,7 +303,7 @@ fn dynamic_section(object: &Object) -> &'static [u8] {
 }
 
 /// What tools shall know: what is mapped, and what is in it.
-fn describe(built: &Built, map: &FileMap, planned: &[Planned], places: &[u64]) -> (Vec<Part>, Vec<Part>) {
+fn describe(built: &Built, map: &FileMap, planned: &[Planned], places: &[Places]) -> (Vec<Part>, Vec<Part>) {
     let table = |name: String, pages: Range<u64>| Part {
         name,
         offset: Some(pages.start),
@@ -321,12 +337,16 @@ fn describe(built: &Built, map: &FileMap, planned: &[Planned], places: &[u64]) -
     loads.extend(parts[..split].iter().map(mapped));
     loads.push(table(String::new(), tables));
     loads.extend(parts[split..].iter().map(mapped));
-    for ((planned, served), &place) in planned.iter().zip(&built.programs).zip(places) {
-        let mut at = place;
+    for ((planned, served), places) in planned.iter().zip(&built.programs).zip(places) {
+        let mut at = places.tables;
         for (name, bytes) in TABLE_NAMES.iter().zip(&planned.tables) {
             let end = at + bytes.len() as u64;
             parts.push(table(format!(".morsel.{name}:{}", file_name(&served.path)), at..end));
             at = end;
+        }
+        if let Some(references) = &served.references {
+            let pages = places.index..places.index + references.len() as u64;
+            parts.push(table(format!(".morsel.references:{}", file_name(&served.path)), pages));
         }
     }
     (loads, parts)

@@ -3,5 +3,6 @@
 mod checks;
 mod direct;
 mod life;
+mod preload;
 mod process;
 mod shapes;

@@ -37,6 +37,15 @@ fn programs_share_an_image() {
         assert!(!outcome.stderr.contains("is not used"), "{outcome:?}");
         assert_eq!((outcome.ending, outcome.stdout.trim()), (Ending::Exit(0), "mine a1"));
     }
+    fixture.library("other/libx.so", A, "x1");
+    let preload = fixture.path("other/libx.so").display().to_string();
+    for place in ["image", "process"] {
+        let settings = [("LD_PRELOAD", preload.as_str()), ("LD_MORSEL_ASLR", place)];
+        fixture.uses_it(&settings, "b1 x1 b1 7");
+        let outcome = fixture.run_as(&second, &[], &settings);
+        assert!(!outcome.stderr.contains("is not used"), "{outcome:?}");
+        assert_eq!((outcome.ending, outcome.stdout.trim()), (Ending::Exit(0), "mine x1"));
+    }
 }
 
 #[test]
@@ -60,8 +69,11 @@ fn segments_that_are_far_apart_are_gathered() {
         fixture.compile(name, &source, &options);
     }
     fixture.build(&[]);
+    fixture.library("other/libx.so", B, "x1");
+    let preload = fixture.path("other/libx.so").display().to_string();
     for settings in [&[][..], &[("LD_MORSEL_ASLR", "process")]] {
         fixture.uses_it(settings, USUAL);
+        fixture.uses_it(&[settings, &[("LD_PRELOAD", &preload)]].concat(), "x1 a1 x1 7");
     }
     // libc's code and data, and all code of the two libraries.
     let program = &inspect(&fixture)["programs"][0];
