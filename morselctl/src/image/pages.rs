@@ -167,7 +167,9 @@ pub struct Difference {
 
 /// The pages that can be huge ones.
 pub fn huge(built: &Built, map: &FileMap) -> Vec<Pages> {
-    let whole = |pages: &Pages| pages.start.next_multiple_of(HUGE_PAGE)..pages.end / HUGE_PAGE * HUGE_PAGE;
+    let whole = |pages: &Pages| {
+        pages.start.next_multiple_of(HUGE_PAGE)..pages.end / HUGE_PAGE * HUGE_PAGE
+    };
     let read_only = map.far.iter().filter(|window| !window.access.contains(MemoryFlags::WRITE));
     let windows = read_only.map(|window| &window.pages).chain([&built.layout.code]);
     let pages = windows.filter(|_| built.layout.huge).map(whole);
