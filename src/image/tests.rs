@@ -3,9 +3,11 @@ use alloc::vec::Vec;
 
 use proptest::prelude::*;
 
+use super::check::{Refusal, preloads_others};
 use super::format::*;
+use super::references::References;
 use super::{BASE_ALIGN, base_at, file_name};
-use crate::elf::{Relocation, Vaddr};
+use crate::elf::{Relocation, SymbolName, Vaddr};
 use crate::program::TlsPlacement;
 use crate::sys::{FileIdentity, FileStamp, MemoryFlags};
 
@@ -87,12 +89,16 @@ fn bytes() -> Vec<u8> {
 
 /// The bytes as they lie in an image: aligned.
 fn parse(bytes: &[u8], check: impl FnOnce(Option<Tables<'_>>)) {
+    aligned(bytes, |bytes| check(Tables::parse(bytes)));
+}
+
+fn aligned(bytes: &[u8], check: impl FnOnce(&[u8])) {
     const WORD: usize = size_of::<u64>();
     let mut memory = vec![0; bytes.len() + WORD];
     let start = memory.as_ptr().align_offset(WORD);
     let aligned = &mut memory[start..start + bytes.len()];
     aligned.copy_from_slice(bytes);
-    check(Tables::parse(aligned));
+    check(aligned);
 }
 
 #[test]
@@ -171,6 +177,42 @@ fn objects_that_are_not_there_are_refused() {
     let mut tables = tables();
     tables.members = list(tables.members.iter().take(1).collect());
     parse(&tables.to_bytes().concat(), |read| assert!(read.is_none()));
+}
+
+#[test]
+fn other_preloads_need_an_index_and_calls_that_can_be_bound_anew() {
+    let preloads = |change: fn(&mut Tables<'static>), now| {
+        let mut tables = tables();
+        change(&mut tables);
+        preloads_others(&tables, now)
+    };
+    assert_eq!(preloads(|_| {}, None), Ok(false));
+    assert_eq!(preloads(|_| {}, Some(c" :")), Ok(false));
+    assert_eq!(preloads(|_| {}, Some(c"x")), Ok(true));
+    assert_eq!(preloads(|tables| tables.key.preload = Some(c"x:y"), Some(c"x y")), Ok(false));
+    assert_eq!(preloads(|tables| tables.key.preload = Some(c"x"), Some(c"x:y")), Ok(true));
+    let why = Err(Refusal::Key("LD_PRELOAD"));
+    assert_eq!(preloads(|tables| tables.key.preload = Some(c"x"), None), why);
+    assert_eq!(preloads(|tables| tables.index = None, Some(c"x")), why);
+    let why = Err(Refusal::Key("LD_PRELOAD and direct calls"));
+    let direct = |tables: &mut Tables<'static>| tables.key.passes = Some(c"huge-pages,direct-calls=all");
+    assert_eq!(preloads(direct, Some(c"x")), why);
+}
+
+#[test]
+fn references_are_found_by_hash_value() {
+    let name = SymbolName::new(b"name");
+    let hash = name.gnu_hash();
+    let words = [[hash - 1, 1, 2], [hash, 1, 7], [hash, 3, 0], [hash + 1, 0, 0]];
+    let bytes = |words: &[[u32; 3]]| {
+        words.as_flattened().iter().flat_map(|half| half.to_le_bytes()).collect::<Vec<u8>>()
+    };
+    aligned(&bytes(&words), |bytes| {
+        let references = References::parse(bytes).expect("an index");
+        assert_eq!(references.candidates(&name).collect::<Vec<_>>(), [(1, 7), (3, 0)]);
+        assert_eq!(references.candidates(&SymbolName::new(b"other")).count(), 0);
+        assert!(References::parse(&bytes[..8]).is_none());
+    });
 }
 
 #[test]
