@@ -40,6 +40,8 @@ pub enum Shape {
 /// What each call does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Load {
+    /// The library that is called calls the next one, instead of working itself.
+    pub relayed: bool,
     /// Steps of arithmetic that wait for each other; 0 for functions that are empty.
     pub steps: u64,
     /// Bytes of memory that the calls go through, all libraries together.
@@ -78,7 +80,7 @@ const ROOM: u64 = 128 << 10;
 impl Program {
     /// Compiles it, if it is not there, for this loader.
     pub fn make(libraries: usize, libc: Libc, shape: Shape, loader: Option<&Path>) -> Result<Self> {
-        let texts = [library_text(0), caller_text(libraries), MAIN.to_owned()];
+        let texts = [library_text(0, libraries), caller_text(libraries), MAIN.to_owned()];
         let what = format!("{libc:?}{shape:?}");
         let key = paths::content_key(&[&texts[0], &texts[1], &texts[2], &what]);
         let dir = paths::cache()?.join("calls").join(format!("{libraries}-{what}-{key}"));
@@ -104,9 +106,10 @@ impl Program {
     }
 
     /// The arguments for a load.
-    pub fn arguments(&self, load: Load) -> [String; 3] {
+    pub fn arguments(&self, load: Load) -> [String; 4] {
         let share = (load.memory / self.libraries as u64).next_power_of_two().clamp(64, ROOM);
-        [load.steps.to_string(), (share - 1).to_string(), (CALLS / self.libraries).to_string()]
+        let rounds = CALLS / self.libraries;
+        [load.steps, share - 1, rounds as u64, u64::from(load.relayed)].map(|number| number.to_string())
     }
 }
 
@@ -120,7 +123,8 @@ pub fn times(command: &mut std::process::Command) -> Result<Times> {
 
 /// Libraries are not alike: their functions begin at different places of a page, or else the caches and branch predictors of
 /// processors would have to hold them all in the same few entries.
-fn library_text(number: usize) -> String {
+fn library_text(number: usize, libraries: usize) -> String {
+    let next = (number + 1) % libraries;
     let space = number * 1216 % 3840;
     format!(
         "#include \"calls.h\"\n\
@@ -128,6 +132,8 @@ fn library_text(number: usize) -> String {
          static unsigned char memory[{ROOM}];\n\
          static unsigned long at;\n\
          void empty_{number}(void) {{}}\n\
+         void empty_{next}(void);\n\
+         void relay_{number}(void) {{ empty_{next}(); }}\n\
          unsigned long work_{number}(const struct job *job, unsigned long x) {{\n\
          \tmemory[at & job->mask]++, at += 64;\n\
          \tfor (unsigned long n = job->steps; n; n--) x = x * 6364136223846793005 + 1;\n\
@@ -142,11 +148,12 @@ fn caller_text(libraries: usize) -> String {
     for number in 0..libraries {
         let _ = writeln!(
             text,
-            "void empty_{number}(void); unsigned long work_{number}(const struct job *, unsigned long);"
+            "void empty_{number}(void), relay_{number}(void); unsigned long work_{number}(const struct job *, unsigned long);"
         );
     }
     let all = |call: &dyn Fn(usize) -> String| (0..libraries).map(call).collect::<String>();
     let _ = writeln!(text, "void all_empty(void) {{ {} }}", all(&|n| format!("empty_{n}();\n")));
+    let _ = writeln!(text, "void all_relay(void) {{ {} }}", all(&|n| format!("relay_{n}();\n")));
     let work = all(&|n| format!("x = work_{n}(job, x);\n"));
     let _ = writeln!(
         text,
@@ -162,7 +169,7 @@ const MAIN: &str = r#"
 #include <time.h>
 #include <x86intrin.h>
 #include "calls.h"
-void all_empty(void);
+void all_empty(void), all_relay(void);
 unsigned long all_work(const struct job *, unsigned long);
 extern const int calls;
 static double now(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec * 1e9 + t.tv_nsec; }
@@ -180,8 +187,9 @@ static unsigned long huge(void) {
 	return sum;
 }
 int main(int argc, char **argv) {
-	if (argc < 4) return 2;
+	if (argc < 5) return 2;
 	struct job job = { strtoul(argv[1], 0, 10), strtoul(argv[2], 0, 10) };
+	int relayed = argv[4][0] == '1';
 	size_t rounds = strtoul(argv[3], 0, 10), warm = rounds / 10 + 1;
 	unsigned long *times = calloc(rounds, sizeof *times), x = 1;
 	double start = 0;
@@ -191,6 +199,7 @@ int main(int argc, char **argv) {
 		if (round == warm) start = now(), first = __rdtsc();
 		unsigned long before = __rdtscp(&aux);
 		if (job.steps) x = all_work(&job, x);
+		else if (relayed) all_relay();
 		else all_empty();
 		unsigned long after = __rdtscp(&aux);
 		if (round >= warm) times[round - warm] = after - before;
@@ -198,7 +207,7 @@ int main(int argc, char **argv) {
 	double tick = (now() - start) / (__rdtsc() - first);
 	qsort(times, rounds, sizeof *times, order);
 	const double shares[] = { 0.5, 0.9, 0.99, 0.999 };
-	for (int i = 0; i < 4; i++) printf("%.4f ", times[(size_t)(shares[i] * (rounds - 1))] * tick / calls);
+	for (int i = 0; i < 4; i++) printf("%.4f ", times[(size_t)(shares[i] * (rounds - 1))] * tick / (calls << relayed));
 	printf("%lu\n", huge());
 	return x == 0;
 }
@@ -211,7 +220,9 @@ fn compile(dir: &Path, libraries: usize, libc: Libc, shape: Shape) -> Result<()>
         let source = dir.join(format!("{name}.c"));
         fs::write(&source, text)?;
         let mut gcc = proc::command(libc.compiler());
-        gcc.args(["-O2", "-fPIC", "-shared", "-fno-toplevel-reorder", "-o"]).arg(dir.join(name)).arg(&source);
+        gcc.args(["-O2", "-fPIC", "-shared", "-fno-toplevel-reorder", "-fno-optimize-sibling-calls", "-o"])
+            .arg(dir.join(name))
+            .arg(&source);
         gcc.arg(format!("-Wl,-soname,{name},-rpath,$ORIGIN,--no-as-needed"));
         if shape == Shape::Far {
             gcc.arg(format!("-Wl,-T,{}", paths::repo().join("linker-scripts/morsel.ld").display()));
@@ -220,7 +231,7 @@ fn compile(dir: &Path, libraries: usize, libc: Libc, shape: Shape) -> Result<()>
         proc::output(gcc.args(needed)).map(|_| ())
     };
     let name = |number| format!("libcall{number}.so");
-    in_parallel(libraries, |number| shared(&name(number), &library_text(number), &[]))?;
+    in_parallel(libraries, |number| shared(&name(number), &library_text(number, libraries), &[]))?;
     let needed: Vec<PathBuf> = (0..libraries).map(|number| dir.join(name(number))).collect();
     shared("libcaller.so", &caller_text(libraries), &needed)?;
     link(dir, &dir.join("main"), libc, None)

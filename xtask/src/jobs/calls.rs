@@ -29,9 +29,16 @@ pub struct Args {
     libraries: Vec<usize>,
 }
 
-/// What calls do: nanoseconds of work, and bytes of memory that they go through.
-const LOADS: [(u64, u64); 7] =
-    [(0, 0), (34, 64 << 10), (34, 1 << 20), (34, 4 << 20), (190, 64 << 10), (190, 1 << 20), (190, 4 << 20)];
+/// What calls do: whether they are from each library to the next, nanoseconds of work, and bytes of memory that they go through.
+const LOADS: [(bool, u64, u64); 7] = [
+    (true, 0, 0),
+    (false, 0, 0),
+    (false, 34, 64 << 10),
+    (false, 34, 1 << 20),
+    (false, 34, 4 << 20),
+    (false, 190, 64 << 10),
+    (false, 190, 4 << 20),
+];
 
 /// The job `calls`.
 pub fn run(args: &Args) -> Result<bool> {
@@ -45,17 +52,18 @@ pub fn run(args: &Args) -> Result<bool> {
         let note = "Median time of a call relative to separate libraries under stock musl, whose time stands first in ns. ±: 95 %.";
         let head = ["work"].into_iter().chain(names.iter().copied());
         let mut ratios = Table::new(format!("{libraries} libraries"), note, head);
-        let note = "Nanoseconds for a call of an empty function: a round over all libraries, divided by their number.";
+        let note = "Nanoseconds for a call of an empty function, each library calling the next: a round over all libraries, divided by the \
+                    number of calls.";
         let mut spread = Table::new(
             format!("{libraries} libraries, distribution"),
             note,
             ["way", "median", "90 %", "99 %", "99.9 %", "KiB in huge pages"],
         );
-        for (work, memory) in LOADS {
-            let load = Load { steps: (work as f64 / step).round() as u64, memory };
+        for (relayed, work, memory) in LOADS {
+            let load = Load { relayed, steps: (work as f64 / step).round() as u64, memory };
             let runs = interleaved(&ways, load, args.rounds)?;
-            ratios.rows.push(row(&label(work, memory), &runs)?);
-            if work == 0 {
+            ratios.rows.push(row(&label(relayed, work, memory), &runs)?);
+            if relayed {
                 spread.rows.extend(names.iter().zip(&runs).map(|(name, runs)| distribution(name, runs)));
             }
         }
@@ -78,13 +86,13 @@ pub fn run(args: &Args) -> Result<bool> {
 /// The job `itlb`.
 pub fn run_itlb() -> Result<bool> {
     const LIBRARIES: usize = 300;
-    const CALLS: f64 = 550_000.0; // with those that warm up
+    const CALLS: f64 = 1_100_000.0; // two for each relay, with those that warm up
     let (loader, tool) = tools()?;
     let (ways, _) = ways(LIBRARIES, &loader, &tool)?;
     let note = "Misses for each thousand calls of empty functions.";
     let mut table = Table::new(format!("{LIBRARIES} libraries"), note, ["way", "iTLB misses"]);
     for way in &ways {
-        match itlb::count(way, Load { steps: 0, memory: 0 }, CALLS)? {
+        match itlb::count(way, Load { relayed: true, steps: 0, memory: 0 }, CALLS)? {
             Misses::PerThousand(misses) => table.rows.push(vec![way.name.clone(), format!("{misses:.1}")]),
             Misses::Uncounted(why) => {
                 ui::note(format!("this machine cannot count iTLB misses: perf says {why:?}"));
@@ -104,10 +112,10 @@ fn tools() -> Result<(PathBuf, PathBuf)> {
 /// Nanoseconds of a step of work: from a load that is nearly nothing else.
 fn step(way: &Way) -> Result<f64> {
     const STEPS: u64 = 2000;
-    let load = Load { steps: STEPS, memory: 0 };
-    let [_, mask, _] = way.program.arguments(load);
+    let load = Load { relayed: false, steps: STEPS, memory: 0 };
+    let [_, mask, ..] = way.program.arguments(load);
     let mut command = way.command();
-    let times = program::times(command.args([STEPS.to_string(), mask, "50".to_owned()]))?;
+    let times = program::times(command.args([STEPS.to_string(), mask, "50".to_owned(), "0".to_owned()]))?;
     Ok(times.median / STEPS as f64)
 }
 
@@ -123,9 +131,10 @@ fn interleaved(ways: &[Way], load: Load, rounds: u16) -> Result<Vec<Vec<Times>>>
     Ok(runs)
 }
 
-fn label(work: u64, memory: u64) -> String {
+fn label(relayed: bool, work: u64, memory: u64) -> String {
     match (work, memory >> 20) {
-        (0, _) => "none".to_owned(),
+        (0, _) if relayed => "none, each library calls the next".to_owned(),
+        (0, _) => "none, one library calls all".to_owned(),
         (_, 0) => format!("{work} ns, {} KiB", memory >> 10),
         (_, mib) => format!("{work} ns, {mib} MiB"),
     }
