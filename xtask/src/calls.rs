@@ -6,5 +6,5 @@ pub mod itlb;
 pub mod program;
 pub mod way;
 
-pub use program::{Load, Times};
+pub use program::{Load, Shape, Times};
 pub use way::{Way, ways};

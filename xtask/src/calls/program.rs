@@ -35,6 +35,8 @@ pub enum Shape {
     Usual,
     /// By `linker-scripts/morsel.ld`: code far away from data.
     Far,
+    /// As usual, but all functions begin at the same place of a page.
+    Alike,
 }
 
 /// What each call does.
@@ -80,7 +82,7 @@ const ROOM: u64 = 128 << 10;
 impl Program {
     /// Compiles it, if it is not there, for this loader.
     pub fn make(libraries: usize, libc: Libc, shape: Shape, loader: Option<&Path>) -> Result<Self> {
-        let texts = [library_text(0, libraries), caller_text(libraries), MAIN.to_owned()];
+        let texts = [library_text(0, libraries, shape), caller_text(libraries), MAIN.to_owned()];
         let what = format!("{libc:?}{shape:?}");
         let key = paths::content_key(&[&texts[0], &texts[1], &texts[2], &what]);
         let dir = paths::cache()?.join("calls").join(format!("{libraries}-{what}-{key}"));
@@ -121,11 +123,10 @@ pub fn times(command: &mut std::process::Command) -> Result<Times> {
     Ok(Times { median, p90, p99, p999, huge: huge as u64 })
 }
 
-/// Libraries are not alike: their functions begin at different places of a page, or else the caches and branch predictors of
-/// processors would have to hold them all in the same few entries.
-fn library_text(number: usize, libraries: usize) -> String {
+/// Libraries are not alike: unless the shape says otherwise, functions begin at different places of a page.
+fn library_text(number: usize, libraries: usize, shape: Shape) -> String {
     let next = (number + 1) % libraries;
-    let space = number * 1216 % 3840;
+    let space = if shape == Shape::Alike { 0 } else { number * 1216 % 3840 };
     format!(
         "#include \"calls.h\"\n\
          __attribute__((used)) static void space(void) {{ __asm__(\".fill {space}, 1, 0x90\"); }}\n\
@@ -231,7 +232,7 @@ fn compile(dir: &Path, libraries: usize, libc: Libc, shape: Shape) -> Result<()>
         proc::output(gcc.args(needed)).map(|_| ())
     };
     let name = |number| format!("libcall{number}.so");
-    in_parallel(libraries, |number| shared(&name(number), &library_text(number, libraries), &[]))?;
+    in_parallel(libraries, |number| shared(&name(number), &library_text(number, libraries, shape), &[]))?;
     let needed: Vec<PathBuf> = (0..libraries).map(|number| dir.join(name(number))).collect();
     shared("libcaller.so", &caller_text(libraries), &needed)?;
     link(dir, &dir.join("main"), libc, None)

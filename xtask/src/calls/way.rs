@@ -28,9 +28,10 @@ impl Way {
     }
 }
 
-/// All ways with so many libraries, separate libraries under stock musl first; and remarks on those that there are not.
-pub fn ways(libraries: usize, loader: &Path, tool: &Path) -> Result<(Vec<Way>, Vec<String>)> {
-    let stock = Program::make(libraries, Libc::Musl, Shape::Usual, None)?;
+/// All ways with so many libraries of the usual shape, or of this one instead; separate libraries under stock musl come first. And
+/// remarks on ways that there are not.
+pub fn ways(libraries: usize, usual: Shape, loader: &Path, tool: &Path) -> Result<(Vec<Way>, Vec<String>)> {
+    let stock = Program::make(libraries, Libc::Musl, usual, None)?;
     let mut ways =
         vec![Way { name: "separate libraries".to_owned(), program: stock, environment: Vec::new() }];
     let mut remarks = Vec::new();
@@ -41,8 +42,11 @@ pub fn ways(libraries: usize, loader: &Path, tool: &Path) -> Result<(Vec<Way>, V
     let all = known.join(",");
     let chosen = [("image", "none")].into_iter().chain(known.iter().map(|pass| (*pass, *pass)));
     for (name, passes) in chosen.chain([("all passes", &*all)]) {
-        for (shape, suffix) in [(Shape::Usual, ""), (Shape::Far, ", far")] {
-            if passes == "huge-pages" && shape == Shape::Usual {
+        for (shape, suffix) in [(usual, ""), (Shape::Far, ", far")] {
+            if shape == Shape::Far && usual == Shape::Alike {
+                continue;
+            }
+            if passes == "huge-pages" && shape == usual {
                 continue; // libraries in one piece have no code that is 2 MiB long
             }
             let program = Program::make(libraries, Libc::Musl, shape, Some(loader))?;
@@ -52,7 +56,7 @@ pub fn ways(libraries: usize, loader: &Path, tool: &Path) -> Result<(Vec<Way>, V
         }
     }
     let glibc = |name: &str, environment| -> Result<Way> {
-        let program = Program::make(libraries, Libc::Glibc, Shape::Usual, None)?;
+        let program = Program::make(libraries, Libc::Glibc, usual, None)?;
         Ok(Way { name: name.to_owned(), program, environment })
     };
     let now = ("LD_BIND_NOW", "1".to_owned());

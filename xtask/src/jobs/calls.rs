@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crate::bench::results::machine;
 use crate::bench::stats::Ratio;
 use crate::calls::itlb::{self, Misses};
-use crate::calls::{Load, Times, Way, program, way, ways};
+use crate::calls::{Load, Shape, Times, Way, program, way, ways};
 use crate::vm::evaluate::{Table, into_page, today};
 use crate::{jobs, paths, ui};
 
@@ -27,6 +27,9 @@ pub struct Args {
     /// Numbers of libraries
     #[arg(long, value_delimiter = ',', default_values_t = [50, 100, 200, 300])]
     libraries: Vec<usize>,
+    /// All functions begin at the same place of a page: what is hardest for caches and branch predictors
+    #[arg(long, conflicts_with = "write")]
+    alike: bool,
 }
 
 /// What calls do: whether they are from each library to the next, nanoseconds of work, and bytes of memory that they go through.
@@ -44,9 +47,10 @@ const LOADS: [(bool, u64, u64); 7] = [
 pub fn run(args: &Args) -> Result<bool> {
     let (loader, tool) = tools()?;
     let mut text = format!("{}, {}.\n", machine(), today()?);
+    let shape = if args.alike { Shape::Alike } else { Shape::Usual };
     let mut all_remarks = Vec::new();
     for &libraries in &args.libraries {
-        let (ways, remarks) = ways(libraries, &loader, &tool)?;
+        let (ways, remarks) = ways(libraries, shape, &loader, &tool)?;
         let step = step(&ways[0])?;
         let names: Vec<&str> = ways.iter().map(|way| &*way.name).collect();
         let note = "Median time of a call relative to separate libraries under stock musl, whose time stands first in ns. ±: 95 %.";
@@ -88,7 +92,7 @@ pub fn run_itlb() -> Result<bool> {
     const LIBRARIES: usize = 300;
     const CALLS: f64 = 1_100_000.0; // two for each relay, with those that warm up
     let (loader, tool) = tools()?;
-    let (ways, _) = ways(LIBRARIES, &loader, &tool)?;
+    let (ways, _) = ways(LIBRARIES, Shape::Usual, &loader, &tool)?;
     let note = "Misses for each thousand calls of empty functions.";
     let mut table = Table::new(format!("{LIBRARIES} libraries"), note, ["way", "iTLB misses"]);
     for way in &ways {
