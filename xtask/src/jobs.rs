@@ -3,6 +3,7 @@
 
 pub mod bench;
 pub mod build;
+pub mod calls;
 pub mod chroot;
 pub mod corpus;
 pub mod demo;

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 mod apt;
 mod bench;
+mod calls;
 mod corpus;
 mod elfcheck;
 mod jobs;
@@ -48,6 +49,10 @@ enum Job {
     Chroot(jobs::chroot::Args),
     /// Measure the ways of sharing what relocation changes: the tables of docs/seven-ways.md
     Ways(jobs::ways::Args),
+    /// Measure calls between libraries, with each pass over an image and without: the tables of docs/passes-evaluation.md
+    Calls(jobs::calls::Args),
+    /// Count misses of the instruction TLB in these calls, where the processor lets us
+    Itlb,
     /// Boot kernels: the module's tests, programs under the loader, counts of instructions
     Vm(jobs::vm::Args),
     /// Fuzz the ELF reader
@@ -68,6 +73,8 @@ fn main() -> ExitCode {
         Job::Release => jobs::release::run(),
         Job::Chroot(args) => jobs::chroot::run(&args),
         Job::Ways(args) => jobs::ways::run(&args),
+        Job::Calls(args) => jobs::calls::run(&args),
+        Job::Itlb => jobs::calls::run_itlb(),
         Job::Vm(args) => jobs::vm::run(&args),
         Job::Fuzz(args) => jobs::fuzz::run(&args),
     };

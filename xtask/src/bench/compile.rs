@@ -192,7 +192,7 @@ fn fresh(dir: &Path) -> Result<PathBuf> {
 }
 
 /// Does work number 0 to `count` on all processors; returns the first error.
-fn in_parallel(count: usize, work: impl Fn(usize) -> Result<()> + Sync) -> Result<()> {
+pub fn in_parallel(count: usize, work: impl Fn(usize) -> Result<()> + Sync) -> Result<()> {
     let next = AtomicUsize::new(0);
     let worker = || -> Result<()> {
         loop {

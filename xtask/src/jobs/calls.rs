@@ -1,0 +1,171 @@
+//! `cargo xtask calls`: the tables of `docs/passes-evaluation.md`. `cargo xtask itlb`: misses of the instruction TLB.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::bench::results::machine;
+use crate::bench::stats::Ratio;
+use crate::calls::itlb::{self, Misses};
+use crate::calls::{Load, Shape, Times, Way, program, way, ways};
+use crate::vm::evaluate::{Table, into_page, today};
+use crate::{jobs, paths, ui};
+
+/// Where the tables go.
+const PAGE: &str = "docs/passes-evaluation.md";
+
+/// Options of the jobs.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Write the tables into docs/passes-evaluation.md
+    #[arg(long)]
+    write: bool,
+    /// How often each program runs, 500,000 calls each time
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+    /// Numbers of libraries
+    #[arg(long, value_delimiter = ',', default_values_t = [50, 100, 200, 300])]
+    libraries: Vec<usize>,
+    /// All functions begin at the same place of a page: what is hardest for caches and branch predictors
+    #[arg(long, conflicts_with = "write")]
+    alike: bool,
+}
+
+/// What calls do: whether they are from each library to the next, nanoseconds of work, and bytes of memory that they go through.
+const LOADS: [(bool, u64, u64); 7] = [
+    (true, 0, 0),
+    (false, 0, 0),
+    (false, 34, 64 << 10),
+    (false, 34, 1 << 20),
+    (false, 34, 4 << 20),
+    (false, 190, 64 << 10),
+    (false, 190, 4 << 20),
+];
+
+/// The job `calls`.
+pub fn run(args: &Args) -> Result<bool> {
+    let (loader, tool) = tools()?;
+    let mut text = format!("{}, {}.\n", machine(), today()?);
+    let shape = if args.alike { Shape::Alike } else { Shape::Usual };
+    let mut all_remarks = Vec::new();
+    for &libraries in &args.libraries {
+        let (ways, remarks) = ways(libraries, shape, &loader, &tool)?;
+        let step = step(&ways[0])?;
+        let names: Vec<&str> = ways.iter().map(|way| &*way.name).collect();
+        let note = "Median time of a call relative to separate libraries under stock musl, whose time stands first in ns. ±: 95 %.";
+        let head = ["work"].into_iter().chain(names.iter().copied());
+        let mut ratios = Table::new(format!("{libraries} libraries"), note, head);
+        let note = "Nanoseconds for a call of an empty function, each library calling the next: a round over all libraries, divided by the \
+                    number of calls.";
+        let mut spread = Table::new(
+            format!("{libraries} libraries, distribution"),
+            note,
+            ["way", "median", "90 %", "99 %", "99.9 %", "KiB in huge pages"],
+        );
+        for (relayed, work, memory) in LOADS {
+            let load = Load { relayed, steps: (work as f64 / step).round() as u64, memory };
+            let runs = interleaved(&ways, load, args.rounds)?;
+            ratios.rows.push(row(&label(relayed, work, memory), &runs)?);
+            if relayed {
+                spread.rows.extend(names.iter().zip(&runs).map(|(name, runs)| distribution(name, runs)));
+            }
+        }
+        for table in [ratios, spread] {
+            println!("\n{}", table.markdown());
+            text += &format!("\n{}", table.markdown());
+        }
+        all_remarks = remarks;
+    }
+    for remark in all_remarks {
+        ui::note(&remark);
+        text += &format!("\n{remark}\n");
+    }
+    if args.write {
+        into_page(&paths::repo().join(PAGE), &text)?;
+    }
+    Ok(true)
+}
+
+/// The job `itlb`.
+pub fn run_itlb() -> Result<bool> {
+    const LIBRARIES: usize = 300;
+    const CALLS: f64 = 1_100_000.0; // two for each relay, with those that warm up
+    let (loader, tool) = tools()?;
+    let (ways, _) = ways(LIBRARIES, Shape::Usual, &loader, &tool)?;
+    let note = "Misses for each thousand calls of empty functions.";
+    let mut table = Table::new(format!("{LIBRARIES} libraries"), note, ["way", "iTLB misses"]);
+    for way in &ways {
+        match itlb::count(way, Load { relayed: true, steps: 0, memory: 0 }, CALLS)? {
+            Misses::PerThousand(misses) => table.rows.push(vec![way.name.clone(), format!("{misses:.1}")]),
+            Misses::Uncounted(why) => {
+                ui::note(format!("this machine cannot count iTLB misses: perf says {why:?}"));
+                return Ok(true);
+            }
+        }
+    }
+    println!("{}", table.markdown());
+    Ok(true)
+}
+
+fn tools() -> Result<(PathBuf, PathBuf)> {
+    jobs::setup::everything()?;
+    Ok((way::cached_loader(&jobs::build::loader()?)?, jobs::build::tool()?))
+}
+
+/// Nanoseconds of a step of work: from a load that is nearly nothing else.
+fn step(way: &Way) -> Result<f64> {
+    const STEPS: u64 = 2000;
+    let load = Load { relayed: false, steps: STEPS, memory: 0 };
+    let [_, mask, ..] = way.program.arguments(load);
+    let mut command = way.command();
+    let times = program::times(command.args([STEPS.to_string(), mask, "50".to_owned(), "0".to_owned()]))?;
+    Ok(times.median / STEPS as f64)
+}
+
+/// Runs all ways in turn.
+fn interleaved(ways: &[Way], load: Load, rounds: u16) -> Result<Vec<Vec<Times>>> {
+    let mut runs: Vec<Vec<Times>> = ways.iter().map(|_| Vec::new()).collect();
+    for _ in 0..rounds {
+        for (way, runs) in ways.iter().zip(&mut runs) {
+            let times = program::times(way.command().args(way.program.arguments(load)));
+            runs.push(times.with_context(|| way.name.clone())?);
+        }
+    }
+    Ok(runs)
+}
+
+fn label(relayed: bool, work: u64, memory: u64) -> String {
+    match (work, memory >> 20) {
+        (0, _) if relayed => "none, each library calls the next".to_owned(),
+        (0, _) => "none, one library calls all".to_owned(),
+        (_, 0) => format!("{work} ns, {} KiB", memory >> 10),
+        (_, mib) => format!("{work} ns, {mib} MiB"),
+    }
+}
+
+fn row(label: &str, runs: &[Vec<Times>]) -> Result<Vec<String>> {
+    let medians = |runs: &Vec<Times>| runs.iter().map(|times| times.median).collect::<Vec<f64>>();
+    let reference = runs.first().map(medians).context("no way")?;
+    let mut cells = vec![label.to_owned(), format!("{:.2}", middle(&reference))];
+    for runs in &runs[1..] {
+        cells.push(Ratio::of(&medians(runs), &reference).context("no run")?.text());
+    }
+    Ok(cells)
+}
+
+fn distribution(name: &str, runs: &[Times]) -> Vec<String> {
+    let over =
+        |part: fn(&Times) -> f64| format!("{:.2}", middle(&runs.iter().map(part).collect::<Vec<f64>>()));
+    let huge: BTreeMap<u64, usize> = runs.iter().map(|times| (times.huge, 0)).collect();
+    let huge: Vec<String> = huge.keys().map(u64::to_string).collect();
+    let parts: [fn(&Times) -> f64; 4] =
+        [|times| times.median, |times| times.p90, |times| times.p99, |times| times.p999];
+    [name.to_owned()].into_iter().chain(parts.map(over)).chain([huge.join(" to ")]).collect()
+}
+
+fn middle(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}
