@@ -15,6 +15,7 @@ use crate::sys::{FileIdentity, MemoryFlags};
 
 pub use super::encoding::{Reader, Record, Writer, checksum};
 pub use super::records::{Binding, Input, Interposed, Key, LateRelocation, Member, Role};
+pub use super::stamp::Digest;
 
 /// How an image's header begins.
 pub const MAGIC: [u8; 8] = *b"MORSELIM";
@@ -102,7 +103,7 @@ impl Header {
 /// Where a program's tables are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProgramEntry {
-    /// The program's file.
+    /// The program's file; in a portable image, see [`super::portable::identity`].
     pub program: FileIdentity,
     /// Where its tables begin in the first window, a multiple of a page.
     pub tables: u64,
@@ -128,8 +129,9 @@ impl<'a> Record<'a> for ProgramEntry {
 }
 
 /// The names of the tables.
-pub const TABLE_NAMES: [&str; 10] =
-    ["key", "inputs", "members", "windows", "regions", "sealed", "huge", "late", "interposed", "rebase"];
+pub const TABLE_NAMES: [&str; 11] = [
+    "key", "inputs", "members", "windows", "regions", "sealed", "huge", "late", "interposed", "digests", "rebase",
+];
 
 /// All tables of a program.
 #[derive(Debug)]
@@ -152,6 +154,8 @@ pub struct Tables<'a> {
     pub late: Vec<LateRelocation>,
     /// What libc must bind to instead of its own definitions.
     pub interposed: Vec<Interposed<'a>>,
+    /// What is in the program and in all inputs that must be there, if the image is portable; else nothing.
+    pub digests: Vec<Digest>,
     /// The words that hold addresses of the image, in the form of `DT_RELR`, counted from the image's start.
     pub rebase: &'a [u64],
 }
@@ -176,6 +180,7 @@ impl<'a> Tables<'a> {
             table(|to| to.list(&self.huge)),
             table(|to| to.list(&self.late)),
             table(|to| to.list(&self.interposed)),
+            table(|to| to.list(&self.digests)),
             table(|to| self.rebase.iter().for_each(|&word| to.word(word))),
         ]
     }
@@ -185,19 +190,22 @@ impl<'a> Tables<'a> {
         let mut tables = Reader::new(bytes);
         let mut next = || tables.bytes().map(Reader::new);
         let key = Key::read(&mut next()?)?;
-        let inputs = next()?.list()?;
+        let inputs: Vec<Input<'a>> = next()?.list()?;
         let members: Vec<Member<'a>> = next()?.list()?;
         let (windows, regions) = (next()?.list()?, next()?.list()?);
         let (sealed, huge) = (next()?.list()?, next()?.list()?);
         let late: Vec<LateRelocation> = next()?.list()?;
         let interposed: Vec<Interposed<'a>> = next()?.list()?;
+        let digests: Vec<Digest> = next()?.list()?;
         let rebase = plain::slice_from_bytes(tables.bytes()?).ok()?;
         let known = |object: u32| (object as usize) < members.len();
         let bound = |binding: &Binding| known(binding.object);
         let sound = late.iter().all(|late| known(late.object) && late.binding.as_ref().is_none_or(bound))
             && interposed.iter().all(|entry| bound(&entry.binding))
+            && (digests.is_empty()
+                || digests.len() == 1 + inputs.iter().filter(|input| input.stamp.is_some()).count())
             && members.iter().flat_map(|member| member.references()).all(known);
-        sound.then_some(Self { key, inputs, members, windows, regions, sealed, huge, late, interposed, rebase })
+        sound.then_some(Self { key, inputs, members, windows, regions, sealed, huge, late, interposed, digests, rebase })
     }
 }
 

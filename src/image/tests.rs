@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use proptest::prelude::*;
 
 use super::format::*;
-use super::{BASE_ALIGN, base_at, file_name};
+use super::{BASE_ALIGN, base_at, file_name, portable_name};
 use crate::elf::{Relocation, Vaddr};
 use crate::program::TlsPlacement;
 use crate::sys::{FileIdentity, FileStamp, MemoryFlags};
@@ -66,6 +66,7 @@ fn tables() -> Tables<'static> {
         huge: vec![0x20_0000..0x40_0000],
         late: vec![LateRelocation { object: 1, relocation, binding: Some(binding) }],
         interposed: vec![Interposed { name: b"malloc", binding }],
+        digests: vec![[1; 32], [2; 32]],
         rebase: &[0x3000, 0b1011],
     }
 }
@@ -93,6 +94,7 @@ fn tables_are_read_as_they_were_written() {
         assert_eq!((read.late[0].binding, read.rebase), (written.late[0].binding, written.rebase));
         assert_eq!(read.late[0].relocation.addend, Some(11));
         assert_eq!((read.windows, read.regions), (written.windows, written.regions));
+        assert_eq!(read.digests, written.digests);
         assert_eq!((read.sealed, read.huge), (written.sealed, written.huge));
     });
 }
@@ -156,6 +158,7 @@ fn bases_are_aligned_and_apart_from_the_kernel() {
 #[test]
 fn programs_have_images_of_their_own_names() {
     assert_eq!(file_name(FileIdentity { device: 0xfe00, inode: 0x1f }), "fe00-1f");
+    assert_eq!(portable_name(b"/usr/bin/100%"), b"%2Fusr%2Fbin%2F100%25");
 }
 
 proptest! {
