@@ -69,7 +69,7 @@ pub fn write(built: &mut Built, targets: &[PathBuf]) -> Result<Written> {
     let planned = plan(built, &mut map);
     let entries = built.programs.iter().zip(&planned).zip(&places).map(|((served, planned), &tables)| {
         let checksum = checksum(&[&planned.tables.concat()]);
-        ProgramEntry { program: served.file.identity, tables, size: planned.size(), checksum }
+        ProgramEntry { program: served.header_identity(), tables, size: planned.size(), checksum }
     });
     let entries: Vec<ProgramEntry> = entries.collect();
     let header = Header {
@@ -175,6 +175,7 @@ fn plan(built: &Built, map: &mut FileMap) -> Vec<Planned> {
             huge: huge(built, map),
             late: served.late.clone(),
             interposed: served.interposed.clone(),
+            digests: served.digests.clone(),
             rebase: &rebase,
         };
         Planned { tables: tables.to_bytes(), difference }
