@@ -65,7 +65,10 @@ impl fmt::Display for Refusal {
             Self::Unsettled(path) => write!(f, "{} has been changed just now", Text::from(path)),
             Self::Unstamped(path, errno) => {
                 let (path, cause) = (Text::from(path), errno_text(*errno));
-                write!(f, "no stamp says that its files are the right ones, and {path} cannot be written: {cause}")
+                write!(
+                    f,
+                    "no stamp says that its files are the right ones, and {path} cannot be written: {cause}"
+                )
             }
         }
     }

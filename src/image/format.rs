@@ -9,6 +9,7 @@
 //! The tables follow each other in the order of [`Tables`], each with its size in front.
 
 use alloc::vec::Vec;
+use core::ffi::CStr;
 use core::ops::Range;
 
 use crate::sys::{FileIdentity, MemoryFlags};
@@ -130,7 +131,17 @@ impl<'a> Record<'a> for ProgramEntry {
 
 /// The names of the tables.
 pub const TABLE_NAMES: [&str; 11] = [
-    "key", "inputs", "members", "windows", "regions", "sealed", "huge", "late", "interposed", "digests", "rebase",
+    "key",
+    "inputs",
+    "members",
+    "windows",
+    "regions",
+    "sealed",
+    "huge",
+    "late",
+    "interposed",
+    "digests",
+    "rebase",
 ];
 
 /// All tables of a program.
@@ -185,6 +196,12 @@ impl<'a> Tables<'a> {
         ]
     }
 
+    /// The path of the program that they are for.
+    pub fn program_path(&self) -> &'a CStr {
+        let program = self.members.iter().find(|member| member.role == Role::Program);
+        program.map_or(c"", |program| program.name)
+    }
+
     /// Reads them; `None` if they are damaged. `bytes` begin at a multiple of a word.
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
         let mut tables = Reader::new(bytes);
@@ -205,7 +222,19 @@ impl<'a> Tables<'a> {
             && (digests.is_empty()
                 || digests.len() == 1 + inputs.iter().filter(|input| input.stamp.is_some()).count())
             && members.iter().flat_map(|member| member.references()).all(known);
-        sound.then_some(Self { key, inputs, members, windows, regions, sealed, huge, late, interposed, digests, rebase })
+        sound.then_some(Self {
+            key,
+            inputs,
+            members,
+            windows,
+            regions,
+            sealed,
+            huge,
+            late,
+            interposed,
+            digests,
+            rebase,
+        })
     }
 }
 

@@ -72,7 +72,8 @@ pub fn examine(tables: &Tables<'_>, program: &CStr, now: u64) -> Result<Vec<Stam
     let built: Vec<FileStamp> = stamps.collect();
     let mut files: Vec<Stamped> = Vec::with_capacity(built.len());
     for ((path, built_of), expected) in paths.zip(&built).zip(&tables.digests) {
-        let changed = || Refusal::Changed(CString::from(path));
+        let shown = || CString::from(if files.is_empty() { tables.program_path() } else { path });
+        let changed = || Refusal::Changed(shown());
         let file = sys::open(path).map_err(|_| changed())?;
         let status = || file.full_status().map_err(|_| changed()).map(|status| status.stamp);
         let stamp = status()?;
@@ -80,7 +81,7 @@ pub fn examine(tables: &Tables<'_>, program: &CStr, now: u64) -> Result<Vec<Stam
             return Err(changed());
         }
         if stamp.changed.saturating_add(settling_time(&stamp)) > now {
-            return Err(Refusal::Unsettled(CString::from(path)));
+            return Err(Refusal::Unsettled(shown()));
         }
         let known = files.iter().zip(&tables.digests).find(|(file, _)| file.stamp == stamp);
         let genuine = match known {
@@ -124,6 +125,8 @@ pub fn confirm(
         Ok(_) => {}
         Err(refusal) => log::debug!("{}: {refusal}", sys::Text::from(&path)),
     }
+    let missing = tables.inputs.iter().filter(|input| input.stamp.is_none()).copied();
+    check::inputs(&missing.collect::<Vec<_>>())?;
     if secure {
         return Err(Refusal::Unstamped(path, Errno::PERM));
     }
@@ -142,12 +145,7 @@ pub fn confirm(
 ///
 /// # Errors
 /// There is none that counts.
-pub fn recorded(
-    path: &CStr,
-    entry: &ProgramEntry,
-    user: u32,
-    secure: bool,
-) -> Result<Vec<Stamped>, Refusal> {
+pub fn recorded(path: &CStr, entry: &ProgramEntry, user: u32, secure: bool) -> Result<Vec<Stamped>, Refusal> {
     let file = sys::open(path).map_err(|errno| Refusal::System("open", errno))?;
     let status = file.full_status().map_err(|errno| Refusal::System("fstat", errno))?;
     check::owner(&status, "it", user, secure)?;

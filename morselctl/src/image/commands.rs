@@ -216,8 +216,12 @@ fn build_one(programs: &[PathBuf], args: &BuildArgs) -> Result<Made> {
 pub fn circumstances_as_arguments(circumstances: &Circumstances) -> Vec<OsString> {
     let Circumstances { library_path, preload, libc, passes, portable } = circumstances;
     let passes = &Some(OsString::from(passes.to_string()));
-    let options =
-        [("--library-path=", library_path), ("--preload=", preload), ("--libc=", libc), ("--passes=", passes)];
+    let options = [
+        ("--library-path=", library_path),
+        ("--preload=", preload),
+        ("--libc=", libc),
+        ("--passes=", passes),
+    ];
     let option = |(name, value): (&str, &Option<OsString>)| {
         let mut option = OsString::from(name);
         option.push(value.as_ref()?);

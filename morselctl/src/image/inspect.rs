@@ -225,12 +225,6 @@ fn object(member: &Member<'_>, late_relocations: usize) -> Object {
     object
 }
 
-/// The path of the program that tables are for.
-pub fn program_path(tables: &Tables<'_>) -> CString {
-    let program = tables.members.iter().find(|member| member.role == Role::Program);
-    program.map(|program| program.name.into()).unwrap_or_default()
-}
-
 /// Where a program is, and whether it may use its part of an image.
 struct Origin {
     program: PathBuf,
@@ -258,7 +252,7 @@ pub fn verify(image: &ImageFile) -> Result<Vec<PathBuf>> {
     let checked = image.each_with(|_, tables| match tables.digests.is_empty() {
         true => check::inputs(&tables.inputs).map(|()| tables.key.program),
         false => {
-            let files = portable::examine(tables, &program_path(tables), u64::MAX)?;
+            let files = portable::examine(tables, tables.program_path(), u64::MAX)?;
             portable::adopt(tables, &files).map(|()| tables.key.program)
         }
     })?;
@@ -284,8 +278,13 @@ fn origins(image: &ImageFile) -> Result<Vec<Origin>> {
         let passes = tables.key.passes.map_or(Ok("none"), CStr::to_str).ok();
         let passes = passes.and_then(|passes| passes.parse().ok()).unwrap_or_default();
         let portable = !tables.digests.is_empty();
-        let circumstances =
-            Circumstances { library_path: text(library_path), preload: text(preload), libc: text(libc), passes, portable };
+        let circumstances = Circumstances {
+            library_path: text(library_path),
+            preload: text(preload),
+            libc: text(libc),
+            passes,
+            portable,
+        };
         let name = match portable {
             true => OsString::from_vec(portable_name(program.as_os_str().as_bytes())),
             false => file_name(tables.key.program.identity).into(),

@@ -132,7 +132,8 @@ fn build_settled(programs: &[PathBuf], circumstances: &Circumstances) -> Result<
 
 /// How long to wait before it is certain that reading the file anew shows what its stamp stands for.
 fn unsettled_for(stamp: &FileStamp, begun: SystemTime) -> Duration {
-    let settled = UNIX_EPOCH + Duration::from_nanos(stamp.changed.saturating_add(portable::settling_time(stamp)));
+    let settled =
+        UNIX_EPOCH + Duration::from_nanos(stamp.changed.saturating_add(portable::settling_time(stamp)));
     settled.duration_since(begun).unwrap_or_default().min(LONGEST_WAIT)
 }
 

@@ -12,7 +12,7 @@ use ld_morsel::sys;
 
 use super::build::told;
 use super::directory::{c_path, files, name_of, path_of, portable_name_of, stamp_of, usual_place};
-use super::inspect::{ImageFile, program_path};
+use super::inspect::ImageFile;
 use crate::write::Pending;
 
 /// How long, and how often, to wait for a file that has been changed just now.
@@ -65,13 +65,15 @@ fn is_portable(path: &Path) -> bool {
 /// Stamps an image; returns the path of the program that this name of it is for.
 fn stamp(path: &Path) -> Result<PathBuf> {
     let image = ImageFile::read(path)?.with_context(|| format!("{} is not an image", path.display()))?;
-    let programs = image.each_with(|_, tables| path_of(&program_path(tables)).to_owned())?;
-    let named = |program: &&PathBuf| portable_name_of(program).is_ok_and(|name| path.file_name() == Some(&name));
+    let programs = image.each_with(|_, tables| path_of(tables.program_path()).to_owned())?;
+    let named =
+        |program: &&PathBuf| portable_name_of(program).is_ok_and(|name| path.file_name() == Some(&name));
     let own = programs.iter().find(named);
     let Some(program) = own.or(programs.first().filter(|_| programs.len() == 1)) else {
         bail!("{}: its name tells none of the programs that it is for", path.display());
     };
-    let work = |entry: &ProgramEntry, tables: &mut Tables<'_>| match path_of(&program_path(tables)) == program {
+    let work = |entry: &ProgramEntry, tables: &mut Tables<'_>| match path_of(tables.program_path()) == program
+    {
         true => stamp_program(path, entry, tables),
         false => Ok(()),
     };
@@ -91,9 +93,10 @@ fn stamp_program(path: &Path, entry: &ProgramEntry, tables: &mut Tables<'_>) -> 
     let c_stamp = c_path(&stamp_path)?;
     let mut waits = 0;
     loop {
-        let unwritten = |errno| told(format_args!("cannot write {}: {}", stamp_path.display(), sys::errno_text(errno)));
+        let unwritten =
+            |errno| told(format_args!("cannot write {}: {}", stamp_path.display(), sys::errno_text(errno)));
         let pending = PendingStamp::create(&c_stamp).map_err(unwritten)?;
-        let files = match portable::examine(tables, &program_path(tables), pending.now) {
+        let files = match portable::examine(tables, tables.program_path(), pending.now) {
             Err(Refusal::Unsettled(_)) if waits < WAITS => {
                 std::thread::sleep(WAIT);
                 waits += 1;

@@ -2,5 +2,6 @@
 
 mod checks;
 mod life;
+mod portable;
 mod process;
 mod shapes;
