@@ -14,6 +14,7 @@ mod library;
 mod pages;
 mod passes;
 mod stamp;
+mod symbols;
 mod world;
 mod write;
 

@@ -85,7 +85,7 @@ pub fn write(built: &mut Built, targets: &[PathBuf]) -> Result<Written> {
         memory.at_mut(gap).fill(UNREACHABLE);
     }
     let (loads, parts) = describe(built, &map, &planned, &places);
-    let (elf, rest) = frame(built.base, map.end, &loads, &parts);
+    let (elf, rest) = frame(built.base, map.end, &loads, &parts, &built.libraries);
 
     let (target, others) = targets.split_first().context("no target")?;
     let mode = if built.programs.iter().all(|served| served.readable_by_all) { 0o444 } else { 0o400 };
@@ -283,7 +283,8 @@ fn describe(built: &Built, map: &FileMap, planned: &[Planned], places: &[u64]) -
     (loads, parts)
 }
 
-fn file_name(path: &CStr) -> String {
+/// The last part of a path.
+pub fn file_name(path: &CStr) -> String {
     let name = path.to_bytes().rsplit(|&byte| byte == b'/').next().unwrap_or_default();
     String::from_utf8_lossy(name).into_owned()
 }
