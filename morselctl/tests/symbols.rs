@@ -58,8 +58,11 @@ fn functions_and_objects_have_their_names() {
     };
     assert_eq!((kind("one_work").as_str(), kind("two_number").as_str()), ("T", "D"));
     assert_eq!((kind("one_inner").as_str(), kind("both").as_str()), ("t", "tt"), "{listed}");
-    assert_eq!(kind("malloc"), "T");
-    let shown = run(Command::new("addr2line").args(["-f", "-e"]).arg(&image).arg(format!("{:x}", address_of(&image, "two_work") + 1)));
+    assert_eq!(kind("malloc"), "W");
+    let shown = run(Command::new("addr2line")
+        .args(["-f", "-e"])
+        .arg(&image)
+        .arg(format!("{:x}", address_of(&image, "two_work") + 1)));
     assert_eq!(shown.lines().next(), Some("two_work"));
 
     let bytes = fs::read(&image).unwrap();

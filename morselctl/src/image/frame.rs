@@ -8,8 +8,8 @@ use goblin::elf64::header::{
 };
 use goblin::elf64::program_header::{PF_R, PF_W, PF_X, PT_LOAD, ProgramHeader};
 use goblin::elf64::section_header::{
-    SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHT_NOBITS, SHT_NOTE, SHT_NULL, SHT_PROGBITS, SHT_STRTAB, SHT_SYMTAB,
-    SectionHeader,
+    SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHT_NOBITS, SHT_NOTE, SHT_NULL, SHT_PROGBITS, SHT_STRTAB,
+    SHT_SYMTAB, SectionHeader,
 };
 use goblin::elf64::sym::Sym;
 use ld_morsel::elf::PAGE_SIZE;

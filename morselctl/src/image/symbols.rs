@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use goblin::elf64::section_header::{SHN_ABS, SHN_UNDEF};
 use goblin::elf64::sym::{STB_LOCAL, STT_FILE, STT_FUNC, STT_GNU_IFUNC, STT_OBJECT, Sym};
 use object::LittleEndian as LE;
+use object::Object as _;
 use object::elf::FileHeader64;
 use object::read::elf::{ElfFile, Sym as _};
-use object::Object as _;
 
 use super::library::Library;
 
