@@ -347,3 +347,40 @@ fn what_cannot_be_portable_is_refused() {
     let said = String::from_utf8_lossy(&output.expect("morselctl").stderr).into_owned();
     assert!(said.contains("a name for each program"), "{said}");
 }
+
+#[test]
+fn the_steps_of_the_dockerfile_work() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/docker/Dockerfile");
+    let dockerfile = fs::read_to_string(path).expect(path);
+    let step = |name: &str| {
+        let line = dockerfile.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_else(|| panic!("no {name} in {path}")).to_owned()
+    };
+    let fixture = Fixture::new();
+    let (prog, cache) = (fixture.path("prog").display().to_string(), fixture.path("cache"));
+    fs::create_dir(&cache).expect("cache");
+    let build = step("RUN ").replace(['[', ']', ',', '"'], "").replace("/usr/bin/prog", &prog);
+    let build =
+        build.replace("/usr/lib/ld-morsel/morselctl", &morselctl().expect("morselctl").display().to_string());
+    // The images of this machine stay out of it.
+    let bind = format!("mount --bind {} /var/cache", cache.display());
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-ec", &format!("{bind}; {build}")]);
+    let outcome = run(&mut command, Duration::from_secs(20)).expect("unshare");
+    assert_eq!(outcome.ending, Ending::Exit(0), "{outcome:?}");
+
+    let container = Container::new(&fixture.path(""), "-r");
+    container.shell(&bind);
+    let setting = step("ENV LD_MORSEL_IMAGE=");
+    for reading in [true, false] {
+        let mut command = container.command(&fixture.path("prog"));
+        command.env_remove("LD_LIBRARY_PATH").env("LD_MORSEL_LOG", "info").env("LD_MORSEL_IMAGE", &setting);
+        let outcome = run(&mut command, Duration::from_secs(20)).expect("nsenter");
+        assert!(outcome.stderr.contains(" INFO  image /var/cache/ld-morsel/%2F"), "{outcome:?}");
+        assert_eq!(
+            (outcome.stdout.trim(), outcome.stderr.contains(READING)),
+            (USUAL, reading),
+            "{outcome:?}"
+        );
+    }
+}
