@@ -104,10 +104,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_changed_stamp_is_not_read(at in 0..usize::MAX, bit in 0..8) {
+        fn a_changed_stamp_is_not_read(at in 0..usize::MAX, bit in 0..8_u32) {
             let mut bytes = to_bytes(7, &files());
             let at = at % bytes.len();
-            bytes[at] ^= 1 << bit;
+            bytes[at] ^= 1_u8 << bit;
             prop_assert_eq!(parse(&bytes, 7), None);
         }
 
