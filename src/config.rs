@@ -48,6 +48,8 @@ pub enum ImageChoice<'a> {
     Use {
         /// The image's path; if it ends in a slash, the directory of the program's own. `None`: the usual directory.
         place: Option<&'a CStr>,
+        /// It is a directory of portable images, which are found by their programs' paths.
+        portable: bool,
         /// Without an image the program does not start.
         required: bool,
     },
@@ -55,7 +57,7 @@ pub enum ImageChoice<'a> {
 
 impl Default for ImageChoice<'_> {
     fn default() -> Self {
-        Self::Use { place: None, required: false }
+        Self::Use { place: None, portable: false, required: false }
     }
 }
 
@@ -70,9 +72,16 @@ impl<'a> ImageChoice<'a> {
         match place {
             b"off\0" if !required => Some(Self::Off),
             b"auto\0" if !required => Some(Self::default()),
-            b"require\0" if !required => Some(Self::Use { place: None, required: true }),
-            [b'/', ..] => Some(Self::Use { place: CStr::from_bytes_with_nul(place).ok(), required }),
-            _ => None,
+            b"require\0" if !required => Some(Self::Use { place: None, portable: false, required: true }),
+            b"portable\0" => Some(Self::Use { place: None, portable: true, required }),
+            [b'/', ..] => {
+                Some(Self::Use { place: CStr::from_bytes_with_nul(place).ok(), portable: false, required })
+            }
+            _ => {
+                let directory = CStr::from_bytes_with_nul(place.strip_prefix(b"portable:")?).ok()?;
+                let absolute = directory.to_bytes().starts_with(b"/");
+                absolute.then_some(Self::Use { place: Some(directory), portable: true, required })
+            }
         }
     }
 }
@@ -108,7 +117,7 @@ impl<'a> Config<'a> {
     /// Whether the user leaves everything to the loader that bears on a program without libraries.
     pub fn is_usual(&self) -> bool {
         let image =
-            matches!(self.image, ImageChoice::Off | ImageChoice::Use { place: None, required: false });
+            matches!(self.image, ImageChoice::Off | ImageChoice::Use { place: None, required: false, .. });
         let quiet = self.log == LevelFilter::Off && self.stats.is_none();
         image && quiet && self.libc.is_none() && self.preload.is_none()
     }
@@ -172,7 +181,7 @@ impl<'a> Config<'a> {
                 None => complain(
                     "LD_MORSEL_IMAGE",
                     value,
-                    "auto, off, require, an absolute path or require: and one",
+                    "auto, off, portable, an absolute path, portable: and one, or require and one of these",
                 ),
             }
         }

@@ -22,6 +22,8 @@ enum Command {
     Build(image::BuildArgs),
     /// Say whether images may be used, and why not
     Verify(image::FileArgs),
+    /// Make sure that portable images fit the files of this machine or container
+    Stamp(image::StampArgs),
     /// Build those images anew whose files have changed, and what the configuration lists
     Refresh(refresh::Args),
     /// Build in the background what starts have missed
@@ -57,6 +59,7 @@ pub fn run(args: Args) -> Result<()> {
     match args.command {
         Command::Build(args) => image::run_build(&args),
         Command::Verify(args) => image::run_verify(&args),
+        Command::Stamp(args) => image::run_stamp(&args),
         Command::Refresh(args) => refresh::run(&args),
         Command::Learn(args) => learn::run(&args),
         Command::List(args) => image::run_list(&args),

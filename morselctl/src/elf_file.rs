@@ -160,9 +160,9 @@ fn sections(header: &Header, bytes: &[u8]) -> Result<Vec<SectionHeader>> {
     Ok(records(table, size))
 }
 
-/// The bytes of an ELF header, a program header or a section header.
+/// The bytes of an ELF header, a program header, a section header or a symbol.
 pub fn record<T: plain::Plain>(value: &T) -> &[u8] {
-    // SAFETY: the three kinds of ELF header (gABI chapters 4 and 5) are naturally aligned, without padding.
+    // SAFETY: the three kinds of ELF header and symbols (gABI chapters 4 and 5) are naturally aligned, without padding.
     unsafe { plain::as_bytes(value) }
 }
 

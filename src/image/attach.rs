@@ -26,7 +26,7 @@ use super::format::{
     VERSION,
 };
 use super::mapped::{Image, Mapped, Place};
-use super::{BASE_ALIGN, SYSTEM_PLACE, base_at, path_in};
+use super::{BASE_ALIGN, SYSTEM_PLACE, base_at, file_name, path_in, portable, portable_name};
 
 /// How often another place is tried for an image whose own is taken.
 const ATTEMPTS: u64 = 8;
@@ -84,11 +84,14 @@ pub struct Candidate {
 /// An image is required, and there is none.
 #[inline(never)]
 pub fn open(choice: ImageChoice<'_>, program: FileIdentity) -> Result<Option<Candidate>, (CString, Refusal)> {
-    let ImageChoice::Use { place, required } = choice else { return Ok(None) };
-    let path = match place {
-        Some(place) if place.to_bytes().ends_with(b"/") => path_in(place.to_bytes(), program),
-        Some(place) => Some(CString::from(place)),
-        None => path_in(SYSTEM_PLACE.to_bytes(), program),
+    let ImageChoice::Use { place, portable, required } = choice else { return Ok(None) };
+    let place = place.unwrap_or(SYSTEM_PLACE);
+    let path = match place.to_bytes() {
+        _ if portable => portable_path_in(place.to_bytes()),
+        directory if place == SYSTEM_PLACE || directory.ends_with(b"/") => {
+            path_in(directory, file_name(program).as_bytes())
+        }
+        _ => Some(CString::from(place)),
     };
     let Some(path) = path else { return Ok(None) };
     match sys::open(&path) {
@@ -96,6 +99,14 @@ pub fn open(choice: ImageChoice<'_>, program: FileIdentity) -> Result<Option<Can
         Err(Errno::NOENT) if !required => Ok(None),
         Err(errno) => refuse(path, required, Refusal::System("open", errno)),
     }
+}
+
+/// Where the program's portable image is in a directory.
+#[cold]
+fn portable_path_in(directory: &[u8]) -> Option<CString> {
+    let mut buffer = [0; search::CANDIDATE_BUFFER];
+    let program = sys::read_link(c"/proc/self/exe", &mut buffer).ok()?;
+    path_in(directory, &portable_name(program))
 }
 
 /// Whoever requires an image gets the reason why there is none.
@@ -155,7 +166,8 @@ fn try_attach(
         return Err(Refusal::OtherLoader);
     }
     let mut entries = header.entries(&bytes[..read]).ok_or(Refusal::Damaged("its header"))?;
-    let entry = entries.find(|entry| entry.program == circumstances.file.identity);
+    let own = [circumstances.file.identity, portable::identity(circumstances.fingerprint)];
+    let entry = entries.find(|entry| own.contains(&entry.program));
     let entry = entry.ok_or(Refusal::OtherProgram)?;
     let size = status.stamp.size;
     let whole = header.window <= page_up(size)
@@ -170,7 +182,7 @@ fn try_attach(
     let own = Some(header.base).filter(|_| !config.random_image);
     for start in own.into_iter().chain((1..=ATTEMPTS).map(random)) {
         let place = Place { start, delta: start.wrapping_sub(header.base) };
-        match attach_at(&Image { file, size, window: header.window, entry }, place, circumstances) {
+        match attach_at(path, &Image { file, size, window: header.window, entry }, place, circumstances) {
             Err(Refusal::Taken) => {}
             attached => return Ok((attached?, place)),
         }
@@ -179,26 +191,35 @@ fn try_attach(
 }
 
 /// Checks the image, and maps it there if it may be used.
-fn attach_at(image: &Image<'_>, place: Place, circumstances: &Circumstances<'_>) -> Result<Found, Refusal> {
+fn attach_at(
+    path: &CStr,
+    image: &Image<'_>,
+    place: Place,
+    circumstances: &Circumstances<'_>,
+) -> Result<Found, Refusal> {
     let mut mapped = Mapped::default();
     mapped.add(image, place, &FarWindow { pages: 0..image.window, offset: 0, access: MemoryFlags::READ })?;
     let (start, size) = (place.start + image.entry.tables, image.entry.size as usize);
     // SAFETY: the tables lie in the window (checked), which stays mapped if we succeed.
     let bytes: &'static [u8] = unsafe { core::slice::from_raw_parts(start as *const u8, size) };
-    let tables = check::tables(&image.entry, bytes)?;
+    let mut tables = check::tables(&image.entry, bytes)?;
     let config = circumstances.config;
+    let portable = !tables.digests.is_empty();
     let now = Key {
         library_path: config.library_path,
         preload: config.preload,
         libc: config.libc,
         origin: None,
         passes: None,
-        program: circumstances.file,
+        program: if portable { tables.key.program } else { circumstances.file },
         fingerprint: circumstances.fingerprint,
     };
     check::key(&tables.key, &now, config.secure)?;
     let extended = check::preloads_others(&tables, config.preload)?;
-    check::inputs(&tables.inputs)?;
+    match portable {
+        false => check::inputs(&tables.inputs)?,
+        true => portable::confirm(&mut tables, path, &image.entry, circumstances)?,
+    }
     for window in &tables.windows {
         mapped.add(image, place, &window)?;
     }

@@ -41,6 +41,12 @@ pub enum Refusal {
     Changed(CString),
     /// A file that was not there would be found now.
     Appeared(CString),
+    /// A file is not the one for which the stamp of a portable image vouches.
+    Stale(CString),
+    /// A file has been changed so recently that its times tell nothing.
+    Unsettled(CString),
+    /// The stamp of a portable image is missing or does not hold any more, and there cannot be a new one.
+    Unstamped(CString, Errno),
 }
 
 impl fmt::Display for Refusal {
@@ -57,8 +63,16 @@ impl fmt::Display for Refusal {
             Self::Writable(what) => write!(f, "others may write to {what}"),
             Self::Key(what) => write!(f, "made for other circumstances: {what}"),
             Self::Added(why) => write!(f, "LD_PRELOAD: {why}"),
-            Self::Changed(path) => write!(f, "{} has changed", Text::from(path)),
+            Self::Changed(path) | Self::Stale(path) => write!(f, "{} has changed", Text::from(path)),
             Self::Appeared(path) => write!(f, "{} was not there when it was built", Text::from(path)),
+            Self::Unsettled(path) => write!(f, "{} has been changed just now", Text::from(path)),
+            Self::Unstamped(path, errno) => {
+                let (path, cause) = (Text::from(path), errno_text(*errno));
+                write!(
+                    f,
+                    "no stamp says that its files are the right ones, and {path} cannot be written: {cause}"
+                )
+            }
         }
     }
 }
@@ -69,16 +83,23 @@ impl fmt::Display for Refusal {
 /// # Errors
 /// One is not so.
 pub fn ownership(file: &FileStatus, directory: &FileStatus, user: u32, secure: bool) -> Result<(), Refusal> {
+    owner(file, "it", user, secure)?;
+    owner(directory, "its directory", user, secure)
+}
+
+/// The same for one of them, called `what`.
+///
+/// # Errors
+/// It is not so.
+pub fn owner(status: &FileStatus, what: &'static str, user: u32, secure: bool) -> Result<(), Refusal> {
     const WRITABLE_BY_OTHERS: u32 = 0o022;
-    for (status, what) in [(file, "it"), (directory, "its directory")] {
-        if status.owner != 0 && (secure || status.owner != user) {
-            return Err(Refusal::Owner(status.owner));
-        }
-        if status.mode & WRITABLE_BY_OTHERS != 0 {
-            return Err(Refusal::Writable(what));
-        }
+    if status.owner != 0 && (secure || status.owner != user) {
+        return Err(Refusal::Owner(status.owner));
     }
-    Ok(())
+    match status.mode & WRITABLE_BY_OTHERS {
+        0 => Ok(()),
+        _ => Err(Refusal::Writable(what)),
+    }
 }
 
 /// The tables are whole.

@@ -9,6 +9,7 @@
 //! The tables follow each other in the order of [`Tables`], each with its size in front.
 
 use alloc::vec::Vec;
+use core::ffi::CStr;
 use core::ops::Range;
 
 use crate::sys::{FileIdentity, MemoryFlags};
@@ -16,11 +17,12 @@ use crate::sys::{FileIdentity, MemoryFlags};
 pub use super::encoding::{List, Numbers, Reader, Record, Writer, checksum};
 pub use super::records::{Binding, Input, Interposed, Key, LateRelocation, Member, Rewritten, Role};
 pub use super::references::IndexPlace;
+pub use super::stamp::Digest;
 
 /// How an image's header begins.
 pub const MAGIC: [u8; 8] = *b"MORSELIM";
 /// The version of the format.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// Where the header is in the file: behind the ELF header.
 pub const HEADER_AT: usize = crate::elf::FileHeader::SIZE;
 /// Bytes of the header and of what follows it on the first page.
@@ -103,7 +105,7 @@ impl Header {
 /// Where a program's tables are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProgramEntry {
-    /// The program's file.
+    /// The program's file; in a portable image, see [`super::portable::identity`].
     pub program: FileIdentity,
     /// Where its tables begin in the first window, a multiple of a page.
     pub tables: u64,
@@ -129,7 +131,7 @@ impl<'a> Record<'a> for ProgramEntry {
 }
 
 /// The names of the tables.
-pub const TABLE_NAMES: [&str; 12] = [
+pub const TABLE_NAMES: [&str; 13] = [
     "key",
     "inputs",
     "members",
@@ -141,6 +143,7 @@ pub const TABLE_NAMES: [&str; 12] = [
     "interposed",
     "rewritten",
     "index",
+    "digests",
     "rebase",
 ];
 
@@ -169,6 +172,8 @@ pub struct Tables<'a> {
     pub rewritten: Option<Aside>,
     /// Where [`References`](super::references) are; `None` if the process can have no further objects.
     pub index: Option<IndexPlace>,
+    /// What is in the program and in all inputs that must be there, if the image is portable; else nothing.
+    pub digests: List<'a, Digest>,
     /// The words that hold addresses of the image, in the form of `DT_RELR`, counted from the image's start.
     pub rebase: &'a [u64],
 }
@@ -195,8 +200,15 @@ impl<'a> Tables<'a> {
             table(|to| to.list(&self.interposed)),
             table(|to| to.list(&List::Values(self.rewritten.as_slice()))),
             table(|to| to.list(&List::Values(self.index.as_slice()))),
+            table(|to| to.list(&self.digests)),
             table(|to| self.rebase.iter().for_each(|&word| to.word(word))),
         ]
+    }
+
+    /// The path of the program that they are for.
+    pub fn program_path(&self) -> &'a CStr {
+        let program = self.members.iter().find(|member| member.role == Role::Program);
+        program.map_or(c"", |program| program.name)
     }
 
     /// Reads them; `None` if they are damaged. `bytes` begin at a multiple of a word.
@@ -204,7 +216,7 @@ impl<'a> Tables<'a> {
         let mut tables = Reader::new(bytes);
         let mut next = || tables.bytes().map(Reader::new);
         let key = Key::read(&mut next()?)?;
-        let inputs = next()?.list()?;
+        let inputs: List<'a, Input<'a>> = next()?.list()?;
         let members: List<'a, Member<'a>> = next()?.list()?;
         let (windows, regions) = (next()?.list()?, next()?.list()?);
         let (sealed, huge) = (next()?.list()?, next()?.list()?);
@@ -212,11 +224,14 @@ impl<'a> Tables<'a> {
         let interposed: List<'a, Interposed<'a>> = next()?.list()?;
         let rewritten = next()?.list()?.iter().next();
         let index = next()?.list()?.iter().next();
+        let digests: List<'a, Digest> = next()?.list()?;
         let rebase = plain::slice_from_bytes(tables.bytes()?).ok()?;
         let known = |object: u32| (object as usize) < members.len();
         let bound = |binding: &Binding| known(binding.object);
         let sound = late.iter().all(|late| known(late.object) && late.binding.as_ref().is_none_or(bound))
             && interposed.iter().all(|entry| bound(&entry.binding))
+            && (digests.is_empty()
+                || digests.len() == 1 + inputs.iter().filter(|input| input.stamp.is_some()).count())
             && members.iter().all(|member| member.references().all(known));
         sound.then_some(Self {
             key,
@@ -230,6 +245,7 @@ impl<'a> Tables<'a> {
             interposed,
             rewritten,
             index,
+            digests,
             rebase,
         })
     }

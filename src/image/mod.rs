@@ -8,14 +8,17 @@ pub mod encoding;
 pub mod format;
 pub mod join;
 mod mapped;
+pub mod portable;
 mod records;
 pub mod references;
 pub mod request;
+pub mod stamp;
 #[cfg(test)]
 mod tests;
 
 use alloc::ffi::CString;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::fmt::Write;
 
@@ -46,12 +49,25 @@ pub fn file_name(program: FileIdentity) -> String {
     name
 }
 
-/// Where the image of a program is in a directory.
-fn path_in(directory: &[u8], program: FileIdentity) -> Option<CString> {
+/// The name of a program's portable image in its directory: the program's path, with `%2F` for `/` and `%25` for `%`.
+pub fn portable_name(program: &[u8]) -> Vec<u8> {
+    let mut name = Vec::with_capacity(2 * program.len());
+    for &byte in program {
+        match byte {
+            b'/' => name.extend_from_slice(b"%2F"),
+            b'%' => name.extend_from_slice(b"%25"),
+            other => name.push(other),
+        }
+    }
+    name
+}
+
+/// A file in a directory.
+fn path_in(directory: &[u8], name: &[u8]) -> Option<CString> {
     let mut path = directory.to_vec();
     if path.last() != Some(&b'/') {
         path.push(b'/');
     }
-    path.extend_from_slice(file_name(program).as_bytes());
+    path.extend_from_slice(name);
     CString::new(path).ok()
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::check::{Refusal, preloads_others};
 use super::format::*;
 use super::references::References;
-use super::{BASE_ALIGN, base_at, file_name};
+use super::{BASE_ALIGN, base_at, file_name, portable_name};
 use crate::elf::{Relocation, SymbolName, Vaddr};
 use crate::program::TlsPlacement;
 use crate::sys::{FileIdentity, FileStamp, MemoryFlags};
@@ -79,6 +79,7 @@ fn tables() -> Tables<'static> {
         interposed: list(vec![Interposed { name: b"malloc", binding }]),
         rewritten: Some(Aside { offset: 0x8000, size: 100, checksum: 12 }),
         index: Some(IndexPlace { start: 0x8000, size: 12, checksum: 13 }),
+        digests: list(vec![[1; 32], [2; 32]]),
         rebase: &[0x3000, 0b1011],
     }
 }
@@ -109,7 +110,7 @@ fn tables_are_read_as_they_were_written() {
         assert_eq!((read.inputs, read.members), (written.inputs, written.members));
         assert_eq!((read.interposed, read.windows), (written.interposed, written.windows));
         assert_eq!((read.regions, read.sealed), (written.regions, written.sealed));
-        assert_eq!(read.huge, written.huge);
+        assert_eq!((read.huge, read.digests), (written.huge, written.digests));
         assert_eq!((read.rewritten, read.index), (written.rewritten, written.index));
         let (read, written) = (all(&read.late), all(&written.late));
         assert_eq!((read.len(), read[0].binding), (written.len(), written[0].binding));
@@ -180,7 +181,7 @@ fn objects_that_are_not_there_are_refused() {
 }
 
 #[test]
-fn other_preloads_need_an_index_and_calls_that_can_be_bound_anew() {
+fn other_preloads_need_an_index() {
     let preloads = |change: fn(&mut Tables<'static>), now| {
         let mut tables = tables();
         change(&mut tables);
@@ -194,9 +195,6 @@ fn other_preloads_need_an_index_and_calls_that_can_be_bound_anew() {
     let why = Err(Refusal::Key("LD_PRELOAD"));
     assert_eq!(preloads(|tables| tables.key.preload = Some(c"x"), None), why);
     assert_eq!(preloads(|tables| tables.index = None, Some(c"x")), why);
-    let why = Err(Refusal::Key("LD_PRELOAD and direct calls"));
-    let direct = |tables: &mut Tables<'static>| tables.key.passes = Some(c"huge-pages,direct-calls=all");
-    assert_eq!(preloads(direct, Some(c"x")), why);
 }
 
 #[test]
@@ -227,6 +225,7 @@ fn bases_are_aligned_and_apart_from_the_kernel() {
 #[test]
 fn programs_have_images_of_their_own_names() {
     assert_eq!(file_name(FileIdentity { device: 0xfe00, inode: 0x1f }), "fe00-1f");
+    assert_eq!(portable_name(b"/usr/bin/100%"), b"%2Fusr%2Fbin%2F100%25");
 }
 
 proptest! {

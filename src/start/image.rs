@@ -30,7 +30,7 @@ pub fn find(
     stack: &InitialStack,
     list: bool,
 ) -> Option<Attached> {
-    let ImageChoice::Use { place, required } = config.image else { return None };
+    let ImageChoice::Use { place, required, .. } = config.image else { return None };
     if list {
         return None;
     }

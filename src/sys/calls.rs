@@ -212,6 +212,38 @@ pub fn write_new_file(path: &CStr, bytes: &[u8]) -> Result<(), Errno> {
     write_all(file.as_fd(), bytes)
 }
 
+/// Makes a file for writing, with exactly these permissions. There must be none.
+///
+/// # Errors
+/// What `open` or `fchmod` say.
+pub fn create_file(path: &CStr, mode: u32) -> Result<File, Errno> {
+    count();
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let mode = Mode::from_raw_mode(mode);
+    let file = File(rustix::fs::open(path, flags, mode)?);
+    count();
+    rustix::fs::fchmod(&file, mode)?;
+    Ok(file)
+}
+
+/// Gives a file another name, in place of what has that name.
+///
+/// # Errors
+/// What `rename` says.
+pub fn rename(from: &CStr, to: &CStr) -> Result<(), Errno> {
+    count();
+    rustix::fs::rename(from, to)
+}
+
+/// Removes a name of a file.
+///
+/// # Errors
+/// What `unlink` says.
+pub fn remove_file(path: &CStr) -> Result<(), Errno> {
+    count();
+    rustix::fs::unlink(path)
+}
+
 /// Writes all of `bytes`.
 ///
 /// # Errors

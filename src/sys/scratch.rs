@@ -20,6 +20,12 @@ impl Scratch {
         Ok(Self { address: memory.map(0)?, words })
     }
 
+    /// The same memory as bytes.
+    pub fn bytes(&mut self) -> &mut [u8] {
+        // SAFETY: as in `words`; bytes need no alignment.
+        unsafe { core::slice::from_raw_parts_mut(self.address as *mut u8, self.words * size_of::<u32>()) }
+    }
+
     /// The words.
     pub fn words(&mut self) -> &mut [u32] {
         // SAFETY: the pages are ours, zeroed at first, and as many; the borrow keeps others away.

@@ -6,6 +6,7 @@
 //!
 //! [`fixture`] is a program with an image for tests of images themselves.
 
+pub mod container;
 pub mod fixture;
 
 use std::fs::{self, OpenOptions};

@@ -218,6 +218,7 @@ impl Reader<'_> {
                 library_path: text(&image.library_path, &defaults.library_path)?,
                 preload: text(&image.preload, &defaults.preload)?,
                 libc: text(&image.libc, &defaults.libc)?,
+                portable: false,
                 passes: self.passes(image.passes.as_deref().or(defaults.passes.as_deref()))?,
             },
         })

@@ -2,14 +2,14 @@
 //! configuration lists and is missing is built.
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
-use ld_morsel::image::file_name;
+use anyhow::{Result, bail};
 
 use super::config::{Config, Group};
 use crate::image::{self, Circumstances, ImageFile};
@@ -92,6 +92,14 @@ fn same_file(paths: &[PathBuf]) -> bool {
     first.is_some() && paths.iter().all(|path| identity(path) == first)
 }
 
+/// The name of the image of a program that is built under these circumstances.
+fn name_of(program: &Path, circumstances: &Circumstances) -> Result<OsString> {
+    match circumstances.portable {
+        true => image::portable_name_of(program),
+        false => image::name_of(program).map(OsString::from),
+    }
+}
+
 /// A refresh under way.
 struct Refresh<'a> {
     directory: &'a Path,
@@ -151,7 +159,7 @@ impl<'a> Refresh<'a> {
 
     /// Builds the image of programs unless they have one that may be used.
     fn provide(&mut self, programs: &[PathBuf], circumstances: &Circumstances) -> Result<()> {
-        let names = programs.iter().map(|program| Ok(self.directory.join(image::name_of(program)?)));
+        let names = programs.iter().map(|program| Ok(self.directory.join(name_of(program, circumstances)?)));
         let paths = names.collect::<Result<Vec<PathBuf>>>()?;
         // Whatever becomes of it: another name of the same program is no reason to try again.
         let new = paths.iter().filter(|path| self.done.insert((*path).clone())).count();
@@ -214,8 +222,8 @@ impl<'a> Refresh<'a> {
         // another name.
         let mut paths = Vec::from([path.to_owned()]);
         let mut rest = Vec::new();
-        for (identity, program) in programs {
-            let name = self.directory.join(file_name(identity));
+        for (name, program) in programs {
+            let name = self.directory.join(name);
             if same_file(&[path.to_owned(), name.clone()]) && program.exists() {
                 paths.push(name);
                 // Not what has got another image since.
@@ -224,7 +232,7 @@ impl<'a> Refresh<'a> {
                 }
             }
         }
-        let names = rest.iter().map(|program| Ok(self.directory.join(image::name_of(program)?)));
+        let names = rest.iter().map(|program| Ok(self.directory.join(name_of(program, &circumstances)?)));
         let names = names.collect::<Result<Vec<PathBuf>>>()?;
         for path in paths.iter().filter(|path| !names.contains(path) && path.exists()) {
             self.discard(path, &reason)?;
@@ -238,7 +246,7 @@ impl<'a> Refresh<'a> {
     }
 
     fn remove(&mut self, path: &Path) -> Result<()> {
-        fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
+        image::remove(path)?;
         self.say(format_args!("{}: removed", path.display()));
         self.tally.removed += 1;
         Ok(())

@@ -72,8 +72,12 @@ impl Requests {
         }
         let text = |text: Option<&CStr>| text.map(|text| OsStr::from_bytes(text.to_bytes()).to_owned());
         let Request { library_path, preload, libc, .. } = *request;
-        let circumstances =
-            Circumstances { library_path: text(library_path), preload: text(preload), libc: text(libc), ..Circumstances::default() };
+        let circumstances = Circumstances {
+            library_path: text(library_path),
+            preload: text(preload),
+            libc: text(libc),
+            ..Circumstances::default()
+        };
         if self.everyone && circumstances != Circumstances::default() {
             bail!("ignored: started with LD_LIBRARY_PATH, LD_PRELOAD or LD_MORSEL_LIBC");
         }

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::ffi::{CStr, CString, OsString};
 use std::fs;
 use std::ops::Range;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -16,12 +16,12 @@ use ld_morsel::bind::{Definition, Index, Lookup, Outline, Scope};
 use ld_morsel::discover::{Discovery, Host, Search, Wishes, World};
 use ld_morsel::elf::{LoadBias, PAGE_SIZE, Vaddr};
 use ld_morsel::host::{self, locate};
-use ld_morsel::image::format::{Binding, BuildId, Input, Interposed, LateRelocation, MAX_PROGRAMS};
+use ld_morsel::image::format::{Binding, BuildId, Digest, Input, Interposed, LateRelocation, MAX_PROGRAMS};
 use ld_morsel::image::references::Collector;
-use ld_morsel::image::{BASE_ALIGN, base_at, check};
+use ld_morsel::image::{BASE_ALIGN, base_at, check, file_name, portable, portable_name};
 use ld_morsel::program::{Object, ObjectId, Origin, Program};
 use ld_morsel::relocate::{Relocated, Slots, relocate_ahead};
-use ld_morsel::sys::{self, FileStamp};
+use ld_morsel::sys::{self, FileIdentity, FileStamp};
 use ld_morsel::tls;
 use rustix::rand::{GetRandomFlags, getrandom};
 
@@ -51,6 +51,9 @@ pub struct Circumstances {
     /// The passes to run: NAME or NAME=VALUE, with commas between; `none`; `default`
     #[arg(long, value_name = "PASSES", default_value_t)]
     pub passes: Choice,
+    /// The image is for other machines, too: its inputs are known by their contents.
+    #[arg(skip)]
+    pub portable: bool,
 }
 
 /// What has been built, not yet written.
@@ -105,6 +108,8 @@ pub struct Served {
     pub readable_by_all: bool,
     /// Its libraries' pages after relocation, at their places.
     pub memory: Buffer,
+    /// What is in the program and in the inputs that were there, if the image is portable.
+    pub digests: Vec<Digest>,
     /// What the process must relocate itself.
     pub late: Vec<LateRelocation>,
     /// What libc must bind to.
@@ -119,6 +124,22 @@ impl Served {
     /// The paths that were tried, as the tables have them.
     pub fn inputs(&self) -> Vec<Input<'_>> {
         self.inputs.iter().map(|(path, stamp)| Input { path, stamp: *stamp }).collect()
+    }
+
+    /// The name of its image.
+    pub fn name(&self) -> OsString {
+        match self.digests.is_empty() {
+            true => file_name(self.file.identity).into(),
+            false => OsString::from_vec(portable_name(self.path.to_bytes())),
+        }
+    }
+
+    /// What stands for it in the image's header.
+    pub fn header_identity(&self) -> FileIdentity {
+        match self.digests.is_empty() {
+            true => self.file.identity,
+            false => portable::identity(self.fingerprint),
+        }
     }
 }
 
@@ -164,7 +185,11 @@ pub fn build(paths: &[PathBuf], circumstances: &Circumstances) -> Result<Built> 
     for found in found {
         let path = found.served.path.clone();
         let bound = bind(found, &libraries, base, &layout.windows);
-        programs.push(bound.with_context(|| path.to_string_lossy().into_owned())?);
+        let mut served = bound.with_context(|| path.to_string_lossy().into_owned())?;
+        if circumstances.portable {
+            served.digests = digests(&served)?;
+        }
+        programs.push(served);
     }
     let report = Vec::new();
     let chosen = CString::new(circumstances.passes.to_string())?;
@@ -222,6 +247,7 @@ fn find(path: &Path, wishes: [Option<&'static CStr>; 3], pool: &mut Pool) -> Res
         readable_by_all: world.readable_by_all,
         inputs: world.into_inputs(),
         memory: Buffer::new(0)?,
+        digests: Vec::new(),
         late: Vec::new(),
         interposed: Vec::new(),
         references: None,
@@ -279,6 +305,17 @@ fn bind(found: Found, libraries: &[Library], base: u64, windows: &[Range<u64>]) 
     served.rebase.sort_unstable();
     (served.program, served.memory) = (program, memory);
     Ok(served)
+}
+
+/// What is in the program and in the inputs that were there.
+fn digests(served: &Served) -> Result<Vec<Digest>> {
+    let inputs = served.inputs.iter().filter(|(_, stamp)| stamp.is_some()).map(|(path, _)| path);
+    let mut buffer = portable::buffer().map_err(|errno| told(sys::errno_text(errno)))?;
+    let digests = [&served.path].into_iter().chain(inputs).map(|path| {
+        let digest = sys::open(path).and_then(|file| portable::digest(&file, &mut buffer));
+        digest.map_err(|errno| told(format_args!("{}: {}", path.to_string_lossy(), sys::errno_text(errno))))
+    });
+    digests.collect()
 }
 
 /// Memory with the pages of libraries at their places.

@@ -1,7 +1,7 @@
 //! What the user can ask for where images are concerned: `build`, `verify`, `list` and `drop`. What administrators need is in
 //! `admin`.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use super::proof::{self, Proved};
 use super::{
-    Circumstances, ImageFile, Made, build_into, files, inspect, make_directory, name_of, passes, usual_place,
+    Circumstances, ImageFile, Made, build_into, files, inspect, make_directory, name_of, passes,
+    portable_name_of, remove, usual_place,
 };
 use crate::progress::Progress;
 
@@ -29,6 +30,9 @@ pub struct BuildArgs {
     /// The directory of the images; default: where the loader looks
     #[arg(long, value_name = "DIR", conflicts_with = "output", value_hint = clap::ValueHint::DirPath)]
     into: Option<PathBuf>,
+    /// Make an image that other machines and containers can use, which have the same files
+    #[arg(long)]
+    portable: bool,
     #[command(flatten)]
     circumstances: Circumstances,
 }
@@ -163,8 +167,16 @@ pub fn run_list(args: &ListArgs) -> Result<()> {
 pub fn run_drop(args: &DropArgs) -> Result<()> {
     let directory = args.from.clone().map_or_else(usual_place, Ok)?;
     for program in &args.programs {
-        let path = directory.join(name_of(program)?);
-        std::fs::remove_file(&path).with_context(|| format!("{}: {}", program.display(), path.display()))?;
+        let usual = directory.join(name_of(program)?);
+        let portable = directory.join(portable_name_of(program)?);
+        let both = [&portable, &usual].into_iter().filter(|path| path.exists() && !path.is_symlink());
+        let mut paths: Vec<_> = both.collect();
+        if paths.is_empty() {
+            paths.push(&usual);
+        }
+        for path in paths {
+            remove(path).with_context(|| program.display().to_string())?;
+        }
     }
     Ok(())
 }
@@ -199,7 +211,7 @@ pub fn run_build(args: &BuildArgs) -> Result<()> {
 }
 
 fn build_one(programs: &[PathBuf], args: &BuildArgs) -> Result<Made> {
-    let place = |name: &str| match (&args.output, &args.into) {
+    let place = |name: &OsStr| match (&args.output, &args.into) {
         (Some(path), _) => Ok(path.clone()),
         (None, Some(directory)) => Ok(directory.join(name)),
         (None, None) => {
@@ -208,19 +220,25 @@ fn build_one(programs: &[PathBuf], args: &BuildArgs) -> Result<Made> {
             Ok(directory.join(name))
         }
     };
-    build_into(programs, &args.circumstances, place)
+    let circumstances = Circumstances { portable: args.portable, ..args.circumstances.clone() };
+    build_into(programs, &circumstances, place)
 }
 
 /// The options of `build` that stand for these circumstances.
 pub fn circumstances_as_arguments(circumstances: &Circumstances) -> Vec<OsString> {
-    let Circumstances { library_path, preload, libc, passes } = circumstances;
+    let Circumstances { library_path, preload, libc, passes, portable } = circumstances;
     let passes = &Some(OsString::from(passes.to_string()));
-    let options =
-        [("--library-path=", library_path), ("--preload=", preload), ("--libc=", libc), ("--passes=", passes)];
+    let options = [
+        ("--library-path=", library_path),
+        ("--preload=", preload),
+        ("--libc=", libc),
+        ("--passes=", passes),
+    ];
     let option = |(name, value): (&str, &Option<OsString>)| {
         let mut option = OsString::from(name);
         option.push(value.as_ref()?);
         Some(option)
     };
-    options.into_iter().filter_map(option).collect()
+    let portable = portable.then(|| OsString::from("--portable"));
+    options.into_iter().filter_map(option).chain(portable).collect()
 }

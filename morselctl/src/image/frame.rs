@@ -1,5 +1,5 @@
 //! What makes an ELF file of an image, for tools: the ELF header, program headers for the pages, and sections that name library
-//! and content. The loader reads none of it.
+//! and content, symbols, build IDs. The loader reads none of it.
 
 use std::ops::Range;
 
@@ -8,13 +8,22 @@ use goblin::elf64::header::{
 };
 use goblin::elf64::program_header::{PF_R, PF_W, PF_X, PT_LOAD, ProgramHeader};
 use goblin::elf64::section_header::{
-    SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHT_NOBITS, SHT_NULL, SHT_PROGBITS, SHT_STRTAB, SectionHeader,
+    SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHT_NOBITS, SHT_NOTE, SHT_NULL, SHT_PROGBITS, SHT_STRTAB,
+    SHT_SYMTAB, SectionHeader,
 };
+use goblin::elf64::sym::Sym;
 use ld_morsel::elf::PAGE_SIZE;
 use ld_morsel::sys::MemoryFlags;
 
+use super::library::Library;
 use super::pages::{Content, Run};
+use super::symbols::SymbolTable;
+use super::write::file_name;
 use crate::elf_file::record;
+
+/// Owner and type of the notes that hold build IDs of libraries.
+const NOTE_OWNER: &[u8] = b"ld-morsel\0";
+const NOTE_INPUT: u32 = 2;
 
 /// Pages with a name.
 pub struct Part {
@@ -29,12 +38,30 @@ pub struct Part {
 }
 
 /// What makes an ELF file of the windows: the header for the beginning, and all that comes behind them at `at`. `loads` are what
-/// is mapped, `parts` what is in it.
-pub fn frame(base: u64, at: u64, loads: &[Part], parts: &[Part]) -> (ElfHeader, Vec<u8>) {
+/// is mapped, `parts` what is in it, of `libraries`.
+pub fn frame(
+    base: u64,
+    at: u64,
+    loads: &[Part],
+    parts: &[Part],
+    libraries: &[Library],
+) -> (ElfHeader, Vec<u8>) {
     let mut rest: Vec<u8> =
         loads.iter().flat_map(|load| record(&program_header(base, load)).to_vec()).collect();
     let mut sections = Sections::new(base);
     parts.iter().for_each(|part| sections.add(part));
+    for library in libraries.iter().filter(|library| !library.units.is_empty()) {
+        sections.add_build_id(library, &mut rest, at);
+    }
+    // The sections begin with one that stands for none.
+    let mut numbers: Vec<(&Part, u16)> = parts.iter().zip(1..).collect();
+    numbers.sort_unstable_by_key(|(part, _)| part.pages.start);
+    let section = |place: u64| {
+        let after = numbers.partition_point(|(part, _)| part.pages.start <= place);
+        let (part, number) = numbers.get(after.checked_sub(1)?)?;
+        part.pages.contains(&place).then_some(*number)
+    };
+    sections.add_symbols(&SymbolTable::new(base, libraries, section), &mut rest, at);
     let (section_headers, count, names) = sections.finish(&mut rest, at);
     let mut header = ElfHeader {
         e_type: ET_DYN,
@@ -121,6 +148,45 @@ impl Sections {
             ..SectionHeader::default()
         };
         self.headers.push(header);
+    }
+
+    /// Appends what is not mapped to what comes at `at` in the file.
+    fn append(&mut self, name: &str, header: SectionHeader, bytes: &[u8], to: &mut Vec<u8>, at: u64) {
+        to.resize(to.len().next_multiple_of(8), 0);
+        let (sh_name, sh_offset) = (self.name(name), at + to.len() as u64);
+        self.headers.push(SectionHeader { sh_name, sh_offset, sh_size: bytes.len() as u64, ..header });
+        to.extend_from_slice(bytes);
+    }
+
+    /// The build ID of a library, in a note that nobody takes for the image's own.
+    fn add_build_id(&mut self, library: &Library, to: &mut Vec<u8>, at: u64) {
+        let build_id = &library.names.build_id;
+        if build_id.is_empty() {
+            return;
+        }
+        let numbers = [NOTE_OWNER.len() as u32, build_id.len() as u32, NOTE_INPUT];
+        let mut note: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        for part in [NOTE_OWNER, build_id] {
+            note.extend_from_slice(part);
+            note.resize(note.len().next_multiple_of(4), 0);
+        }
+        let header = SectionHeader { sh_type: SHT_NOTE, sh_addralign: 4, ..SectionHeader::default() };
+        self.append(&format!(".note.build-id:{}", file_name(&library.name)), header, &note, to, at);
+    }
+
+    fn add_symbols(&mut self, table: &SymbolTable, to: &mut Vec<u8>, at: u64) {
+        let symbols: Vec<u8> = table.symbols.iter().flat_map(|symbol| record(symbol).to_vec()).collect();
+        let header = SectionHeader {
+            sh_type: SHT_SYMTAB,
+            sh_link: self.headers.len() as u32 + 1,
+            sh_info: table.locals as u32,
+            sh_entsize: size_of::<Sym>() as u64,
+            sh_addralign: 8,
+            ..SectionHeader::default()
+        };
+        self.append(".symtab", header, &symbols, to, at);
+        let header = SectionHeader { sh_type: SHT_STRTAB, sh_addralign: 1, ..SectionHeader::default() };
+        self.append(".strtab", header, &table.strings, to, at);
     }
 
     /// Appends all of it to what comes at `at` in the file. Where the headers are, how many, and which has the names.

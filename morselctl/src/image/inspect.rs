@@ -1,21 +1,21 @@
 //! Looking at images: what is in one (`inspect`), whether it may be used and why not (`verify`), and which there are
 //! (`list`).
 
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fmt;
 use std::fs;
 use std::ops::Range;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use ld_morsel::elf::{ObjectType, PAGE_SIZE, RelrSlots, Segments};
-use ld_morsel::image::check;
 use ld_morsel::image::format::{
     HEADER_AT, Header, Key, Member, ProgramEntry, Rewritten, Role, Source, Tables, VERSION,
 };
+use ld_morsel::image::{check, file_name, portable, portable_name};
 use ld_morsel::layout::{PageClass, Plan};
-use ld_morsel::sys::{self, FileIdentity, FileStamp};
+use ld_morsel::sys;
 use serde::Serialize;
 
 use super::build::{self, Circumstances};
@@ -161,6 +161,14 @@ impl ImageFile {
 
     /// The tables of each program, aligned as in a page.
     pub fn each<T>(&self, mut work: impl FnMut(&Tables<'_>) -> T) -> Result<Vec<T>> {
+        self.each_with(|_, tables| work(tables))
+    }
+
+    /// The same, with where the header says that they are.
+    pub(super) fn each_with<T>(
+        &self,
+        mut work: impl FnMut(&ProgramEntry, &mut Tables<'_>) -> T,
+    ) -> Result<Vec<T>> {
         const WORD: usize = size_of::<u64>();
         let results = self.entries.iter().map(|entry| {
             let bytes = self.table_bytes(entry).unwrap_or_default();
@@ -169,8 +177,9 @@ impl ImageFile {
             let aligned = &mut memory[start..start + bytes.len()];
             aligned.copy_from_slice(bytes);
             let tables = check::tables(entry, aligned);
-            let tables = tables.map_err(|refusal| anyhow::anyhow!("{}: {refusal}", self.path.display()))?;
-            Ok(work(&tables))
+            let mut tables =
+                tables.map_err(|refusal| anyhow::anyhow!("{}: {refusal}", self.path.display()))?;
+            Ok(work(entry, &mut tables))
         });
         results.collect()
     }
@@ -285,7 +294,8 @@ fn object(member: &Member<'_>, late_relocations: usize) -> Object {
 struct Origin {
     program: PathBuf,
     circumstances: Circumstances,
-    identity: FileIdentity,
+    /// The name that the image has for it.
+    name: OsString,
 }
 
 /// Whether the image may be used by starts under the circumstances that it was made for; returns the programs' paths.
@@ -304,13 +314,16 @@ pub fn verify(image: &ImageFile) -> Result<Vec<PathBuf>> {
     let directory = status(directory.unwrap_or(Path::new(".")))?;
     check::ownership(&file, &directory, file.owner, false).map_err(told)?;
     let origins = origins(image)?;
-    let checked = image.each(|tables| -> Result<FileStamp> {
-        check::inputs(&tables.inputs).map_err(told)?;
-        Ok(tables.key.program)
+    let checked = image.each_with(|_, tables| match tables.digests.is_empty() {
+        true => check::inputs(&tables.inputs).map(|()| tables.key.program),
+        false => {
+            let files = portable::examine(tables, tables.program_path(), u64::MAX)?;
+            portable::adopt(tables, &files).map(|()| tables.key.program)
+        }
     })?;
     for (origin, stamp) in origins.iter().zip(checked) {
         let program = &origin.program;
-        if status(program)?.stamp != stamp? {
+        if status(program)?.stamp != stamp.map_err(told)? {
             bail!("{}: {} has changed", image.path.display(), program.display());
         }
         if build::loader_of(program)? != image.header.loader {
@@ -329,21 +342,31 @@ fn origins(image: &ImageFile) -> Result<Vec<Origin>> {
         let Key { library_path, preload, libc, .. } = tables.key;
         let passes = tables.key.passes.map_or(Ok("none"), CStr::to_str).ok();
         let passes = passes.and_then(|passes| passes.parse().ok()).unwrap_or_default();
-        let circumstances =
-            Circumstances { library_path: text(library_path), preload: text(preload), libc: text(libc), passes };
-        Ok(Origin { program, circumstances, identity: tables.key.program.identity })
+        let portable = !tables.digests.is_empty();
+        let circumstances = Circumstances {
+            library_path: text(library_path),
+            preload: text(preload),
+            libc: text(libc),
+            passes,
+            portable,
+        };
+        let name = match portable {
+            true => OsString::from_vec(portable_name(program.as_os_str().as_bytes())),
+            false => file_name(tables.key.program.identity).into(),
+        };
+        Ok(Origin { program, circumstances, name })
     })?;
     origins.into_iter().collect()
 }
 
-/// What an image has been made of: the programs' files and paths, and the circumstances of their starts.
+/// What an image has been made of: the names that it has for programs and their paths, and the circumstances of their starts.
 ///
 /// # Errors
 /// It is damaged, or for no program.
-pub fn origin(image: &ImageFile) -> Result<(Vec<(FileIdentity, PathBuf)>, Circumstances)> {
+pub fn origin(image: &ImageFile) -> Result<(Vec<(OsString, PathBuf)>, Circumstances)> {
     let origins = origins(image)?;
     let circumstances = origins.first().map(|origin| origin.circumstances.clone()).unwrap_or_default();
-    Ok((origins.into_iter().map(|origin| (origin.identity, origin.program)).collect(), circumstances))
+    Ok((origins.into_iter().map(|origin| (origin.name, origin.program)).collect(), circumstances))
 }
 
 /// Whether there is an image at `path` that may be used by starts under these circumstances.

@@ -35,7 +35,8 @@ pub enum Class {
 /// The shape of a library.
 pub fn class(library: &Library) -> Class {
     let text = |unit: &Unit| {
-        let mut regions = library.plan.regions.iter().filter(|region| unit.pages.contains(&region.pages.start));
+        let mut regions =
+            library.plan.regions.iter().filter(|region| unit.pages.contains(&region.pages.start));
         regions.all(|region| region.class == PageClass::Text)
     };
     match &library.units[..] {
@@ -94,7 +95,8 @@ pub fn lay_out(
             (window, unit.pages.start.0 - window * WINDOW..unit.pages.end.0 - window * WINDOW)
         };
         let units: Vec<(u64, Range<u64>)> = library.units.iter().map(in_window).collect();
-        let free = |window: u64| windows.iter().find(|known| known.0 == window).map_or(0, |known| known.1.end);
+        let free =
+            |window: u64| windows.iter().find(|known| known.0 == window).map_or(0, |known| known.1.end);
         let lowest = units.iter().map(|(window, unit)| free(*window).saturating_sub(unit.start));
         let is_code = class(library) == Class::FarCode;
         let align = if arrangement.huge && is_code && code.is_empty() { HUGE_PAGE } else { library.align() };
@@ -120,7 +122,8 @@ pub fn lay_out(
         windows[0].1.end = code.end;
     }
     windows.sort_unstable_by_key(|window| window.0);
-    let pages = windows.into_iter().map(|(window, used)| window * WINDOW + used.start..window * WINDOW + used.end);
+    let pages =
+        windows.into_iter().map(|(window, used)| window * WINDOW + used.start..window * WINDOW + used.end);
     let windows: Vec<Range<u64>> = pages.collect();
     if windows.windows(2).any(|pair| pair[0].end > pair[1].start) {
         bail!("the libraries are too large for one image");
@@ -180,7 +183,9 @@ mod tests {
 
     #[test]
     fn code_fills_huge_pages_where_it_is_worth_it() {
-        for (size, end) in [(WORTH_A_HUGE_PAGE - 0x1000, HUGE_PAGE + 0xf000), (WORTH_A_HUGE_PAGE, 2 * HUGE_PAGE)] {
+        for (size, end) in
+            [(WORTH_A_HUGE_PAGE - 0x1000, HUGE_PAGE + 0xf000), (WORTH_A_HUGE_PAGE, 2 * HUGE_PAGE)]
+        {
             let mut libraries = [library(&[(0, 0x5000)]), library(&[(0, size), (WINDOW, 0x1000)])];
             let layout = laid_out(&mut libraries, true).unwrap();
             assert_eq!((layout.code, layout.windows[0].end), (HUGE_PAGE..end, end));

@@ -12,6 +12,8 @@ use ld_morsel::map::load::describe;
 use ld_morsel::program::{Mapping, Object, Origin};
 use ld_morsel::sys::FileIdentity;
 
+use super::symbols::Names;
+
 /// Segments with at least so many bytes between them are units of their own. The linker script leaves 512 MiB.
 const FAR: u64 = 256 << 20;
 
@@ -45,6 +47,8 @@ pub struct Library {
     pub units: Vec<Unit>,
     /// Where its link-time address 0 is, counted from the image's base.
     pub place: u64,
+    /// What tools shall call what is in it.
+    pub names: Names,
 }
 
 impl Library {
@@ -94,8 +98,15 @@ pub fn read_object(
     let view = View::new(readable(&segments).filter_map(|load| segment(&units, load)).collect());
     let (dynamic_section, dynamic, symbols) = describe(&segments, &view)?;
     let pages = bias.apply_range(&plan.span);
-    let library =
-        Library { name: name.clone(), identity, header_table: header_table.to_vec(), units, plan, place: 0 };
+    let library = Library {
+        name: name.clone(),
+        identity,
+        header_table: header_table.to_vec(),
+        units,
+        plan,
+        place: 0,
+        names: Names::read(bytes),
+    };
     let object = Object {
         name,
         origin,

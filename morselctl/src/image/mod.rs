@@ -1,6 +1,6 @@
 //! Images: building them (`build`, of files seen through `world`, with `layout` saying where each `library` goes), writing them
-//! (`write`, with `pages` saying what becomes of each page), looking at them (`inspect`), where they belong (`directory`), and what
-//! the user can ask for (`commands`).
+//! (`write`, with `pages` saying what becomes of each page), looking at them (`inspect`), where they belong (`directory`), vouching for
+//! portable ones (`stamp`), and what the user can ask for (`commands`).
 
 mod buffer;
 mod build;
@@ -15,15 +15,18 @@ mod originals;
 mod pages;
 mod passes;
 mod proof;
+mod stamp;
+mod symbols;
 mod world;
 mod write;
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, bail};
-use ld_morsel::image::{check, file_name};
+use ld_morsel::image::{check, portable};
 use ld_morsel::sys::{self, FileStamp};
 
 use build::{Built, Served};
@@ -32,15 +35,16 @@ pub use commands::{
     BuildArgs, DropArgs, FileArgs, ListArgs, circumstances_as_arguments, run_build, run_drop, run_list,
     run_verify,
 };
-pub use directory::{c_path, files, make_directory, name_of, path_of, system_place, usual_place};
+pub use directory::{
+    c_path, files, make_directory, name_of, path_of, portable_name_of, remove, system_place, usual_place,
+};
 pub use inspect::{ImageFile, origin, show, state, to_json, verify};
 pub use passes::Choice;
+pub use stamp::{StampArgs, run_stamp};
 pub use world::{Pool, Recorder};
 
-/// A change that comes as soon as that after another may leave no trace in a file's times: clocks of file systems tick.
-const TICK: Duration = Duration::from_millis(20);
-/// The same where times have whole seconds.
-const COARSE_TICK: Duration = Duration::from_secs(2);
+/// A file whose times are in the future is not waited for any longer.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// How often a build is begun anew because its inputs change meanwhile.
 const ATTEMPTS: u32 = 5;
 
@@ -80,16 +84,34 @@ impl fmt::Display for Made {
 pub fn build_into(
     programs: &[PathBuf],
     circumstances: &Circumstances,
-    place: impl Fn(&str) -> Result<PathBuf>,
+    place: impl Fn(&OsStr) -> Result<PathBuf>,
 ) -> Result<Made> {
     let started = Instant::now();
     let mut built = build_settled(programs, circumstances)?;
-    let names = built.programs.iter().map(|served| place(&file_name(served.file.identity)));
+    let names = built.programs.iter().map(|served| place(&served.name()));
     let mut paths = names.collect::<Result<Vec<PathBuf>>>()?;
     paths.dedup();
+    if circumstances.portable {
+        check_portable(&built, &paths)?;
+    }
     let written = write::write(&mut built, &paths)?;
     let late_relocations = built.programs.iter().map(|served| served.late.len()).sum();
     Ok(Made { paths, written, late_relocations, time: started.elapsed(), report: built.report })
+}
+
+/// In a portable image, programs are told apart by what is in memory of them, and each has its own stamp.
+fn check_portable(built: &Built, paths: &[PathBuf]) -> Result<()> {
+    let programs = &built.programs;
+    if paths.len() < programs.len() {
+        bail!("{}: a portable image needs a name for each program", paths[0].display());
+    }
+    for (index, served) in programs.iter().enumerate() {
+        if let Some(other) = programs[..index].iter().find(|other| other.fingerprint == served.fingerprint) {
+            let [one, other] = [&other.path, &served.path].map(|path| path.to_string_lossy());
+            bail!("{one} and {other} cannot be told apart in a portable image: build one for each (--each)");
+        }
+    }
+    Ok(())
 }
 
 /// Builds until nothing has changed meanwhile, nor can have changed unseen.
@@ -113,9 +135,9 @@ fn build_settled(programs: &[PathBuf], circumstances: &Circumstances) -> Result<
 
 /// How long to wait before it is certain that reading the file anew shows what its stamp stands for.
 fn unsettled_for(stamp: &FileStamp, begun: SystemTime) -> Duration {
-    let whole = stamp.changed.is_multiple_of(1_000_000_000);
-    let settled = UNIX_EPOCH + Duration::from_nanos(stamp.changed) + if whole { COARSE_TICK } else { TICK };
-    settled.duration_since(begun).unwrap_or_default().min(COARSE_TICK)
+    let settled =
+        UNIX_EPOCH + Duration::from_nanos(stamp.changed.saturating_add(portable::settling_time(stamp)));
+    settled.duration_since(begun).unwrap_or_default().min(LONGEST_WAIT)
 }
 
 fn unchanged(served: &Served) -> bool {

@@ -83,7 +83,7 @@ pub fn write(built: &mut Built, targets: &[PathBuf]) -> Result<Written> {
     let (planned, originals) = plan(built, &mut map, &places);
     let entries = built.programs.iter().zip(&planned).zip(&places).map(|((served, planned), places)| {
         let checksum = checksum(&[&planned.tables.concat()]);
-        let (program, tables) = (served.file.identity, places.tables);
+        let (program, tables) = (served.header_identity(), places.tables);
         ProgramEntry { program, tables, size: planned.size(), checksum }
     });
     let entries: Vec<ProgramEntry> = entries.collect();
@@ -100,7 +100,7 @@ pub fn write(built: &mut Built, targets: &[PathBuf]) -> Result<Written> {
         memory.at_mut(gap).fill(UNREACHABLE);
     }
     let (loads, parts) = describe(built, &map, &planned, &places);
-    let (elf, rest) = frame(built.base, map.end, &loads, &parts);
+    let (elf, rest) = frame(built.base, map.end, &loads, &parts, &built.libraries);
 
     let (target, others) = targets.split_first().context("no target")?;
     let mode = if built.programs.iter().all(|served| served.readable_by_all) { 0o444 } else { 0o400 };
@@ -208,6 +208,7 @@ fn plan(built: &Built, map: &mut FileMap, places: &[Places]) -> (Vec<Planned>, O
                 size: references.len() as u64,
                 checksum: checksum(&[references]),
             }),
+            digests: List::Values(&served.digests),
             rebase: &rebase,
         };
         let tables = tables.to_bytes();
@@ -352,7 +353,8 @@ fn describe(built: &Built, map: &FileMap, planned: &[Planned], places: &[Places]
     (loads, parts)
 }
 
-fn file_name(path: &CStr) -> String {
+/// The last part of a path.
+pub fn file_name(path: &CStr) -> String {
     let name = path.to_bytes().rsplit(|&byte| byte == b'/').next().unwrap_or_default();
     String::from_utf8_lossy(name).into_owned()
 }

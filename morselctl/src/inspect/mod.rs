@@ -1,9 +1,10 @@
 //! `morselctl inspect`: the regions of libraries, how much of each can be shared by page tables, and why not more. Images
-//! are shown by `image`.
+//! are shown by `image`, what a process has of its image by `running`.
 //!
 //! `share` finds that out; here it is shown, to people as a table and to scripts as JSON.
 
 mod code;
+mod running;
 mod share;
 
 use std::path::{Path, PathBuf};
@@ -20,8 +21,11 @@ use share::Segment;
 #[derive(clap::Args)]
 pub struct Args {
     /// Libraries, programs or images
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "running", value_name = "FILE")]
     libraries: Vec<PathBuf>,
+    /// Say instead which pages of its image a process has of its own, and which are huge
+    #[arg(long, value_name = "PID", conflicts_with_all = ["libraries", "code"])]
+    running: Option<u32>,
     /// Say instead whether the code can be read with certainty, and whether the segments could be moved apart
     #[arg(long)]
     code: bool,
@@ -61,6 +65,14 @@ const TEXT_RELOCATIONS: &str = "compile it with -fPIC: it has relocations in its
 
 /// The subcommand.
 pub fn run(args: &Args) -> Result<()> {
+    if let Some(process) = args.running {
+        let mappings = running::mappings(process)?;
+        match args.json {
+            true => println!("{}", serde_json::to_string_pretty(&mappings)?),
+            false => running::show(process, &mappings),
+        }
+        return Ok(());
+    }
     let mut failed = 0;
     let mut described = Vec::new();
     for path in &args.libraries {

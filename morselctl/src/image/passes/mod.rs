@@ -76,7 +76,7 @@ pub const KINDS: &[Kind] = &[
         what: "calls from library to library lead straight to their targets, not through slots",
         needs: &[],
         conflicts: &[],
-        usual: true,
+        usual: false,
         make: direct_calls::make,
     },
 ];
@@ -111,7 +111,8 @@ impl FromStr for Choice {
                 chosen.extend(Self::default().0);
                 continue;
             }
-            let (name, value) = word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
+            let (name, value) =
+                word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
             let Some(kind) = KINDS.iter().find(|kind| kind.name == name) else {
                 let known: Vec<_> = KINDS.iter().map(|kind| kind.name).collect();
                 bail!("there is no pass `{name}`; those that there are: {}", known.join(", "));
@@ -184,9 +185,10 @@ impl Passes {
 
     /// What all have to report.
     pub fn report(&self) -> Vec<String> {
-        let lines = self.0.iter().flat_map(|(name, pass)| {
-            pass.report().into_iter().map(move |line| format!("{name}: {line}"))
-        });
+        let lines = self
+            .0
+            .iter()
+            .flat_map(|(name, pass)| pass.report().into_iter().map(move |line| format!("{name}: {line}")));
         lines.collect()
     }
 }
