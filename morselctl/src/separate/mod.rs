@@ -211,7 +211,8 @@ impl<'a> Separable<'a> {
         let sections = &self.file.sections;
         for table in sections.iter().filter(|section| [SHT_DYNSYM, SHT_SYMTAB].contains(&section.sh_type)) {
             let range = table.sh_offset..table.sh_offset.saturating_add(table.sh_size);
-            tables::move_symbols(entries(bytes, &range, "a symbol table")?, sections, units)?;
+            let symbols = entries(bytes, &range, "a symbol table")?;
+            tables::move_symbols(symbols, table.sh_type == SHT_DYNSYM, sections, units)?;
         }
         // Others see the symbols that the dynamic section leads to.
         let mut tables = sections.iter().filter(|section| section.sh_type == SHT_DYNSYM);

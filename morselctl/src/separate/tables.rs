@@ -55,7 +55,14 @@ pub fn entries<'b, T: plain::Plain>(
 }
 
 /// Moves symbols with the sections that they are defined in: an address at the edge of a part belongs to that of its section.
-pub fn move_symbols(symbols: &mut [Sym], sections: &[SectionHeader], units: &[Unit]) -> Result<()> {
+/// What tools alone see (not `exported`) may be far outside of its section: mold puts symbols of its own in any. Then the
+/// address says it.
+pub fn move_symbols(
+    symbols: &mut [Sym],
+    exported: bool,
+    sections: &[SectionHeader],
+    units: &[Unit],
+) -> Result<()> {
     for symbol in symbols {
         let reserved = u32::from(symbol.st_shndx) >= SHN_LORESERVE;
         if u32::from(symbol.st_shndx) == SHN_XINDEX {
@@ -67,7 +74,10 @@ pub fn move_symbols(symbols: &mut [Sym], sections: &[SectionHeader], units: &[Un
         let section = sections.get(usize::from(symbol.st_shndx));
         let section = section.with_context(|| format!("there is no section {}", symbol.st_shndx))?;
         if section.sh_flags & u64::from(SHF_ALLOC) != 0 {
-            let shift = shift_in(section, symbol.st_value, units)?;
+            let shift = match shift_in(section, symbol.st_value, units) {
+                Err(_) if !exported => shift_at(units, symbol.st_value)?,
+                shift => shift?,
+            };
             symbol.st_value = symbol.st_value.wrapping_add_signed(shift);
         }
     }
