@@ -66,9 +66,8 @@ fn does_the_same(dir: &Path, compiler: &str, source: &str, flags: &[&str]) {
         "musl-gcc" => vec![Command::new(STOCK), Command::new(loader())],
         _ => vec![Command::new("env")],
     };
-    let outputs = || -> Vec<String> {
-        commands().iter_mut().map(|command| run(command.arg(&program))).collect()
-    };
+    let outputs =
+        || -> Vec<String> { commands().iter_mut().map(|command| run(command.arg(&program))).collect() };
     let before = outputs();
     separate(&dir.join("lib.so")).unwrap_or_else(|error| panic!("{what}: {error:#}"));
     assert_eq!(outputs(), before, "{what}");
@@ -110,7 +109,8 @@ int *pointers[] = { variable + 3, variable + 4, variable + 5 };
 int **first = pointers;
 int sum(void) { int s = 0; for (int i = 0; i < 3; i++) { *pointers[i] = i; s += *constants[i] + (int)(pointers[i] - variable); } return s + (first == pointers); }
 "#;
-    const USE: &str = "#include <stdio.h>\nint sum(void);\nint main(void) { printf(\"%d\\n\", sum()); return 0; }\n";
+    const USE: &str =
+        "#include <stdio.h>\nint sum(void);\nint main(void) { printf(\"%d\\n\", sum()); return 0; }\n";
     for relocations in ["-Wl,-z,pack-relative-relocs", "-Wl,-z,nopack-relative-relocs"] {
         let dir = folder(&format!("separate-relr-{}", relocations.len()));
         library(&dir, "lib.so", "musl-gcc", MANY, &["-O1", "-Wl,-z,now", relocations]);
@@ -121,8 +121,7 @@ int sum(void) { int s = 0; for (int i = 0; i < 3; i++) { *pointers[i] = i; s += 
 /// An address among what holds no objects may just as well count from a neighbour in another part.
 #[test]
 fn what_is_ambiguous_keeps_its_shape() {
-    const EDGE: &str =
-        "extern char _DYNAMIC[] __attribute__((visibility(\"hidden\"))); char *volatile pointer = _DYNAMIC + 16;\n";
+    const EDGE: &str = "extern char _DYNAMIC[] __attribute__((visibility(\"hidden\"))); char *volatile pointer = _DYNAMIC + 16;\n";
     let dir = folder("separate-edge");
     let file = library(&dir, "lib.so", "musl-gcc", EDGE, &["-O1"]);
     let before = fs::read(&file).unwrap();
@@ -136,7 +135,11 @@ fn what_cannot_be_moved_says_why() {
     const TEXTREL: &str = "__asm__(\".text\\n.globl word\\nword: .quad place\\n.data\\nplace: .quad 1\");\n";
     let cases: [(&str, &[&str], &str); 2] = [
         (TEXTREL, &["-Wl,-z,notext"], "relocations in its code"),
-        ("_Alignas(65536) int large = 1; int *where(void) { return &large; }", &[], "aligned to more than a page"),
+        (
+            "_Alignas(65536) int large = 1; int *where(void) { return &large; }",
+            &[],
+            "aligned to more than a page",
+        ),
     ];
     for (index, (source, flags, expected)) in cases.into_iter().enumerate() {
         let dir = folder(&format!("separate-not-{index}"));

@@ -80,6 +80,10 @@ impl<'a> Separable<'a> {
         if shape.first_moved().is_empty() || shape.is_far() {
             bail!("there is nothing to be moved");
         }
+        let length = file.bytes.len() as u64;
+        if file.loads().any(|load| load.p_filesz > 0 && load.p_offset + load.p_filesz > length) {
+            bail!("its last page is not in the file as a whole");
+        }
         if dynamic.text_relocations {
             bail!("it has relocations in its code (DT_TEXTREL)");
         }

@@ -174,7 +174,7 @@ impl Separable<'_> {
     ) -> Result<()> {
         let edge = self.shape.relro.end;
         if section.sh_addr < edge
-            && edge < section.sh_addr + section.sh_size
+            && edge < section.sh_addr.saturating_add(section.sh_size)
             && section.sh_addr >= self.shape.relro.start
         {
             section.sh_size -= edge - section.sh_addr;

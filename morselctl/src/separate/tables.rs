@@ -86,7 +86,7 @@ pub fn move_symbols(
 
 /// By how much an address moves that counts from a section.
 fn shift_in(section: &SectionHeader, at: u64, units: &[Unit]) -> Result<i64> {
-    let end = section.sh_addr + section.sh_size;
+    let end = section.sh_addr.saturating_add(section.sh_size);
     let whole = |unit: &&Unit| {
         unit.range.start.0 <= section.sh_addr && section.sh_addr < unit.range.end.0 && end <= unit.range.end.0
     };

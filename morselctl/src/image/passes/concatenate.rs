@@ -226,3 +226,39 @@ fn places(libraries: &[(Sizes, u64)]) -> Vec<Option<Places>> {
     });
     places.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_part_leaves_a_gap() {
+        let sizes = |text, relro, data| (Sizes { text, relro, data }, PAGE_SIZE);
+        let libraries = [sizes(0x5000, 0x1000, 0x2000), sizes(0x3000, 0, 0x1000), sizes(0x1000, 0x2000, 0)];
+        let (mut text, mut ends) = (0, None);
+        for ((sizes, _), places) in libraries.iter().zip(places(&libraries)) {
+            let places = places.unwrap();
+            // Where the parts are once the code comes behind that of the library before.
+            let starts = (text + places.relro, text + places.data);
+            assert_eq!(starts, ends.unwrap_or(starts));
+            assert_eq!((places.relro / WINDOW, places.data / WINDOW), (2, 3));
+            ends = Some((starts.0 + sizes.relro, starts.1 + sizes.data));
+            text += sizes.text;
+        }
+    }
+
+    #[test]
+    fn what_has_no_room_is_left_out() {
+        let sizes = |text| (Sizes { text, relro: 0x1000, data: 0x1000 }, PAGE_SIZE);
+        let found = places(&[sizes(MOST - 0x1000), sizes(0x2000), sizes(0x1000)]);
+        assert_eq!(found.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true]);
+    }
+
+    #[test]
+    fn reasons_are_the_same_but_for_addresses() {
+        assert_eq!(
+            without_numbers("0x12..0x34 belongs to no function"),
+            without_numbers("0x5..0x6 belongs to no function")
+        );
+    }
+}
