@@ -6,10 +6,10 @@
 use std::process::ExitCode;
 
 use clap::FromArgMatches;
+use morselctl::elf_file;
 
 mod admin;
 mod cli;
-mod elf_file;
 mod explain;
 mod fuse;
 mod image;

@@ -1,5 +1,5 @@
 //! Images for the programs of cases, so that the whole suite can run with them: `DIFFTEST_IMAGES` says that it
-//! shall.
+//! shall, and `DIFFTEST_PASSES` which passes make them.
 //!
 //! A program that cannot have an image (it would not start, or is meant for no loader) runs without. What became of each is
 //! written to `images.log` in the folder of build products.
@@ -39,6 +39,9 @@ pub fn setting(
     fs::create_dir(&images).with_context(|| images.display().to_string())?;
     let mut command = Command::new(morselctl()?);
     command.current_dir(dir).args(["build", "./prog", "--into"]).arg(&images);
+    if let Some(passes) = std::env::var_os("DIFFTEST_PASSES") {
+        command.arg("--passes").arg(passes);
+    }
     for (name, value) in loaders.settings(world.version)? {
         if name == "LD_MORSEL_LIBC" {
             command.args(["--libc", &value]);

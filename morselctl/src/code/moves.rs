@@ -50,6 +50,21 @@ pub fn patches(code: &Code<'_>, units: &[Unit]) -> Result<Vec<Patch>, Uncertain>
     Ok(patches.into_values().collect())
 }
 
+/// The unit of what a relocated word at `at` points to.
+///
+/// # Errors
+/// The address may be in several, or in none.
+pub fn unit_of_pointer(
+    code: &Code<'_>,
+    units: &[Unit],
+    at: Vaddr,
+    target: Vaddr,
+) -> Result<usize, Uncertain> {
+    let moves = Moves { code, units, distances: None };
+    let field = Field { at, width: 8 };
+    moves.unit_by_address(&Reference { at, next: at, field, kind: Kind::Address, target })
+}
+
 /// What is known when patches are looked for.
 struct Moves<'c, 'a> {
     code: &'c Code<'a>,

@@ -28,7 +28,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use super::buffer::Buffer;
 use super::fused;
 use super::layout::{self, Layout};
-use super::library::{Library, content, move_object, read_object};
+use super::library::{InputFile, Library, content, move_object, read_anew, read_object};
 use super::passes::{Choice, Passes};
 use super::world::{Pool, Recorder};
 use crate::elf_file::ElfFile;
@@ -161,7 +161,8 @@ pub fn build(paths: &[PathBuf], circumstances: &Circumstances) -> Result<Built> 
     }
     let wishes = [&circumstances.library_path, &circumstances.preload, &circumstances.libc].map(leak);
     let base = base_at(random()?);
-    let mut pool = Pool { passes: Passes::new(&circumstances.passes)?, ..Pool::default() };
+    let mut passes = Passes::new(&circumstances.passes)?;
+    let mut pool = Pool::default();
     let mut found = Vec::new();
     for path in paths {
         let path = fs::canonicalize(path).with_context(|| path.display().to_string())?;
@@ -171,7 +172,7 @@ pub fn build(paths: &[PathBuf], circumstances: &Circumstances) -> Result<Built> 
     if let Some(other) = found.iter().find(|found| found.loader != loader) {
         bail!("{}: its loader is not that of the other programs", other.served.path.to_string_lossy());
     }
-    let Pool { mut libraries, mut passes } = pool;
+    let Pool { mut libraries, files } = pool;
     let used: HashSet<usize> =
         found.iter().flat_map(|found| found.served.libraries.iter().flatten().copied()).collect();
     for (index, library) in libraries.iter_mut().enumerate() {
@@ -179,6 +180,8 @@ pub fn build(paths: &[PathBuf], circumstances: &Circumstances) -> Result<Built> 
             library.units.clear();
         }
     }
+    let files = files.into_iter().filter(|file| used.contains(&file.library)).collect();
+    look_at(files, &mut passes, &mut found, &mut libraries)?;
     let arrangement = passes.arrange(&libraries)?;
     let layout = layout::lay_out(&mut libraries, &arrangement, layout::class)?;
     let mut programs = Vec::new();
@@ -199,6 +202,35 @@ pub fn build(paths: &[PathBuf], circumstances: &Circumstances) -> Result<Built> 
     passes.change(&mut built)?;
     built.report = passes.report();
     Ok(built)
+}
+
+/// Lets the passes look at the files of all libraries, and reads anew what they change.
+fn look_at(
+    mut files: Vec<InputFile>,
+    passes: &mut Passes,
+    found: &mut [Found],
+    libraries: &mut [Library],
+) -> Result<()> {
+    let objects = |found: &Found| {
+        let libraries = found.program.iter().zip(&found.served.libraries);
+        libraries.filter_map(|((id, object), library)| Some((id, object.is_libc(), (*library)?))).collect()
+    };
+    let objects: Vec<Vec<(ObjectId, bool, usize)>> = found.iter().map(objects).collect();
+    for file in &mut files {
+        file.is_libc =
+            objects.iter().flatten().any(|(_, is_libc, library)| *is_libc && *library == file.library);
+    }
+    passes.read_all(&mut files)?;
+    for file in files.iter().filter(|file| file.is_changed()) {
+        for (found, objects) in found.iter_mut().zip(&objects) {
+            for (id, ..) in objects.iter().filter(|(.., library)| *library == file.library) {
+                let library = read_anew(&mut found.program[*id], &file.bytes);
+                libraries[file.library] =
+                    library.with_context(|| file.name.to_string_lossy().into_owned())?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Finds a program's libraries.
@@ -226,9 +258,6 @@ fn find(path: &Path, wishes: [Option<&'static CStr>; 3], pool: &mut Pool) -> Res
     refuse(errors)?;
     if is_fused && !program.objects().any(|object| object.origin == Origin::File) {
         bail!("it has no libraries: its loader, which is fused with libc, starts it faster without an image");
-    }
-    if let Some(error) = world.refused.take() {
-        return Err(error);
     }
     if let Some(path) = &world.relative {
         bail!("{path:?} depends on the current directory");
@@ -357,7 +386,7 @@ pub fn loader_of(program: &Path) -> Result<BuildId> {
 }
 
 /// A random number.
-fn random() -> Result<u64> {
+pub fn random() -> Result<u64> {
     let mut bytes = [0; 8];
     // So few bytes come whole. There need not be a /dev where a package manager's script runs.
     getrandom(&mut bytes, GetRandomFlags::empty()).map_err(|errno| told(sys::errno_text(errno)))?;

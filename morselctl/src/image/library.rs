@@ -11,11 +11,9 @@ use ld_morsel::layout::{PageClass, Placement, Plan};
 use ld_morsel::map::load::describe;
 use ld_morsel::program::{Mapping, Object, Origin};
 use ld_morsel::sys::FileIdentity;
+use morselctl::separate::FAR;
 
 use super::symbols::Names;
-
-/// Segments with at least so many bytes between them are units of their own. The linker script leaves 512 MiB.
-const FAR: u64 = 256 << 20;
 
 /// A library's file, before anything is made of it.
 pub struct InputFile {
@@ -23,6 +21,29 @@ pub struct InputFile {
     pub name: CString,
     /// What is in it.
     pub bytes: Vec<u8>,
+    /// Its number among the libraries.
+    pub library: usize,
+    /// It is libc, which relocates itself.
+    pub is_libc: bool,
+    changed: bool,
+}
+
+impl InputFile {
+    /// A file that nobody has changed.
+    pub fn new(name: CString, bytes: Vec<u8>, library: usize) -> Self {
+        Self { name, bytes, library, is_libc: false, changed: false }
+    }
+
+    /// Puts something else in its place.
+    pub fn replace(&mut self, bytes: Vec<u8>) {
+        self.bytes = bytes;
+        self.changed = true;
+    }
+
+    /// Whether something else is in its place.
+    pub fn is_changed(&self) -> bool {
+        self.changed
+    }
 }
 
 /// Pages that follow each other.
@@ -126,6 +147,20 @@ pub fn read_object(
         tls: None,
     };
     Ok((Box::new(object), library))
+}
+
+/// Describes an object anew whose file has been changed. How it was found and its place in thread-local storage stay.
+///
+/// # Errors
+/// The loader would refuse the file.
+pub fn read_anew(object: &mut Object, bytes: &[u8]) -> Result<Library, ElfError> {
+    let (name, bias) = (object.name.clone(), object.mapping.bias);
+    let (mut new, library) = read_object(bytes, name, object.origin, object.identity, |_| bias)?;
+    new.needed_by = object.needed_by;
+    new.dependencies = std::mem::take(&mut object.dependencies);
+    new.tls = object.tls;
+    *object = *new;
+    Ok(library)
 }
 
 /// Moves an object; what is in its memory is not touched.

@@ -15,6 +15,7 @@ use ld_morsel::image::format::{Member, Rewritten, Role, Source, Tables};
 use morselctl::code::Code;
 use morselctl::code::moves::Unit;
 use morselctl::code::verify::{self, Changed, Claim, Found, Kind};
+use morselctl::separate::{Places, Separable};
 use object::{Object as _, RelocationFlags, RelocationTarget};
 use serde::Serialize;
 
@@ -117,8 +118,8 @@ impl View<'_> {
     fn check(&self, rewritten: Option<&Rewritten<'_>>, executable: &[Range<u64>]) -> Result<usize> {
         let path = Path::new(OsStr::from_bytes(self.member.name.to_bytes()));
         let (file, _) = ElfFile::read(path)?;
-        let units = self.units(&file)?;
-        let now = |range: &Range<Vaddr>| self.now(&moved(&units, range));
+        let file = self.as_placed(path, file)?;
+        let now = |range: &Range<Vaddr>| self.now(range);
         self.check_original(&file, rewritten)?;
         let Ok(code) = Code::read(&file.bytes) else {
             // What cannot be read may not be changed either.
@@ -130,9 +131,9 @@ impl View<'_> {
             }
             return Ok(0);
         };
-        let slots = self.slots(&file, &units, executable)?;
+        let slots = self.slots(&file, executable)?;
         let bias = self.image.base().wrapping_add(self.member.place);
-        let found = prove(&code, now, &units, bias, &slots)?;
+        let found = prove(&code, now, &[], bias, &slots)?;
         if found.direct > 0 && rewritten.is_none() {
             bail!("calls have become direct, and the tables do not say so");
         }
@@ -158,19 +159,26 @@ impl View<'_> {
         Ok(())
     }
 
-    /// How its parts have been moved; none if they have not.
-    fn units(&self, file: &ElfFile) -> Result<Vec<Unit>> {
-        let segments = Segments::parse(self.member.header_table)?;
-        let pairs = file.segments.loads.iter().zip(&segments.loads);
-        if file.segments.loads.len() != segments.loads.len() {
+    /// Its file, with its parts where the image has them: they are moved once more, which proves each change.
+    fn as_placed(&self, path: &Path, file: ElfFile) -> Result<ElfFile> {
+        let placed = Segments::parse(self.member.header_table)?;
+        let begins = |segments: &Segments| segments.loads.iter().map(|load| load.vaddr).collect::<Vec<_>>();
+        if begins(&placed) == begins(&file.segments) {
+            return Ok(file);
+        }
+        let writable = placed.loads.iter().filter(|load| load.flags.contains(SegmentFlags::WRITE));
+        let starts = writable.map(|load| load.pages().start.0);
+        let sealed = placed.relro.clone().map_or(0, |relro| relro.end.0);
+        let places = Places {
+            relro: starts.clone().min().unwrap_or_default(),
+            data: starts.filter(|&start| start >= sealed).min().unwrap_or_default(),
+        };
+        let moved = Separable::read(path, &file.bytes)?.separate(places)?;
+        let moved = ElfFile::parse(path, moved)?;
+        if begins(&placed) != begins(&moved.segments) {
             bail!("it has other segments than its file");
         }
-        let units = pairs.map(|(old, new)| Unit {
-            range: old.range(),
-            shift: new.vaddr.0.wrapping_sub(old.vaddr.0) as i64,
-        });
-        let units: Vec<Unit> = units.collect();
-        Ok(if units.iter().all(|unit| unit.shift == 0) { Vec::new() } else { units })
+        Ok(moved)
     }
 
     /// Its bytes in the image.
@@ -180,12 +188,7 @@ impl View<'_> {
     }
 
     /// What slots hold that have a function of the image, whatever the process does.
-    fn slots(
-        &self,
-        file: &ElfFile,
-        units: &[Unit],
-        executable: &[Range<u64>],
-    ) -> Result<BTreeMap<Vaddr, u64>> {
+    fn slots(&self, file: &ElfFile, executable: &[Range<u64>]) -> Result<BTreeMap<Vaddr, u64>> {
         let late = self.tables.late.iter().filter(|late| late.object == self.id);
         let late: BTreeSet<Vaddr> = late.map(|late| late.relocation.slot).collect();
         let elf = object::File::parse(&*file.bytes)?;
@@ -195,7 +198,7 @@ impl View<'_> {
             else {
                 continue;
             };
-            let slot = moved(units, &(Vaddr(at)..Vaddr(at + 8)));
+            let slot = Vaddr(at)..Vaddr(at + 8);
             let named = matches!(relocation.target(), RelocationTarget::Symbol(_));
             let word = self.now(&slot)?;
             let value = word.first_chunk().copied().map_or(0, u64::from_le_bytes);
@@ -205,11 +208,4 @@ impl View<'_> {
         }
         Ok(slots)
     }
-}
-
-/// Where something is after the parts have been moved.
-fn moved(units: &[Unit], range: &Range<Vaddr>) -> Range<Vaddr> {
-    let unit = units.iter().rev().find(|unit| unit.range.start <= range.start);
-    let shift = unit.map_or(0, |unit| unit.shift);
-    Vaddr(range.start.0.wrapping_add_signed(shift))..Vaddr(range.end.0.wrapping_add_signed(shift))
 }

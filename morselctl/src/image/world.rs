@@ -11,7 +11,6 @@ use ld_morsel::program::{Object, Origin};
 use ld_morsel::sys::{self, Errno, File, FileIdentity, FileStamp};
 
 use super::library::{InputFile, Library, move_object, read_object};
-use super::passes::Passes;
 
 /// What is read of a file at least must be readable by all, or else the image is not, either.
 const READABLE_BY_ALL: u32 = 0o004;
@@ -25,8 +24,8 @@ const PROVISIONAL_ROOM: u64 = 16 << 30;
 pub struct Pool {
     /// Each once.
     pub libraries: Vec<Library>,
-    /// What looks at each file first.
-    pub passes: Passes,
+    /// Their files.
+    pub files: Vec<InputFile>,
 }
 
 impl Pool {
@@ -55,8 +54,6 @@ pub struct Recorder<'a> {
     pub readable_by_all: bool,
     /// A path depends on the current directory.
     pub relative: Option<CString>,
-    /// Why a pass will not have a file.
-    pub refused: Option<anyhow::Error>,
 }
 
 impl<'a> Recorder<'a> {
@@ -71,7 +68,6 @@ impl<'a> Recorder<'a> {
             known: HashSet::new(),
             readable_by_all: true,
             relative: None,
-            refused: None,
         }
     }
 
@@ -94,19 +90,15 @@ impl<'a> Recorder<'a> {
         name: CString,
         identity: Option<FileIdentity>,
     ) -> Result<Box<Object>, ElfError> {
-        let mut file = InputFile { name, bytes };
-        if let Err(error) = self.pool.passes.read(&mut file) {
-            let error = error.context(file.name.to_string_lossy().into_owned());
-            self.refused.get_or_insert(error);
-        }
-        let InputFile { name, bytes } = file;
-        let (mut object, library) = read_object(&bytes, name, Origin::File, identity, |_| LoadBias(0))?;
+        let (mut object, library) =
+            read_object(&bytes, name.clone(), Origin::File, identity, |_| LoadBias(0))?;
         if library.plan.length() > PROVISIONAL_ROOM {
             return Err(ElfError::BadTable("segments too far apart for an image"));
         }
-        let libraries = &mut self.pool.libraries;
+        let Pool { libraries, files } = &mut *self.pool;
         let known = libraries.iter().position(|known| known.is_same(&library));
         let index = known.filter(|index| !self.used.contains(index)).unwrap_or_else(|| {
+            files.push(InputFile::new(name, bytes, libraries.len()));
             libraries.push(library);
             libraries.len() - 1
         });

@@ -25,6 +25,7 @@ use super::originals::Originals;
 use super::pages::{Content, Difference, FileMap, UNREACHABLE, difference, huge, is_sealed, runs};
 use crate::elf_file::record;
 use crate::write::Pending;
+use morselctl::separate::relr;
 
 /// What has been written.
 pub struct Written {
@@ -357,26 +358,4 @@ fn describe(built: &Built, map: &FileMap, planned: &[Planned], places: &[Places]
 pub fn file_name(path: &CStr) -> String {
     let name = path.to_bytes().rsplit(|&byte| byte == b'/').next().unwrap_or_default();
     String::from_utf8_lossy(name).into_owned()
-}
-
-/// The words in the form of `DT_RELR`.
-fn relr(slots: &[u64]) -> Vec<u64> {
-    let mut words = Vec::new();
-    let mut rest = slots.iter().copied().peekable();
-    while let Some(first) = rest.next() {
-        words.push(first);
-        let mut from = first + 8;
-        loop {
-            let mut bitmap = 0;
-            while let Some(slot) = rest.next_if(|slot| (*slot - from) / 8 < 63) {
-                bitmap |= 2 << ((slot - from) / 8);
-            }
-            if bitmap == 0 {
-                break;
-            }
-            words.push(bitmap | 1);
-            from += 63 * 8;
-        }
-    }
-    words
 }

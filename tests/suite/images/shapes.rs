@@ -79,3 +79,20 @@ fn segments_that_are_far_apart_are_gathered() {
     let program = &inspect(&fixture)["programs"][0];
     assert_eq!((program["windows"].as_u64(), program["regions"].as_u64()), (Some(3), Some(3)), "{program}");
 }
+
+#[test]
+fn parts_of_ordinary_libraries_are_gathered() {
+    let fixture = Fixture::new();
+    for passes in ["default,concatenate", "concatenate=random"] {
+        let image = fixture.image();
+        fs::remove_file(&image).expect("the image");
+        fixture.build(&["--passes", passes]);
+        for settings in [&[][..], &[("LD_MORSEL_ASLR", "process")]] {
+            fixture.uses_it(settings, USUAL);
+        }
+        // libc's code and data, and the code of the two libraries: what is far away is as its window.
+        let program = &inspect(&fixture)["programs"][0];
+        let found = (program["windows"].as_u64(), program["regions"].as_u64());
+        assert_eq!(found, (Some(3), Some(4)), "{program}");
+    }
+}

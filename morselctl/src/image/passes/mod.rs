@@ -1,13 +1,14 @@
 //! Passes over the program model that a build can run (`docs/passes.md`). A pass is one file; it knows the model, and no other
 //! pass. Which run, and with which value, is up to the user; the image records it.
 
+mod concatenate;
 mod direct_calls;
 mod huge_pages;
 
 use std::fmt;
 use std::str::FromStr;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use super::build::Built;
 use super::layout::Arrangement;
@@ -22,6 +23,18 @@ pub trait Pass {
     /// so in its report.
     fn read(&mut self, _file: &mut InputFile) -> Result<()> {
         Ok(())
+    }
+
+    /// Looks at the files of all libraries together, once it is known which there are. Unless a pass needs that, it looks at one
+    /// after the other.
+    ///
+    /// # Errors
+    /// As for [`Pass::read`].
+    fn read_all(&mut self, files: &mut [InputFile]) -> Result<()> {
+        files.iter_mut().try_for_each(|file| {
+            let name = file.name.to_string_lossy().into_owned();
+            self.read(file).context(name)
+        })
     }
 
     /// Says how libraries shall lie.
@@ -63,6 +76,14 @@ pub struct Kind {
 
 /// All passes, in the order in which they run.
 pub const KINDS: &[Kind] = &[
+    Kind {
+        name: "concatenate",
+        what: "move libraries' parts apart, so that those of a kind lie together; =random: in an order of its own",
+        needs: &[],
+        conflicts: &[],
+        usual: false,
+        make: concatenate::make,
+    },
     Kind {
         name: "huge-pages",
         what: "lay code and sealed data out so that the kernel can use pages of 2 MiB",
@@ -166,9 +187,9 @@ impl Passes {
         Ok(Self(kinds.collect::<Result<_>>()?))
     }
 
-    /// [`Pass::read`] of all.
-    pub fn read(&mut self, file: &mut InputFile) -> Result<()> {
-        self.0.iter_mut().try_for_each(|(_, pass)| pass.read(file))
+    /// [`Pass::read_all`] of all.
+    pub fn read_all(&mut self, files: &mut [InputFile]) -> Result<()> {
+        self.0.iter_mut().try_for_each(|(_, pass)| pass.read_all(files))
     }
 
     /// [`Pass::arrange`] of all.
@@ -199,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_choice_is_written_as_it_is_read() {
-        for text in ["none", "huge-pages", "huge-pages,direct-calls"] {
+        for text in ["none", "huge-pages", "concatenate,huge-pages,direct-calls", "concatenate=random"] {
             assert_eq!(text.parse::<Choice>().expect(text).to_string(), text);
         }
         assert_eq!("default".parse::<Choice>().expect("default"), Choice::default());
@@ -207,7 +228,7 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        for text in ["huge", "huge-pages=1", "direct-calls=2"] {
+        for text in ["huge", "huge-pages=1", "concatenate=1", "direct-calls=2"] {
             assert!(text.parse::<Choice>().is_err(), "{text}");
         }
     }
