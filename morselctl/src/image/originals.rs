@@ -36,17 +36,14 @@ impl Originals {
     /// The list for a program, and where it will be; nothing if no library of it has been changed.
     pub fn list(&self, built: &Built, served: &Served, map: &mut FileMap) -> Option<(Aside, Vec<u8>)> {
         let mut to = Writer::default();
-        let all = built.rewritten.iter().zip(&self.0);
-        let used = all.filter_map(|(rewritten, regions)| {
+        let symbols =
+            built.rewritten.iter().map(|rewritten| rewritten.symbols.iter().map(Vec::as_slice).collect());
+        let symbols: Vec<Vec<&[u8]>> = symbols.collect();
+        let all = built.rewritten.iter().zip(&self.0).zip(&symbols);
+        let used = all.filter_map(|((rewritten, regions), symbols)| {
             let object = served.libraries.iter().position(|library| *library == Some(rewritten.library))?;
-            let symbols: Vec<&[u8]> = rewritten.symbols.iter().map(Vec::as_slice).collect();
-            Some((object as u32, symbols, regions))
-        });
-        let used: Vec<(u32, Vec<&[u8]>, &Vec<Region>)> = used.collect();
-        let used = used.iter().map(|(object, symbols, regions)| Rewritten {
-            object: *object,
-            symbols: List::Values(symbols),
-            original: List::Values(regions),
+            let (symbols, original) = (List::Values(symbols), List::Values(regions));
+            Some(Rewritten { object: object as u32, symbols, original })
         });
         let used: Vec<Rewritten<'_>> = used.collect();
         to.list(&List::Values(&used));
