@@ -1,4 +1,4 @@
-//! Passes over the program model that a build can run (`docs/passes.md`). A pass is one file; it knows the model, and no other
+//! Passes over the program model that a build can run (`docs/passes-evaluation.md`). A pass is one file; it knows the model, and no other
 //! pass. Which run, and with which value, is up to the user; the image records it.
 
 mod concatenate;
