@@ -169,28 +169,35 @@ impl Segments {
     /// Segments may share a page, but no byte. The page belongs to the one that is mapped last (see [`Segments::in_order`]),
     /// and the other must not lose the right to read or write its own bytes that way.
     fn check_overlap(&self) -> Result<(), ElfError> {
-        // Few segments, and nearly always sorted: no memory is taken for them, which a start would never give back.
-        let next = |low: usize, low_load: &LoadSegment| {
-            let above = self
-                .in_order()
-                .enumerate()
-                .filter(move |(place, load)| (load.vaddr, *place) > (low_load.vaddr, low));
-            above.min_by_key(|(place, load)| (load.vaddr, *place))
-        };
-        for (low_place, low) in self.in_order().enumerate() {
-            let Some((high_place, high)) = next(low_place, low) else { continue };
-            if low.range().end > high.range().start {
-                return Err(ElfError::SegmentsOverlap);
-            }
-            let (owner, other) =
-                if low_place > high_place || self.is_on_first_page(high) { (low, high) } else { (high, low) };
-            let access = SegmentFlags::READ | SegmentFlags::WRITE;
-            let shared = low.pages().end > high.pages().start;
-            if shared && !owner.flags.contains(other.flags & access) {
-                return Err(ElfError::SegmentsOverlap);
-            }
+        let mut placed = self.in_order().enumerate();
+        // Nearly always in order: no memory is taken then, which a start would never give back.
+        if self.loads.is_sorted_by_key(|load| load.vaddr) {
+            let Some(mut low) = placed.next() else { return Ok(()) };
+            return placed
+                .try_for_each(|high| self.check_neighbours(core::mem::replace(&mut low, high), high));
         }
-        Ok(())
+        let mut sorted: Vec<(usize, &LoadSegment)> = placed.collect();
+        sorted.sort_unstable_by_key(|(_, load)| load.vaddr);
+        sorted.windows(2).try_for_each(|pair| self.check_neighbours(pair[0], pair[1]))
+    }
+
+    /// The same of two segments, each with its place in the order of mapping, between which there is no other.
+    fn check_neighbours(
+        &self,
+        (low_place, low): (usize, &LoadSegment),
+        (high_place, high): (usize, &LoadSegment),
+    ) -> Result<(), ElfError> {
+        if low.range().end > high.range().start {
+            return Err(ElfError::SegmentsOverlap);
+        }
+        let (owner, other) =
+            if low_place > high_place || self.is_on_first_page(high) { (low, high) } else { (high, low) };
+        let access = SegmentFlags::READ | SegmentFlags::WRITE;
+        let shared = low.pages().end > high.pages().start;
+        match shared && !owner.flags.contains(other.flags & access) {
+            true => Err(ElfError::SegmentsOverlap),
+            false => Ok(()),
+        }
     }
 
     /// The segments in the order in which they are mapped: the lowest first, whose mapping reserves the address space, then
