@@ -7,7 +7,7 @@ use core::fmt::{self, Write};
 use log::{LevelFilter, Log, Metadata, Record};
 use rustix::fd::BorrowedFd;
 
-use super::calls::write_all;
+use super::files::write_all;
 
 /// What begins every line of the loader that is not one of musl's messages.
 pub const MESSAGE_PREFIX: &str = "ld-morsel: ";

@@ -4,6 +4,7 @@
 mod alloc;
 mod calls;
 mod errno;
+mod files;
 mod lock;
 mod logger;
 mod scratch;
@@ -12,13 +13,15 @@ mod x86_64;
 
 pub use alloc::{BumpAllocator, leak_unsealed, memory_is_available, unsealed_memory};
 pub use calls::{
-    Errno, File, FileIdentity, FileStamp, FileStatus, Memory, MemoryFlags, SignalsBlocked, abort,
-    advise_huge_pages, change_protection, clock_nanoseconds, control, create_file, execute, exit,
-    file_status, open, populate_writable, process_id, read_link, remove_file, rename, send_datagram,
-    set_thread_pointer, system_call_count, thread_count, thread_exists, thread_id, unmap, write_all,
-    write_new_file,
+    Errno, Memory, MemoryFlags, SignalsBlocked, abort, advise_huge_pages, change_protection,
+    clock_nanoseconds, control, execute, exit, populate_writable, process_id, set_thread_pointer,
+    system_call_count, thread_count, thread_exists, thread_id, unmap,
 };
 pub use errno::errno_text;
+pub use files::{
+    File, FileIdentity, FileStamp, FileStatus, create_file, file_status, open, read_link, remove_file,
+    rename, send_datagram, write_all, write_new_file,
+};
 pub use lock::{Condition, Guard, Mutex};
 pub use logger::{MESSAGE_PREFIX, Text, init_logging, is_stand_in, print, raw_bytes, stderr, stdout};
 pub use scratch::Scratch;

@@ -18,7 +18,8 @@ use ld_morsel::layout::{PageClass, Plan};
 use ld_morsel::sys;
 use serde::Serialize;
 
-use super::build::{self, Circumstances};
+use super::build::Circumstances;
+use super::inputs;
 
 /// A file that is an image, as the loader sees it.
 pub struct ImageFile {
@@ -326,7 +327,7 @@ pub fn verify(image: &ImageFile) -> Result<Vec<PathBuf>> {
         if status(program)?.stamp != stamp.map_err(told)? {
             bail!("{}: {} has changed", image.path.display(), program.display());
         }
-        if build::loader_of(program)? != image.header.loader {
+        if inputs::loader_of(program)? != image.header.loader {
             return Err(told(check::Refusal::OtherLoader));
         }
     }

@@ -8,6 +8,7 @@ mod commands;
 mod directory;
 mod frame;
 mod fused;
+mod inputs;
 mod inspect;
 mod layout;
 mod library;
@@ -30,7 +31,7 @@ use ld_morsel::image::{check, portable};
 use ld_morsel::sys::{self, FileStamp};
 
 use build::{Built, Served};
-pub use build::{Circumstances, Loader, leak, read_loader, read_program, told};
+pub use build::{Circumstances, leak, told};
 pub use commands::{
     BuildArgs, DropArgs, FileArgs, ListArgs, circumstances_as_arguments, run_build, run_drop, run_list,
     run_verify,
@@ -38,6 +39,7 @@ pub use commands::{
 pub use directory::{
     c_path, files, make_directory, name_of, path_of, portable_name_of, remove, system_place, usual_place,
 };
+pub use inputs::{Loader, read_loader, read_program};
 pub use inspect::{ImageFile, origin, show, state, to_json, verify};
 pub use passes::Choice;
 pub use stamp::{StampArgs, run_stamp};
