@@ -114,14 +114,6 @@ pub struct Config<'a> {
 }
 
 impl<'a> Config<'a> {
-    /// Whether the user leaves everything to the loader that bears on a program without libraries.
-    pub fn is_usual(&self) -> bool {
-        let image =
-            matches!(self.image, ImageChoice::Off | ImageChoice::Use { place: None, required: false, .. });
-        let quiet = self.log == LevelFilter::Off && self.stats.is_none();
-        image && quiet && self.libc.is_none() && self.preload.is_none()
-    }
-
     /// Reads the entries of the environment that begin with [`PREFIX`], unless `secure`. The first of several entries
     /// counts, as with `getenv`.
     ///

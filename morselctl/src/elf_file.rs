@@ -126,13 +126,14 @@ impl ElfFile {
 
     fn note_in(&self, segment: &ProgramHeader) -> Option<MorselNote> {
         let found = notes(self.content(segment)).find(|note| (note.owner, note.kind) == MORSEL_NOTE)?;
-        let distance = u64::from_le_bytes(found.descriptor.try_into().ok()?);
+        let (distance, _libc_entry) = found.descriptor.split_first_chunk()?;
+        let distance = u64::from_le_bytes(*distance);
         let start = usize::try_from(segment.p_offset).ok()? + found.at;
         Some(MorselNote { descriptor: start..start + found.descriptor.len(), distance })
     }
 
     fn view(&self) -> View<'_> {
-        View::new(self.loads().map(|load| (Vaddr(load.p_vaddr), self.content(load))).collect())
+        View::new(self.loads().map(|load| (Vaddr(load.p_vaddr), self.content(load))))
     }
 }
 

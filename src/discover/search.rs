@@ -108,10 +108,11 @@ pub fn system_path_file(interpreter: &[u8]) -> CString {
 
 /// Whether a library name means libc itself, whatever follows the first dot (`load_library`).
 pub fn is_libc(name: &[u8]) -> bool {
-    let Some(rest) = name.strip_prefix(b"lib") else { return false };
-    [&b"c."[..], b"pthread.", b"rt.", b"m.", b"dl.", b"util.", b"xnet."]
-        .iter()
-        .any(|reserved| rest.starts_with(reserved))
+    let stem = name.strip_prefix(b"lib").and_then(|rest| rest.split(|&byte| byte == b'.').next());
+    // With the full stop: `libc` alone is not reserved.
+    let ends = stem.is_some_and(|stem| stem.len() + b"lib".len() < name.len());
+    // No table of names: `start::alone` asks before pointers in tables have been relocated.
+    ends && matches!(stem, Some(b"c" | b"pthread" | b"rt" | b"m" | b"dl" | b"util" | b"xnet"))
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! The dynamic section (gABI chapter 5), decoded once into a struct.
 
-use alloc::vec::Vec;
-
 use goblin::elf64::dynamic::{
     DF_1_NOW, DF_BIND_NOW, DF_STATIC_TLS, DF_TEXTREL, DT_BIND_NOW, DT_DEBUG, DT_FINI, DT_FINI_ARRAY,
     DT_FINI_ARRAYSZ, DT_FLAGS, DT_FLAGS_1, DT_GNU_HASH, DT_HASH, DT_INIT, DT_INIT_ARRAY, DT_INIT_ARRAYSZ,
     DT_JMPREL, DT_NEEDED, DT_NULL, DT_PLTREL, DT_PLTRELSZ, DT_REL, DT_RELA, DT_RELASZ, DT_RELSZ, DT_RPATH,
     DT_RUNPATH, DT_STRTAB, DT_SYMTAB, DT_TEXTREL, DT_VERDEF, DT_VERSYM, Dyn,
 };
+
+use smallvec::SmallVec;
 
 use super::{ElfError, Segments, Vaddr, View};
 
@@ -30,7 +30,7 @@ pub struct Table {
 #[derive(Clone, Debug, Default)]
 pub struct Dynamic {
     /// `DT_NEEDED`: offsets into the string table.
-    pub needed: Vec<u64>,
+    pub needed: SmallVec<[u64; 4]>,
     /// `DT_STRTAB`
     pub strtab: Option<Vaddr>,
     /// `DT_SYMTAB`

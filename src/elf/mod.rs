@@ -7,6 +7,7 @@
 //! Source of the formats: the gABI (System V ABI, chapters 4 and 5) and the x86-64 psABI.
 
 mod address;
+mod anatomy;
 mod dynamic;
 mod error;
 mod hash;
@@ -24,6 +25,7 @@ mod x86_64;
 pub(crate) mod tests;
 
 pub use address::{Address, LoadBias, PAGE_SIZE, Vaddr, page_down, page_up};
+pub use anatomy::Anatomy;
 pub use dynamic::{Dynamic, Table};
 pub use error::ElfError;
 pub use hash::{Filter, HashTable, SymbolName};

@@ -7,7 +7,12 @@ use goblin::elf64::program_header::{
     PT_DYNAMIC, PT_GNU_RELRO, PT_GNU_STACK, PT_INTERP, PT_LOAD, PT_PHDR, PT_TLS, ProgramHeader, SIZEOF_PHDR,
 };
 
+use smallvec::SmallVec;
+
 use super::{ElfError, PAGE_SIZE, Vaddr, page_down, page_up};
+
+/// Objects have rarely more segments; patchelf adds one.
+pub(super) const USUAL_SEGMENTS: usize = 6;
 
 /// The end of what a process of x86-64 can address (47 bits), and so a bound on any sensible segment.
 const ADDRESS_SPACE_END: u64 = 1 << 47;
@@ -75,7 +80,7 @@ pub struct TlsSegment {
 #[derive(Clone, Debug, Default)]
 pub struct Segments {
     /// Every non-empty `PT_LOAD`, in table order.
-    pub loads: Vec<LoadSegment>,
+    pub loads: SmallVec<[LoadSegment; USUAL_SEGMENTS]>,
     /// `PT_DYNAMIC`'s address.
     pub dynamic: Option<Vaddr>,
     /// `PT_TLS`, if it holds anything.

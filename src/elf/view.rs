@@ -1,19 +1,20 @@
 //! An object's bytes, addressed the way the dynamic section addresses them: by [`Vaddr`].
 
-use alloc::vec::Vec;
+use smallvec::SmallVec;
 
+use super::segment::USUAL_SEGMENTS;
 use super::{ElfError, Vaddr};
 
 /// The loaded parts of an object. The loader builds it from mapped segments, tests and the fuzz target from a file.
 #[derive(Clone, Debug, Default)]
 pub struct View<'a> {
-    parts: Vec<(Vaddr, &'a [u8])>,
+    parts: SmallVec<[(Vaddr, &'a [u8]); USUAL_SEGMENTS]>,
 }
 
 impl<'a> View<'a> {
     /// A view of these parts; where they overlap, the first one is seen.
-    pub fn new(parts: Vec<(Vaddr, &'a [u8])>) -> Self {
-        Self { parts }
+    pub fn new(parts: impl IntoIterator<Item = (Vaddr, &'a [u8])>) -> Self {
+        Self { parts: parts.into_iter().collect() }
     }
 
     /// Shows `bytes` instead of what is at `vaddr`.

@@ -1,7 +1,7 @@
 //! The fused file: this loader and a stock libc in one ELF file, so that the kernel maps both and no libc need be opened.
 //!
 //! `morselctl fuse` leaves libc where it is linked, puts the loader behind it, and writes into the loader's own note how
-//! far apart they are.
+//! far apart they are, and where libc begins.
 
 use alloc::boxed::Box;
 use core::ffi::CStr;
@@ -23,17 +23,25 @@ struct Note {
     /// Bytes from libc's ELF header to this loader's; zero in a loader that stands alone. Two words, as notes are aligned
     /// to four bytes.
     distance: [u32; 2],
+    /// libc's ELF entry in the same way, counted from its ELF header.
+    libc_entry: [u32; 2],
 }
 
 #[used]
 #[unsafe(link_section = ".note.ld-morsel")]
-static FUSED_NOTE: Note =
-    Note { name_size: 10, descriptor_size: 8, kind: 1, name: *b"ld-morsel\0\0\0", distance: [0; 2] };
+static FUSED_NOTE: Note = Note {
+    name_size: 10,
+    descriptor_size: 16,
+    kind: 1,
+    name: *b"ld-morsel\0\0\0",
+    distance: [0; 2],
+    libc_entry: [0; 2],
+};
 
-/// Bytes from the beginning of the file to this loader; zero if it stands alone.
-fn distance() -> u64 {
+/// A number in the note.
+fn noted(number: &'static [u32; 2]) -> u64 {
     // SAFETY: the note is there; it is only the compiler that must not know what is in it.
-    let [low, high] = unsafe { (&raw const FUSED_NOTE.distance).read_volatile() };
+    let [low, high] = unsafe { (&raw const *number).read_volatile() };
     u64::from(low) | u64::from(high) << u32::BITS
 }
 
@@ -49,7 +57,9 @@ pub struct OwnFile {
 impl OwnFile {
     /// The file of a loader whose ELF header is at `loader`.
     pub fn of(loader: Address) -> Self {
-        Self { start: Address(loader.0.wrapping_sub(distance())), loader }
+        // Zero if we stand alone.
+        let distance = noted(&FUSED_NOTE.distance);
+        Self { start: Address(loader.0.wrapping_sub(distance)), loader }
     }
 
     /// Where the program headers of the file are: what the kernel says in `AT_PHDR` if the file itself has been called.
@@ -81,6 +91,12 @@ impl OwnFile {
                 Some(bytes(note.p_vaddr, usize::try_from(note.p_memsz).ok()?))
             })
         }
+    }
+
+    /// The ELF entry of the libc that is in the file, if one is.
+    pub fn libc_entry(&self) -> Option<Address> {
+        let entry = Address(self.start.0.wrapping_add(noted(&FUSED_NOTE.libc_entry)));
+        (self.start != self.loader).then_some(entry)
     }
 
     /// The libc that is in the file, if one is.

@@ -3,7 +3,6 @@
 
 use alloc::boxed::Box;
 use alloc::ffi::CString;
-use alloc::vec;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::ops::Range;
@@ -12,7 +11,8 @@ use crate::bind::Definition;
 use crate::config::{Config, ImageChoice};
 use crate::discover::search;
 use crate::elf::{
-    Dynamic, ElfError, LoadBias, PAGE_SIZE, Segments, Symbol, SymbolName, SymbolTable, Vaddr, View, page_up,
+    Anatomy, Dynamic, ElfError, LoadBias, PAGE_SIZE, Segments, Symbol, SymbolName, SymbolTable, Vaddr, View,
+    page_up,
 };
 use crate::map::load;
 use crate::program::{Mapping, Object, ObjectId, Origin, Program};
@@ -287,26 +287,19 @@ impl Attached {
         }
         let dynamic_section = segments.dynamic.ok_or(ElfError::NoDynamic)?;
         // The copy in the tables spares a page that nobody else needs.
-        let copy = View::new(vec![(dynamic_section, member.dynamic)]);
+        let copy = View::new([(dynamic_section, member.dynamic)]);
         let dynamic = Dynamic::parse(&copy, dynamic_section)?;
         let symbols = SymbolTable::parse_with(&view, &dynamic, member.gnu_hash)?;
         let is_libc = member.role == Role::Libc;
-        Ok(Box::new(Object {
-            name: CString::from(member.name),
-            origin: if is_libc { Origin::Libc } else { Origin::File },
-            identity: member.identity,
-            mapping: Mapping { bias, pages, backend: "image", sealed: member.sealed, shared: !is_libc },
-            program_headers: member.headers.map(|(vaddr, count)| (bias.apply(Vaddr(vaddr)), count as u16)),
-            entry: bias.apply(Vaddr(member.entry)),
-            segments,
-            dynamic_section,
-            dynamic,
-            view,
-            symbols,
-            needed_by: None,
-            dependencies: Vec::new(),
-            tls: None,
-        }))
+        let mapping = Mapping { bias, pages, backend: "image", sealed: member.sealed, shared: !is_libc };
+        let origin = if is_libc { Origin::Libc } else { Origin::File };
+        let anatomy = Anatomy { segments, dynamic_section, dynamic, view, symbols };
+        let mut object = Object::new(CString::from(member.name), origin, mapping, anatomy);
+        object.identity = member.identity;
+        object.program_headers =
+            member.headers.map(|(vaddr, count)| (bias.apply(Vaddr(vaddr)), count as u16));
+        object.entry = bias.apply(Vaddr(member.entry));
+        Ok(object)
     }
 
     /// The program's file.

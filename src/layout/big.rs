@@ -126,7 +126,7 @@ mod tests {
             load(read_only, text, code),
             load(data_at, 4 * KIB, SegmentFlags::READ | SegmentFlags::WRITE),
         ];
-        Plan::new(ObjectType::Relocatable, &Segments { loads, ..Segments::default() })
+        Plan::new(ObjectType::Relocatable, &Segments { loads: loads.into(), ..Segments::default() })
     }
 
     #[test]
@@ -182,7 +182,7 @@ mod tests {
             align: 4096,
             flags: SegmentFlags::READ,
         };
-        let segments = Segments { loads: vec![load], ..Segments::default() };
+        let segments = Segments { loads: [load].into_iter().collect(), ..Segments::default() };
         assert!(!Plan::new(ObjectType::Fixed, &segments).prefer_pieces(Begins::WithFile, 1));
     }
 }

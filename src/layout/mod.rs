@@ -221,7 +221,7 @@ mod tests {
     }
 
     fn plan(object_type: ObjectType, loads: Vec<LoadSegment>) -> Plan {
-        Plan::new(object_type, &Segments { loads, ..Segments::default() })
+        Plan::new(object_type, &Segments { loads: loads.into(), ..Segments::default() })
     }
 
     fn classes(plan: &Plan) -> Vec<(PageClass, u64, u64)> {
@@ -274,7 +274,7 @@ mod tests {
     #[test]
     fn unused_ends_are_outside_of_what_is_sealed() {
         let loads = vec![load(0x1e10, 0x300, 0x400, 0x1000, RW), load(0x4000, 0x10, 0x10, 0x1000, R)];
-        let open = Segments { loads, ..Segments::default() };
+        let open = Segments { loads: loads.into(), ..Segments::default() };
         let ends = |segments: &Segments| unused_ends(segments).map(|gap| (gap.start.0, gap.end.0)).collect();
         let all: Vec<(u64, u64)> = ends(&open);
         assert_eq!(all, [(0x1000, 0x1e10), (0x2210, 0x3000)]);

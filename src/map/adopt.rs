@@ -2,10 +2,9 @@
 
 use alloc::boxed::Box;
 use alloc::ffi::CString;
-use alloc::vec::Vec;
 use core::ffi::CStr;
 
-use crate::elf::{Address, ElfError, FileHeader, LoadBias, Segments, Vaddr};
+use crate::elf::{Address, Anatomy, ElfError, FileHeader, LoadBias, Segments, Vaddr};
 use crate::program::{Mapping, Object, Origin};
 use crate::sys;
 
@@ -37,23 +36,12 @@ unsafe fn adopt(
     let pages = bias.apply_range(&segments.span());
     // SAFETY: passed on to the caller.
     let view = unsafe { load::view(&segments, bias) };
-    let (dynamic_section, dynamic, symbols) = load::describe(&segments, &view)?;
-    Ok(Box::new(Object {
-        name: CString::from(name),
-        origin,
-        identity: None,
-        mapping: Mapping { bias, pages, backend: "kernel", sealed: false, shared: false },
-        program_headers: Some(headers),
-        entry,
-        segments,
-        dynamic_section,
-        dynamic,
-        view,
-        symbols,
-        needed_by: None,
-        dependencies: Vec::new(),
-        tls: None,
-    }))
+    let anatomy = Anatomy::read(segments, view)?;
+    let mapping = Mapping { bias, pages, backend: "kernel", sealed: false, shared: false };
+    let mut object = Object::new(CString::from(name), origin, mapping, anatomy);
+    object.program_headers = Some(headers);
+    object.entry = entry;
+    Ok(object)
 }
 
 /// The program that the kernel started; `size` is that of the file at its path, if there is one. Its bias comes from `PT_PHDR`, or else (where musl would assume 0) from the
@@ -71,13 +59,38 @@ pub unsafe fn program(
     entry: Address,
 ) -> Result<Box<Object>, ElfError> {
     // SAFETY: passed on to the caller.
-    let segments = unsafe { segments_at(headers.0, headers.1) }?;
+    let (segments, bias) = unsafe { program_segments(headers) }?;
     check_file(size, &segments)?;
+    // SAFETY: the kernel has mapped what the program headers say, for the life of the process.
+    unsafe { adopt(Origin::Kernel, name, headers, entry, segments, bias) }
+}
+
+/// The segments of the program that the kernel started, and their bias.
+///
+/// # Safety
+/// As for [`program`].
+unsafe fn program_segments(headers: (Address, u16)) -> Result<(Segments, LoadBias), ElfError> {
+    // SAFETY: passed on to the caller.
+    let segments = unsafe { segments_at(headers.0, headers.1) }?;
     let after_header = FileHeader::SIZE as u64..FileHeader::SIZE as u64 + 1;
     let linked = segments.phdr.or_else(|| segments.program_headers(&after_header));
     let bias = linked.map_or(LoadBias(0), |vaddr| LoadBias::between(headers.0, vaddr));
+    Ok((segments, bias))
+}
+
+/// What the program that the kernel started consists of, and its bias. Neither takes memory, nor asks for the file.
+///
+/// # Errors
+/// What is wrong with it.
+///
+/// # Safety
+/// As for [`program`].
+pub unsafe fn program_anatomy(headers: (Address, u16)) -> Result<(Anatomy<'static>, LoadBias), ElfError> {
+    // SAFETY: passed on to the caller.
+    let (segments, bias) = unsafe { program_segments(headers) }?;
     // SAFETY: the kernel has mapped what the program headers say, for the life of the process.
-    unsafe { adopt(Origin::Kernel, name, headers, entry, segments, bias) }
+    let view = unsafe { load::view(&segments, bias) };
+    Ok((Anatomy::read(segments, view)?, bias))
 }
 
 /// The kernel does not mind if a program's file is shorter than its segments, but touching what is missing would be fatal.

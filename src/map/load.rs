@@ -3,11 +3,8 @@
 use alloc::boxed::Box;
 use alloc::ffi::CString;
 use alloc::vec;
-use alloc::vec::Vec;
 
-use crate::elf::{
-    Dynamic, FileHeader, LoadBias, LoadSegment, SegmentFlags, Segments, SymbolTable, Vaddr, View,
-};
+use crate::elf::{Anatomy, FileHeader, LoadBias, LoadSegment, SegmentFlags, Segments, View};
 use crate::error::LoadError;
 use crate::layout::Plan;
 use crate::program::{Mapping, Object, Origin};
@@ -67,48 +64,19 @@ pub fn load(
     let mapping = Mapping { bias, pages, backend: mapper.name(), sealed: false, shared: false };
     // SAFETY: all segments have just been mapped at `bias` and are never unmapped while the object is known.
     let view = unsafe { view(&segments, bias) };
-    let described = describe(&segments, &view);
-    let Ok((dynamic_section, dynamic, symbols)) = described else {
-        // SAFETY: mapped just now; `view` is the only reference into it and is not used any more.
+    let anatomy = Anatomy::read(segments, view).inspect_err(|_| {
+        // SAFETY: mapped just now; `view` was the only reference into it and is not used any more.
         unsafe { unmap(&mapping) };
-        return Err(described.map(|_| ()).unwrap_err().into());
-    };
-    if !dynamic.text_relocations {
+    })?;
+    if !anatomy.dynamic.text_relocations {
         mapper.share(&plan, start, file);
     }
     log::debug!("mapped {} at {:?}-{:?}", Text::from(&name), mapping.pages.start, mapping.pages.end);
-    Ok(Box::new(Object {
-        name,
-        origin: Origin::File,
-        identity: Some(identity),
-        program_headers,
-        entry: bias.apply(header.entry),
-        mapping,
-        segments,
-        dynamic_section,
-        dynamic,
-        view,
-        symbols,
-        needed_by: None,
-        dependencies: Vec::new(),
-        tls: None,
-    }))
-}
-
-/// Reads what the dynamic section points to.
-///
-/// # Errors
-/// What is wrong with it.
-#[inline(never)]
-pub fn describe(
-    segments: &Segments,
-    view: &View<'static>,
-) -> Result<(Vaddr, Dynamic, SymbolTable<'static>), crate::elf::ElfError> {
-    let dynamic_section = segments.dynamic.ok_or(crate::elf::ElfError::NoDynamic)?;
-    let dynamic = Dynamic::parse(view, dynamic_section)?;
-    dynamic.check_initialisation(view, segments)?;
-    let symbols = SymbolTable::parse(view, &dynamic)?;
-    Ok((dynamic_section, dynamic, symbols))
+    let mut object = Object::new(name, Origin::File, mapping, anatomy);
+    object.identity = Some(identity);
+    object.program_headers = program_headers;
+    object.entry = bias.apply(header.entry);
+    Ok(object)
 }
 
 /// The bytes of mapped segments.
@@ -127,7 +95,7 @@ pub unsafe fn view(segments: &Segments, bias: LoadBias) -> View<'static> {
         // SAFETY: mapped and readable, as the caller says; the file has these bytes (`Segments::parse`).
         (load.vaddr, unsafe { core::slice::from_raw_parts(address, size as usize) })
     };
-    View::new(readable.map(part).collect())
+    View::new(readable.map(part))
 }
 
 /// Takes an object out of memory again.

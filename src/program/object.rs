@@ -1,11 +1,12 @@
 //! One loaded object: the program, a library, libc, the loader itself or the kernel's vDSO.
 
+use alloc::boxed::Box;
 use alloc::ffi::CString;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::ops::Range;
 
-use crate::elf::{Address, Dynamic, LoadBias, LoadSegment, Segments, SymbolTable, Vaddr, View};
+use crate::elf::{Address, Anatomy, Dynamic, LoadBias, LoadSegment, Segments, SymbolTable, Vaddr, View};
 use crate::sys::FileIdentity;
 
 /// An object's place in load order; the program is 0.
@@ -117,6 +118,28 @@ pub struct Object {
 }
 
 impl Object {
+    /// An object that is mapped. Neither has it a file, nor an entry, nor are its program headers in memory, unless that is
+    /// added.
+    pub fn new(name: CString, origin: Origin, mapping: Mapping, anatomy: Anatomy<'static>) -> Box<Self> {
+        let Anatomy { segments, dynamic_section, dynamic, view, symbols } = anatomy;
+        Box::new(Self {
+            name,
+            origin,
+            identity: None,
+            mapping,
+            program_headers: None,
+            entry: Address(0),
+            segments,
+            dynamic_section,
+            dynamic,
+            view,
+            symbols,
+            needed_by: None,
+            dependencies: Vec::new(),
+            tls: None,
+        })
+    }
+
     /// Where `vaddr` is in this process.
     pub fn address(&self, vaddr: Vaddr) -> Address {
         self.mapping.bias.apply(vaddr)

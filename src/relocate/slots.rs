@@ -1,12 +1,12 @@
 //! The memory of an object that relocations may write: its writable segments. A relocation that points elsewhere is
 //! corrupt.
 
-use alloc::vec::Vec;
 use core::ops::Range;
 
 use goblin::elf64::reloc::Rela;
+use smallvec::SmallVec;
 
-use crate::elf::{Address, LoadBias, PAGE_SIZE, SegmentFlags, Vaddr, page_down, page_up};
+use crate::elf::{Address, LoadBias, PAGE_SIZE, SegmentFlags, Segments, Vaddr, page_down, page_up};
 use crate::program::Object;
 use crate::sys;
 
@@ -19,7 +19,7 @@ use crate::sys;
 pub struct Slots {
     /// From the object's addresses to where the loader finds its bytes.
     memory: LoadBias,
-    windows: Vec<Range<u64>>,
+    windows: SmallVec<[Range<u64>; 2]>,
     /// What is read-only after relocation.
     sealed: Range<u64>,
     /// The window that the last slot was in: relocations are sorted by address, mostly.
@@ -34,11 +34,14 @@ impl Slots {
 
     /// The slots of an object whose bytes are not where it will be: `memory` leads to them.
     pub fn elsewhere(object: &Object, memory: LoadBias) -> Self {
-        let text = object.dynamic.text_relocations;
-        let loads = object.segments.loads.iter();
-        let writable = loads.filter(|load| text || load.flags.contains(SegmentFlags::WRITE));
+        Self::among(&object.segments, object.dynamic.text_relocations, memory)
+    }
+
+    /// The slots in these segments; with `text`, all of them may be written.
+    pub fn among(segments: &Segments, text: bool, memory: LoadBias) -> Self {
+        let writable = segments.loads.iter().filter(|load| text || load.flags.contains(SegmentFlags::WRITE));
         let windows = writable.map(|load| load.range().start.0..load.range().end.0).collect();
-        let sealed = object.segments.relro.clone().unwrap_or_default();
+        let sealed = segments.relro.clone().unwrap_or_default();
         Self { memory, windows, sealed: sealed.start.0..sealed.end.0, current: 0 }
     }
 

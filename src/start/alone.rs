@@ -3,85 +3,96 @@
 //!
 //! Only where libc is in the interpreter's own file, which is where debuggers look for it. Whatever musl would not do, or not
 //! refuse, as this loader does it is ruled out first; where there is a doubt, the start goes the usual way.
+//!
+//! This comes before everything else, the relocation of the loader itself included, so that such a program pays for no page
+//! that the loader writes to: nothing here may need an address in a table, or memory.
 
-use alloc::boxed::Box;
-use alloc::vec::Vec;
+use core::ffi::CStr;
+
+use linux_raw_sys::auxvec::{AT_BASE, AT_ENTRY, AT_PHDR, AT_PHNUM};
 
 use goblin::elf64::reloc::SIZEOF_RELA;
 
-use crate::bind;
+use crate::config;
 use crate::discover::search;
-use crate::elf::{Address, Relocation, RelocationTable, SymbolName};
-use crate::program::{Object, Origin};
+use crate::elf::{Address, Anatomy, LoadBias, Relocation, RelocationTable};
+use crate::host::OwnFile;
+use crate::map::adopt;
 use crate::relocate::{self, Slots};
+
+use super::stack::InitialStack;
 
 /// Looking at more relocations than that would cost what is to be saved.
 const FEW: u64 = 256;
 
-/// Where to enter libc, if that is all that is left to do for the program; `fused` is the libc in the interpreter's file.
-pub fn libc_entry(program: &Object, fused: impl FnOnce() -> Option<Box<Object>>) -> Option<Address> {
-    let imports = imports(program)?;
-    let libc = fused()?;
-    let found = |import: &Import| {
-        let defines = |object| bind::definition_of(object, &import.name).is_some();
-        import.is_weak || defines(&libc) || (!import.is_copy && defines(program))
-    };
-    imports.iter().all(found).then_some(libc.entry)
+/// Where to enter the libc in the interpreter's file, if that is all that is left to do for the program that the kernel started.
+///
+/// # Safety
+/// `stack` is the initial stack of the process, `base` the address of our own ELF header.
+#[inline(never)]
+pub unsafe fn libc_entry(stack: *mut u64, base: Address) -> Option<Address> {
+    let own = OwnFile::of(base);
+    let libc = own.libc_entry()?;
+    // SAFETY: passed on to the caller.
+    let stack = unsafe { InitialStack::new(stack) };
+    // It is called by its own name otherwise.
+    let is_interpreter = stack.auxiliary_value(AT_BASE) == Some(own.start.0);
+    if !is_interpreter || stack.environment(config::PREFIX).any(concerns_us) {
+        return None;
+    }
+    let headers = Address(stack.auxiliary_value(AT_PHDR)?);
+    let count = u16::try_from(stack.auxiliary_value(AT_PHNUM)?).ok()?;
+    // SAFETY: passed on to the caller; the kernel has mapped the program.
+    let (program, bias) = unsafe { adopt::program_anatomy((headers, count)) }.ok()?;
+    let entry = bias.unapply(Address(stack.auxiliary_value(AT_ENTRY)?));
+    (program.segments.is_code(entry) && needs_libc_only(&program, bias)).then_some(libc)
 }
 
-/// A symbol that one of the program's relocations names.
-struct Import {
-    name: SymbolName<'static>,
-    /// Nobody need define it.
-    is_weak: bool,
-    /// What the program itself defines does not count.
-    is_copy: bool,
+/// Whether an entry of the environment bears on a program without libraries.
+fn concerns_us(entry: &CStr) -> bool {
+    let entry = entry.to_bytes();
+    let ours = entry.starts_with(b"LD_MORSEL_") && entry != b"LD_MORSEL_IMAGE=off";
+    ours || entry.starts_with(b"LD_PRELOAD=")
 }
 
-/// What the program needs of libc; `None` if it needs anything else.
-fn imports(program: &Object) -> Option<Vec<Import>> {
+/// Whether libc is all that a program needs, and it needs nothing of libc that this loader has in its stead. That libc has
+/// it all is for libc to find out: it would say so in the same words.
+fn needs_libc_only(program: &Anatomy<'_>, bias: LoadBias) -> bool {
     let dynamic = &program.dynamic;
-    let is_libc =
-        |&name: &u64| program.symbols.string(name).is_some_and(|name| search::is_libc(name.to_bytes()));
+    let is_libc = |&name: &u64| {
+        let name = program.symbols.string(name);
+        // What belongs to glibc is told in this loader's words.
+        name.is_some_and(|name| name != c"libc.so.6" && search::is_libc(name.to_bytes()))
+    };
     let tables = [(dynamic.jmprel, "DT_JMPREL"), (dynamic.rela, "DT_RELA")];
     let size = tables.iter().fold(0_u64, |sum, (table, _)| sum.saturating_add(table.size));
     // Not every musl knows DT_RELR.
-    let usual = program.origin == Origin::Kernel
-        && dynamic.rel.size == 0
+    let usual = dynamic.rel.size == 0
         && dynamic.relr.size == 0
         && (dynamic.jmprel.size == 0 || dynamic.jmprel_has_addends)
         && !dynamic.text_relocations;
     if !usual || size > FEW * SIZEOF_RELA as u64 || !dynamic.needed.iter().all(is_libc) {
-        return None;
+        return false;
     }
-    let mut slots = Slots::of(program);
-    let (mut imports, mut all_usual) = (Vec::new(), true);
+    let mut slots = Slots::among(&program.segments, false, bias);
+    let mut all_usual = true;
     for (table, what) in tables {
-        let table = RelocationTable::parse(&program.view, table, true, what).ok()?;
-        table.for_each(|relocation| {
-            all_usual &= take(program, relocation, &mut slots, &mut imports).is_some()
-        });
+        let Ok(table) = RelocationTable::parse(&program.view, table, true, what) else { return false };
+        table.for_each(|relocation| all_usual &= is_usual(program, relocation, &mut slots).is_some());
     }
-    all_usual.then_some(imports)
+    all_usual
 }
 
-/// Adds what a relocation needs to `imports`; `None` if that is something out of the ordinary.
-fn take(
-    program: &Object,
-    relocation: &Relocation,
-    slots: &mut Slots,
-    imports: &mut Vec<Import>,
-) -> Option<()> {
-    let is_copy = relocate::is_copy(relocation.kind);
+/// `None` if a relocation is out of the ordinary.
+fn is_usual(program: &Anatomy<'_>, relocation: &Relocation, slots: &mut Slots) -> Option<()> {
     let mut size = size_of::<u64>() as u64;
     if relocation.symbol != 0 {
         let symbol = program.symbols.get(relocation.symbol).filter(|symbol| !symbol.is_ifunc())?;
-        if is_copy {
+        if relocate::is_copy(relocation.kind) {
             size = symbol.size;
         }
         if !symbol.is_local() {
-            let name = program.symbols.name_of(&symbol).filter(|name| !leads_to_loader(name.bytes()))?;
-            imports.push(Import { name, is_weak: symbol.is_weak() && !symbol.is_defined(), is_copy });
+            program.symbols.name_of(&symbol).filter(|name| !leads_to_loader(name.bytes()))?;
         }
     }
     slots.address(relocation.slot, size).filter(|_| relocate::is_ordinary(relocation.kind)).map(drop)
@@ -102,6 +113,7 @@ mod tests {
     use super::*;
     use crate::elf::tests::builder::{CODE, Library, SymbolSpec};
     use crate::elf::tests::object;
+    use crate::program::Object;
     use crate::sys::FileIdentity;
 
     /// A program that calls `write` and relocates a word.
@@ -116,14 +128,11 @@ mod tests {
     }
 
     fn is_left_to_libc(program: &Library) -> bool {
-        let load = |library: &Library| {
-            object::load(library, c"test", FileIdentity { device: 0, inode: 0 }).expect("a valid library")
-        };
-        let mut program = load(program);
-        program.origin = Origin::Kernel;
-        let names = ["write", "environ", "dlopen", "dl_iterate_phdr", "__tls_get_addr"];
-        let libc = Library::defining(names.map(SymbolSpec::function));
-        libc_entry(&program, || Some(load(&libc))).is_some()
+        let file = FileIdentity { device: 0, inode: 0 };
+        let object = object::load(program, c"test", file).expect("a valid library");
+        let Object { segments, dynamic_section, dynamic, view, symbols, mapping, .. } = *object;
+        let anatomy = Anatomy { segments, dynamic_section, dynamic, view, symbols };
+        needs_libc_only(&anatomy, mapping.bias)
     }
 
     /// The usual program with another symbol, and a relocation of this kind that names it.
@@ -145,6 +154,8 @@ mod tests {
         assert!(is_left_to_libc(&usual()));
         assert!(is_left_to_libc(&with(reference("environ"), R_X86_64_COPY)));
         assert!(is_left_to_libc(&with(reference("nowhere").weak(), R_X86_64_JUMP_SLOT)));
+        // That this is not there libc itself tells.
+        assert!(is_left_to_libc(&with(reference("nowhere"), R_X86_64_JUMP_SLOT)));
     }
 
     #[test]
@@ -159,7 +170,20 @@ mod tests {
     fn one_that_needs_more_than_libc_is_not() {
         let other = Library { needed: vec![b"libc.so".to_vec(), b"libz.so".to_vec()], ..usual() };
         assert!(!is_left_to_libc(&other));
-        assert!(!is_left_to_libc(&with(reference("nowhere"), R_X86_64_JUMP_SLOT)));
+        let glibc = Library { needed: vec![b"libc.so.6".to_vec()], ..usual() };
+        assert!(!is_left_to_libc(&glibc));
+    }
+
+    #[test]
+    fn what_the_user_wants_of_the_loader_is_minded() {
+        for entry in
+            [c"LD_PRELOAD=libx.so", c"LD_MORSEL_STATS=-", c"LD_MORSEL_IMAGE=/x/", c"LD_MORSEL_LIBC=/x"]
+        {
+            assert!(concerns_us(entry), "{entry:?}");
+        }
+        for entry in [c"LD_LIBRARY_PATH=/x", c"LD_MORSEL_IMAGE=off", c"LD_DEBUG=all", c"LD_BIND_NOW=1"] {
+            assert!(!concerns_us(entry), "{entry:?}");
+        }
     }
 
     #[test]

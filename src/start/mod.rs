@@ -21,7 +21,7 @@ use crate::config::{self, Config};
 use crate::discover::{Discovery, Host, Search, Wishes};
 use crate::elf::{Address, ElfError, PAGE_SIZE, SegmentFlags};
 use crate::error::{RelocationProblem, StartError};
-use crate::host::{self, OwnFile, locate};
+use crate::host::{OwnFile, locate};
 use crate::image::Attached;
 use crate::map::{self, System, adopt};
 use crate::program::{Object, ObjectId, Origin, Program};
@@ -43,13 +43,14 @@ const EXIT_CANNOT_LOAD: i32 = 127;
 /// # Safety
 /// `stack` is the initial stack of the process, `base` the address of our own ELF header, we are relocated, and
 /// there is one thread.
+#[inline(never)]
 unsafe fn start(stack: *mut u64, base: Address) -> ! {
     // SAFETY: passed on to the caller.
     let stack = unsafe { InitialStack::new(stack) };
     let config = Config::from_environment(stack.environment(config::PREFIX), stack.is_secure(), complain);
     sys::init_logging(config.log);
-    let mut phases = Phases::new(config.stats.is_some());
     let own = OwnFile::of(base);
+    let mut phases = Phases::new(config.stats.is_some());
     let mut system = System { mapper: map::backend(config.map, free_space(&stack, own)), list: false };
 
     // SAFETY: the stack and the base are the kernel's word.
@@ -61,13 +62,6 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
     }
     // SAFETY: the kernel has mapped our file, for the life of the process.
     let fused = || unsafe { own.libc(invocation.interpreter_name) };
-    if config.is_usual() && !system.list {
-        let libc = || locate::host_fused(fused()?).ok();
-        if let Some(entry) = alone::libc_entry(&program, libc) {
-            // SAFETY: the file is mapped, and the stack as the kernel has made it; we are not needed any more.
-            unsafe { host::enter(entry, stack.pointer()) }
-        }
-    }
     // SAFETY: we are mapped at `base`, for ever.
     let loader = unsafe { adopt::whole(Origin::Loader, c"ld-morsel", base) };
     let loader = loader

@@ -30,21 +30,31 @@ pub unsafe extern "C" fn entry() -> ! {
 /// # Safety
 /// `stack` is the initial stack; `base` and `dynamic` are our own ELF header and dynamic section.
 unsafe extern "C" fn begin(stack: *mut u64, base: u64, dynamic: *const Dyn) -> ! {
-    // SAFETY: passed on to the caller; this happens once.
+    let base = Address(base);
+    // Behind the dynamic section stands what the compiler's calls of `memcpy` and its kind go through, on a page that the kernel
+    // has written to anyway.
+    let calls = dynamic as u64;
+    // SAFETY: passed on to the caller; each relocation is applied once.
     unsafe {
-        relocate_self(base, dynamic);
-        super::start(stack, Address(base))
+        relocate_self(base.0, dynamic, |slot| slot > calls);
+        if let Some(entry) = super::alone::libc_entry(stack, base) {
+            // We are not needed any more.
+            crate::host::enter(entry, stack)
+        }
+        relocate_self(base.0, dynamic, |slot| slot < calls);
+        super::start(stack, base)
     }
 }
 
-/// Applies our own relocations. A static-pie that exports a few functions has `R_X86_64_RELATIVE` ones only.
+/// Applies our own relocations, those of the slots at `wanted` addresses. A static-pie that exports a few functions has
+/// `R_X86_64_RELATIVE` ones only.
 ///
-/// Until this returns, nothing may be used that itself needs relocation: no statics with addresses in them, no panics.
+/// Until all are applied, nothing may be used that itself needs relocation: no statics with addresses in them, no panics.
 ///
 /// # Safety
 /// `base` is our load bias (we are linked at 0), `dynamic` our dynamic section, and this happens once.
-#[inline(never)]
-unsafe fn relocate_self(base: u64, dynamic: *const Dyn) {
+#[inline(always)]
+unsafe fn relocate_self(base: u64, dynamic: *const Dyn, wanted: impl Fn(u64) -> bool) {
     // SAFETY: the link editor guarantees the shape of the tables, whose addresses are link-time ones.
     unsafe {
         let (mut table, mut size) = (0, 0);
@@ -61,8 +71,10 @@ unsafe fn relocate_self(base: u64, dynamic: *const Dyn) {
         let end = base.wrapping_add(table).wrapping_add(size) as *const Rela;
         while relocation < end {
             if (*relocation).r_info == u64::from(R_X86_64_RELATIVE) {
-                let slot = base.wrapping_add((*relocation).r_offset) as *mut u64;
-                *slot = base.wrapping_add((*relocation).r_addend as u64);
+                let slot = base.wrapping_add((*relocation).r_offset);
+                if wanted(slot) {
+                    *(slot as *mut u64) = base.wrapping_add((*relocation).r_addend as u64);
+                }
             }
             relocation = relocation.wrapping_add(1);
         }

@@ -58,7 +58,7 @@ pub fn build(libc: &ElfFile, loader: &ElfFile, note: &MorselNote) -> Result<Imag
     for load in loader.loads() {
         place(&mut bytes, distance + load.p_vaddr, loader.content(load));
     }
-    write_note(&mut bytes, loader, note, distance)?;
+    write_note(&mut bytes, loader, note, distance, libc.header.e_entry)?;
 
     let headers = program_headers(libc, loader, &own, distance);
     let table: Vec<u8> = headers.iter().flat_map(|header| record(header).to_vec()).collect();
@@ -151,15 +151,24 @@ fn program_headers(
     headers
 }
 
-/// Writes the distance into the loader's note.
-fn write_note(bytes: &mut [u8], loader: &ElfFile, note: &MorselNote, distance: u64) -> Result<()> {
-    let offset = note.descriptor.start as u64;
-    let holds =
-        |load: &&ProgramHeader| load.p_offset <= offset && offset + 8 <= load.p_offset + load.p_filesz;
+/// Writes into the loader's note how far it is from libc, and where libc is entered.
+fn write_note(
+    bytes: &mut [u8],
+    loader: &ElfFile,
+    note: &MorselNote,
+    distance: u64,
+    libc_entry: u64,
+) -> Result<()> {
+    let descriptor = [distance.to_le_bytes(), libc_entry.to_le_bytes()].concat();
+    if note.descriptor.len() != descriptor.len() {
+        bail!("{}: its note is that of another version", loader.path.display());
+    }
+    let (offset, end) = (note.descriptor.start as u64, note.descriptor.end as u64);
+    let holds = |load: &&ProgramHeader| load.p_offset <= offset && end <= load.p_offset + load.p_filesz;
     let load = loader.loads().find(holds);
     let load = load.with_context(|| format!("{}: its note is not loaded", loader.path.display()))?;
     let at = (distance + load.p_vaddr + (offset - load.p_offset)) as usize;
-    bytes[at..at + 8].copy_from_slice(&distance.to_le_bytes());
+    bytes[at..at + descriptor.len()].copy_from_slice(&descriptor);
     Ok(())
 }
 

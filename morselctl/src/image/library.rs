@@ -5,10 +5,9 @@ use std::ops::Range;
 
 use goblin::elf64::program_header::ProgramHeader;
 use ld_morsel::elf::{
-    Address, ElfError, FileHeader, LoadBias, LoadSegment, SegmentFlags, Segments, Vaddr, View,
+    Address, Anatomy, ElfError, FileHeader, LoadBias, LoadSegment, SegmentFlags, Segments, Vaddr, View,
 };
 use ld_morsel::layout::{PageClass, Placement, Plan};
-use ld_morsel::map::load::describe;
 use ld_morsel::program::{Mapping, Object, Origin};
 use ld_morsel::sys::FileIdentity;
 use morselctl::separate::FAR;
@@ -116,8 +115,9 @@ pub fn read_object(
     let plan = Plan::new(header.object_type, &segments);
     let bias = place(&plan);
     let units = lay_out(&plan, bytes);
-    let view = View::new(readable(&segments).filter_map(|load| segment(&units, load)).collect());
-    let (dynamic_section, dynamic, symbols) = describe(&segments, &view)?;
+    let view = View::new(readable(&segments).filter_map(|load| segment(&units, load)));
+    let program_headers =
+        segments.program_headers(&table_range).map(|vaddr| (bias.apply(vaddr), header.phnum));
     let pages = bias.apply_range(&plan.span);
     let library = Library {
         name: name.clone(),
@@ -128,25 +128,12 @@ pub fn read_object(
         place: 0,
         names: Names::read(bytes),
     };
-    let object = Object {
-        name,
-        origin,
-        identity,
-        mapping: Mapping { bias, pages, backend: "image", sealed: false, shared: false },
-        program_headers: segments
-            .program_headers(&table_range)
-            .map(|vaddr| (bias.apply(vaddr), header.phnum)),
-        entry: bias.apply(header.entry),
-        segments,
-        dynamic_section,
-        dynamic,
-        view,
-        symbols,
-        needed_by: None,
-        dependencies: Vec::new(),
-        tls: None,
-    };
-    Ok((Box::new(object), library))
+    let mapping = Mapping { bias, pages, backend: "image", sealed: false, shared: false };
+    let mut object = Object::new(name, origin, mapping, Anatomy::read(segments, view)?);
+    object.identity = identity;
+    object.program_headers = program_headers;
+    object.entry = bias.apply(header.entry);
+    Ok((object, library))
 }
 
 /// Describes an object anew whose file has been changed. How it was found and its place in thread-local storage stay.

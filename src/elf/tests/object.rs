@@ -3,14 +3,11 @@
 
 use alloc::boxed::Box;
 use alloc::ffi::CString;
-use alloc::vec::Vec;
 use core::ffi::CStr;
 
 use super::builder::Library;
 use super::drive::Pages;
-use crate::elf::{
-    Address, Dynamic, ElfError, FileHeader, LoadBias, LoadSegment, Segments, SymbolTable, Vaddr, View,
-};
+use crate::elf::{Address, Anatomy, ElfError, FileHeader, LoadBias, LoadSegment, Segments, Vaddr, View};
 use crate::program::{Mapping, Object, Origin};
 use crate::sys::FileIdentity;
 
@@ -30,32 +27,12 @@ pub fn load(library: &Library, name: &CStr, identity: FileIdentity) -> Result<Bo
     let part = |load: &LoadSegment| {
         (load.vaddr, &memory[load.vaddr.0 as usize..(load.vaddr.0 + load.memsz) as usize])
     };
-    let view = View::new(segments.loads.iter().map(part).collect());
-    let dynamic_section = segments.dynamic.ok_or(ElfError::NoDynamic)?;
-    let dynamic = Dynamic::parse(&view, dynamic_section)?;
-    dynamic.check_initialisation(&view, &segments)?;
-    let symbols = SymbolTable::parse(&view, &dynamic)?;
+    let view = View::new(segments.loads.iter().map(part));
     let bias = LoadBias::between(Address(memory.as_ptr() as u64), Vaddr(0));
-    Ok(Box::new(Object {
-        name: CString::from(name),
-        origin: Origin::File,
-        identity: Some(identity),
-        mapping: Mapping {
-            bias,
-            pages: bias.apply_range(&segments.span()),
-            backend: "test",
-            sealed: false,
-            shared: false,
-        },
-        program_headers: None,
-        entry: bias.apply(header.entry),
-        segments,
-        dynamic_section,
-        dynamic,
-        view,
-        symbols,
-        needed_by: None,
-        dependencies: Vec::new(),
-        tls: None,
-    }))
+    let pages = bias.apply_range(&segments.span());
+    let mapping = Mapping { bias, pages, backend: "test", sealed: false, shared: false };
+    let mut object = Object::new(CString::from(name), Origin::File, mapping, Anatomy::read(segments, view)?);
+    object.identity = Some(identity);
+    object.entry = bias.apply(header.entry);
+    Ok(object)
 }
