@@ -9,7 +9,8 @@ use ld_morsel::runtime;
 use ld_morsel::start::x86_64::entry;
 use ld_morsel::tls::x86_64::tls_get_addr;
 
-global_asm!(".globl _start", "_start: jmp {}", sym entry);
+// The place where debuggers stop goes along, as only this binary has it.
+global_asm!(".globl _start", "_start: lea rcx, [rip + _dl_debug_state]", "jmp {}", sym entry);
 
 /// Exports a function under its C name.
 macro_rules! export {

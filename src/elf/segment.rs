@@ -1,6 +1,7 @@
 //! The program header table: which segments there are, checked so that the later phases can add and subtract freely.
 
 use alloc::vec::Vec;
+use core::ffi::CStr;
 use core::ops::Range;
 
 use goblin::elf64::program_header::{
@@ -9,7 +10,7 @@ use goblin::elf64::program_header::{
 
 use smallvec::SmallVec;
 
-use super::{ElfError, PAGE_SIZE, Vaddr, page_down, page_up};
+use super::{ElfError, PAGE_SIZE, Vaddr, View, page_down, page_up};
 
 /// Objects have rarely more segments; patchelf adds one.
 pub(super) const USUAL_SEGMENTS: usize = 6;
@@ -135,6 +136,13 @@ impl Segments {
         segments.check_overlap()?;
         segments.check_against_loads()?;
         Ok(segments)
+    }
+
+    /// The interpreter that an object with these segments names (`PT_INTERP`).
+    pub fn interpreter_in<'a>(&self, view: &View<'a>) -> Option<&'a CStr> {
+        let path = self.interpreter.as_ref()?;
+        let bytes = view.bytes(path.start, path.end.0.checked_sub(path.start.0)?)?;
+        CStr::from_bytes_until_nul(bytes).ok()
     }
 
     /// Whether a file of this size has all that the segments take from it, up to its last page: within that the kernel

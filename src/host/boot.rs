@@ -7,10 +7,12 @@ use core::arch::{asm, naked_asm};
 use core::ffi::c_char;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
+use goblin::elf64::program_header::SIZEOF_PHDR;
 use linux_raw_sys::auxvec::{AT_BASE, AT_ENTRY, AT_PHDR, AT_PHENT, AT_PHNUM};
 
 use crate::config;
 use crate::elf::Address;
+use crate::program::Object;
 use crate::start::InitialStack;
 
 use super::Synthetic;
@@ -22,12 +24,10 @@ const HIDING_BYTE: c_char = 1;
 
 /// A start of libc.
 pub struct Boot {
-    /// Where libc is mapped: for `AT_BASE`.
-    pub libc_base: Address,
-    /// Its ELF entry.
-    pub libc_entry: Address,
-    /// What it is told of the program.
-    pub synthetic: &'static Synthetic,
+    /// libc, mapped.
+    pub libc: &'static Object,
+    /// What it is told of the program, if that is not the truth.
+    pub synthetic: Option<&'static Synthetic>,
     /// The stack that the program will start with.
     pub stack: InitialStack,
     /// What to do when libc is up.
@@ -48,20 +48,17 @@ static CHANGES: AtomicPtr<Changes> = AtomicPtr::new(core::ptr::null_mut());
 /// # Safety
 /// Everything is mapped and relocated, and nothing on the stack below `boot.stack` is needed any more.
 pub unsafe fn boot(boot: Boot) -> ! {
-    let headers = boot.synthetic.program_headers().0;
-    let header_size = goblin::elf64::program_header::SIZEOF_PHDR as u64;
-    let described = [
-        (AT_PHDR, headers),
-        (AT_PHNUM, boot.synthetic.program_header_count()),
-        (AT_PHENT, header_size),
-        (AT_BASE, boot.libc_base.0),
-        (AT_ENTRY, continuation as *const () as u64),
-    ];
+    let program = boot.synthetic.map(|synthetic| {
+        let headers = synthetic.program_headers().0;
+        [(AT_PHDR, headers), (AT_PHNUM, synthetic.program_header_count()), (AT_PHENT, SIZEOF_PHDR as u64)]
+    });
+    let itself = [(AT_BASE, boot.libc.mapping.pages.start.0), (AT_ENTRY, continuation as *const () as u64)];
     let mut changes = Changes { auxiliary: Vec::new(), environment: Vec::new(), then: boot.then };
     for entry in boot.stack.auxiliary() {
         // SAFETY: the entries are on the initial stack, which is writable and ours alone at this time.
         let entry = unsafe { &mut *entry };
-        if let Some((_, value)) = described.iter().find(|(key, _)| u64::from(*key) == entry.key) {
+        let mut described = program.iter().flatten().chain(&itself);
+        if let Some((_, value)) = described.find(|(key, _)| u64::from(*key) == entry.key) {
             changes.auxiliary.push((&raw mut entry.value, entry.value));
             entry.value = *value;
         }
@@ -76,7 +73,7 @@ pub unsafe fn boot(boot: Boot) -> ! {
     }
     CHANGES.store(Box::into_raw(Box::new(changes)), Ordering::Release);
     // SAFETY: the state is that of an interpreter's entry: rsp at argc, rdx without a function to register.
-    unsafe { enter(boot.libc_entry, boot.stack.pointer()) }
+    unsafe { enter(boot.libc.entry, boot.stack.pointer()) }
 }
 
 /// libc jumps here, as to a program's entry.

@@ -147,9 +147,7 @@ impl Object {
 
     /// The interpreter that the object names (`PT_INTERP`).
     pub fn interpreter(&self) -> Option<&'static CStr> {
-        let path = self.segments.interpreter.as_ref()?;
-        let bytes = self.view.bytes(path.start, path.end.0.checked_sub(path.start.0)?)?;
-        CStr::from_bytes_until_nul(bytes).ok()
+        self.segments.interpreter_in(&self.view)
     }
 
     /// Whether `address` lies in one of the object's executable segments.

@@ -1,11 +1,10 @@
-//! Programs that need nothing but libc. musl's own loader, which a fused file holds, does all for them that this one would, and
-//! they have no way back to a loader: so libc is started as if the kernel had done it, with nothing in between.
+//! Programs that need nothing but libc. musl's own loader, which every libc of musl's is, does all for them that this one would,
+//! and they have no way back to a loader: so they are left to it (see [`leave`](super::leave)).
 //!
-//! Only where libc is in the interpreter's own file, which is where debuggers look for it. Whatever musl would not do, or not
-//! refuse, as this loader does it is ruled out first; where there is a doubt, the start goes the usual way.
-//!
-//! This comes before everything else, the relocation of the loader itself included, so that such a program pays for no page
-//! that the loader writes to: nothing here may need an address in a table, or memory.
+//! Whatever musl would not do, or not refuse, as this loader does it is ruled out first; where there is a doubt, the start goes
+//! the usual way. This comes before everything else, the relocation of the loader itself included, so that a program that is
+//! left to a libc in our own file pays for no page that the loader writes to: nothing here may need an address in a table, or
+//! memory.
 
 use core::ffi::CStr;
 
@@ -25,14 +24,23 @@ use super::stack::InitialStack;
 /// Looking at more relocations than that would cost what is to be saved.
 const FEW: u64 = 256;
 
-/// Where to enter the libc in the interpreter's file, if that is all that is left to do for the program that the kernel started.
+/// A program that can be left to libc.
+#[derive(Clone, Copy, Debug)]
+pub struct Alone {
+    /// The interpreter that it names.
+    pub interpreter: &'static CStr,
+    /// Where it begins.
+    pub entry: Address,
+    /// Where its `DT_DEBUG` is.
+    pub debug: Option<Address>,
+}
+
+/// The program that the kernel started, if libc can do what is to be done for it.
 ///
 /// # Safety
-/// `stack` is the initial stack of the process, `base` the address of our own ELF header.
+/// `stack` is the initial stack of the process, `own` the file that we are in.
 #[inline(never)]
-pub unsafe fn libc_entry(stack: *mut u64, base: Address) -> Option<Address> {
-    let own = OwnFile::of(base);
-    let libc = own.libc_entry()?;
+pub unsafe fn find(stack: *mut u64, own: OwnFile) -> Option<Alone> {
     // SAFETY: passed on to the caller.
     let stack = unsafe { InitialStack::new(stack) };
     // It is called by its own name otherwise.
@@ -44,8 +52,13 @@ pub unsafe fn libc_entry(stack: *mut u64, base: Address) -> Option<Address> {
     let count = u16::try_from(stack.auxiliary_value(AT_PHNUM)?).ok()?;
     // SAFETY: passed on to the caller; the kernel has mapped the program.
     let (program, bias) = unsafe { adopt::program_anatomy((headers, count)) }.ok()?;
-    let entry = bias.unapply(Address(stack.auxiliary_value(AT_ENTRY)?));
-    (program.segments.is_code(entry) && needs_libc_only(&program, bias)).then_some(libc)
+    let entry = Address(stack.auxiliary_value(AT_ENTRY)?);
+    let fits = program.segments.is_code(bias.unapply(entry)) && needs_libc_only(&program, bias);
+    fits.then(|| Alone {
+        entry,
+        interpreter: program.segments.interpreter_in(&program.view).unwrap_or_default(),
+        debug: program.dynamic.debug.map(|slot| bias.apply(slot)),
+    })
 }
 
 /// Whether an entry of the environment bears on a program without libraries.
@@ -57,7 +70,7 @@ fn concerns_us(entry: &CStr) -> bool {
 
 /// Whether libc is all that a program needs, and it needs nothing of libc that this loader has in its stead. That libc has
 /// it all is for libc to find out: it would say so in the same words.
-fn needs_libc_only(program: &Anatomy<'_>, bias: LoadBias) -> bool {
+fn needs_libc_only(program: &Anatomy<'static>, bias: LoadBias) -> bool {
     let dynamic = &program.dynamic;
     let is_libc = |&name: &u64| {
         let name = program.symbols.string(name);
@@ -84,7 +97,7 @@ fn needs_libc_only(program: &Anatomy<'_>, bias: LoadBias) -> bool {
 }
 
 /// `None` if a relocation is out of the ordinary.
-fn is_usual(program: &Anatomy<'_>, relocation: &Relocation, slots: &mut Slots) -> Option<()> {
+fn is_usual(program: &Anatomy<'static>, relocation: &Relocation, slots: &mut Slots) -> Option<()> {
     let mut size = size_of::<u64>() as u64;
     if relocation.symbol != 0 {
         let symbol = program.symbols.get(relocation.symbol).filter(|symbol| !symbol.is_ifunc())?;

@@ -87,9 +87,9 @@ impl Handover {
                 runtime::initialize,
                 runtime::finalize,
             );
-            let libc = &program[libc];
-            let (libc_base, libc_entry) = (libc.mapping.pages.start, libc.entry);
-            Boot { libc_base, libc_entry, synthetic, stack, then: finish }
+            // SAFETY: objects are boxed, and start-up objects stay for the life of the process.
+            let libc = unsafe { &*core::ptr::from_ref(&program[libc]) };
+            Boot { libc, synthetic: Some(synthetic), stack, then: finish }
         });
         // SAFETY: start-up objects stay as they are from now on.
         unsafe { debug.add(program, ObjectId::PROGRAM) };

@@ -7,6 +7,7 @@ mod alone;
 mod handover;
 mod image;
 mod invocation;
+mod leave;
 mod stack;
 pub mod x86_64;
 

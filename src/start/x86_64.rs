@@ -6,8 +6,12 @@ use goblin::elf64::dynamic::{DT_NULL, DT_RELA, DT_RELASZ, Dyn};
 use goblin::elf64::reloc::{R_X86_64_RELATIVE, Rela};
 
 use crate::elf::Address;
+use crate::host::OwnFile;
 
-/// The loader's ELF entry: passes the initial stack pointer and the address of our own ELF header on to Rust.
+use super::{alone, leave};
+
+/// The loader's ELF entry: passes the initial stack pointer, the address of our own ELF header, and what is in rcx on to Rust:
+/// `_dl_debug_state`.
 ///
 /// # Safety
 /// Only the kernel calls it, at the start of a process.
@@ -28,8 +32,9 @@ pub unsafe extern "C" fn entry() -> ! {
 /// Relocates the loader and starts the story.
 ///
 /// # Safety
-/// `stack` is the initial stack; `base` and `dynamic` are our own ELF header and dynamic section.
-unsafe extern "C" fn begin(stack: *mut u64, base: u64, dynamic: *const Dyn) -> ! {
+/// `stack` is the initial stack; `base` and `dynamic` are our own ELF header and dynamic section, `changed` is the function at
+/// which debuggers stop.
+unsafe extern "C" fn begin(stack: *mut u64, base: u64, dynamic: *const Dyn, changed: extern "C" fn()) -> ! {
     let base = Address(base);
     // Behind the dynamic section stands what the compiler's calls of `memcpy` and its kind go through, on a page that the kernel
     // has written to anyway.
@@ -37,11 +42,15 @@ unsafe extern "C" fn begin(stack: *mut u64, base: u64, dynamic: *const Dyn) -> !
     // SAFETY: passed on to the caller; each relocation is applied once.
     unsafe {
         relocate_self(base.0, dynamic, |slot| slot > calls);
-        if let Some(entry) = super::alone::libc_entry(stack, base) {
-            // We are not needed any more.
-            crate::host::enter(entry, stack)
+        let own = OwnFile::of(base);
+        let alone = alone::find(stack, own);
+        if alone.is_some() {
+            leave::to_fused_libc(stack, own);
         }
         relocate_self(base.0, dynamic, |slot| slot < calls);
+        if let Some(program) = alone {
+            leave::to_libc(stack, own, program, changed);
+        }
         super::start(stack, base)
     }
 }
