@@ -39,6 +39,13 @@ static void each_allocation_fails(void)
 	fail_after(0);
 	check(n > PAGES);
 
+	/* Who cannot listen to the address space at the first access has it plainly. */
+	attach(fd, 0, SIZE, BASE);
+	fail_after(1);
+	check_pages(BASE, 0, PAGES, 90);
+	check(totals().mappings == 0 && totals().installed == totals().removed);
+	check(munmap((void *)BASE, SIZE) == 0);
+
 	/* A copy falls back to small pages. */
 	r = region(fd, 0, SIZE, BASE);
 	r.flags = MORSEL_HUGE;

@@ -58,7 +58,7 @@ pub fn load(
     };
     segments.check_file_size(size)?;
     let mut plan = Plan::new(header.object_type, &segments);
-    mapper.prepare(&mut plan);
+    mapper.prepare(&mut plan, &file);
     let start = mapper.map(&plan, &file)?;
     let bias = LoadBias::between(start, plan.span.start);
     let pages = bias.apply_range(&plan.span);
@@ -73,7 +73,9 @@ pub fn load(
         unsafe { unmap(&mapping) };
         return Err(described.map(|_| ()).unwrap_err().into());
     };
-    if !dynamic.text_relocations {
+    if dynamic.text_relocations {
+        mapper.keep_private(&plan, start, &file);
+    } else {
         mapper.share(&plan, start, file);
     }
     log::debug!("mapped {} at {:?}-{:?}", Text::from(&name), mapping.pages.start, mapping.pages.end);
