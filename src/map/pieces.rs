@@ -22,7 +22,7 @@ const DEVICE: &CStr = c"/dev/morsel";
 const LEAST_SHARED: u64 = 1 << 20;
 
 /// Fewer bytes are not worth asking for a morsel by oneself: from here on it gains even where a hundredth is used.
-const LEAST_READY: u64 = 4 << 20;
+const LEAST_READY: u64 = 8 << 20;
 
 /// What is done with the pieces.
 #[derive(Debug)]
