@@ -105,7 +105,7 @@ int morsel_check_region(const struct morsel_region *region, u32 flags)
 	if ((region->prot != PROT_READ &&
 	     region->prot != (PROT_READ | PROT_EXEC)) ||
 	    region->flags & ~flags ||
-	    (region->flags & (MORSEL_READY | MORSEL_REPLACE)) == MORSEL_READY ||
+	    (region->flags & MORSEL_REPLACE && region->flags & MORSEL_ADOPT) ||
 	    !PAGE_ALIGNED(region->offset) ||
 	    !IS_ALIGNED(region->addr, PMD_SIZE) ||
 	    !region->length || length < region->length ||
@@ -169,9 +169,24 @@ static int morsel_map(struct file *file, const struct morsel_region *region,
 	return error;
 }
 
+/* Is it just the region, or, if the caller made it, does it contain the region? */
+static bool morsel_is_mapping_of(const struct vm_area_struct *vma,
+				 const struct morsel_region *region)
+{
+	u64 before = region->addr - vma->vm_start;
+	u64 behind = vma->vm_end - region->addr;
+
+	if (vma->vm_pgoff + (before >> PAGE_SHIFT) !=
+	    region->offset >> PAGE_SHIFT)
+		return false;
+	if (region->flags & MORSEL_ADOPT)
+		return behind >= region->length;
+	return !before && behind == region->length;
+}
+
 /*
- * The mapping that morsel_map() made, if it is still as it was, whatever it
- * has of the flags in @ignore.
+ * The mapping that morsel_map() or the caller made, if it is still as it was,
+ * whatever it has of the flags in @ignore.
  */
 static struct vm_area_struct *
 morsel_find_mapping(const struct morsel_region *region, unsigned long ignore)
@@ -181,10 +196,8 @@ morsel_find_mapping(const struct morsel_region *region, unsigned long ignore)
 
 	if (region->prot & PROT_EXEC)
 		flags |= VM_EXEC;
-	if (!vma || vma->vm_start != region->addr ||
-	    vma->vm_end != region->addr + region->length || !vma->vm_file ||
-	    vma->vm_pgoff != region->offset >> PAGE_SHIFT || !vma->vm_ops ||
-	    !vma->vm_ops->fault || !vma->vm_ops->map_pages ||
+	if (!vma || !morsel_is_mapping_of(vma, region) || !vma->vm_file ||
+	    !vma->vm_ops || !vma->vm_ops->fault || !vma->vm_ops->map_pages ||
 	    vma->vm_ops->close || vma->vm_private_data || vma->anon_vma ||
 	    (vma->vm_flags & ~ignore &
 	     (VM_ACCESS_FLAGS | VM_SHARED | VM_MAYSHARE | VM_MAYWRITE |
@@ -193,8 +206,12 @@ morsel_find_mapping(const struct morsel_region *region, unsigned long ignore)
 	return vma;
 }
 
-/* The file that the mapping refers to: overlayfs puts another one there. */
+/*
+ * The file that the mapping refers to, if it is that of @opened, for which the
+ * caller's rights were checked: overlayfs puts another one there.
+ */
 static struct file *morsel_mapped_file(const struct morsel_region *region,
+				       struct file *opened,
 				       const struct vm_operations_struct **ops)
 {
 	struct vm_area_struct *vma;
@@ -203,7 +220,7 @@ static struct file *morsel_mapped_file(const struct morsel_region *region,
 	if (mmap_read_lock_killable(current->mm))
 		return NULL;
 	vma = morsel_find_mapping(region, 0);
-	if (vma) {
+	if (vma && vma->vm_file->f_mapping == morsel_mapping_of(opened)) {
 		file = get_file(vma->vm_file);
 		*ops = vma->vm_ops;
 	}
@@ -228,10 +245,15 @@ static u32 morsel_share(struct morsel *m, const struct morsel_region *region)
 	    vma->vm_ops != m->fs_ops ||
 	    pgprot_val(vma->vm_page_prot) != pgprot_val(m->page_prot))
 		goto unlock;
-	why = MORSEL_WHY_MEMORY;
 	mmm = morsel_mm_get(mm);
-	if (!mmm)
+	if (!mmm) {
+		why = MORSEL_WHY_MEMORY;
 		goto unlock;
+	}
+	if (!(region->flags & MORSEL_LAZY))
+		atomic_set(&mmm->patience, 0);
+	else if (atomic_read(&mmm->vmas) == 1)
+		atomic_set(&mmm->patience, MORSEL_LAZY_FAULTS);
 	/*
 	 * Either this sees the switch off, or who turned it off sees the
 	 * address space and waits for its mmap lock.
@@ -239,10 +261,9 @@ static u32 morsel_share(struct morsel *m, const struct morsel_region *region)
 	smp_mb();
 	if (!READ_ONCE(morsel_enabled)) {
 		why = MORSEL_WHY_DISABLED;
-		goto put;
+		morsel_mm_put(mmm);
+		goto unlock;
 	}
-	if (morsel_fault_injected() || morsel_mm_register(mmm))
-		goto put;
 
 	morsel_vma_start_write(vma);
 	/* DONTEXPAND also keeps it from being merged, locked or collapsed. */
@@ -253,8 +274,6 @@ static u32 morsel_share(struct morsel *m, const struct morsel_region *region)
 	mmap_write_unlock(mm);
 	return MORSEL_WHY_NONE;
 
-put:
-	morsel_mm_put(mmm);
 unlock:
 	mmap_write_unlock(mm);
 	morsel_unuse(m);
@@ -262,7 +281,8 @@ unlock:
 }
 
 /* A region is mapped shared and stays so, or the reason why not. */
-static u32 morsel_try_share(const struct morsel_region *region)
+static u32 morsel_try_share(const struct morsel_region *region,
+			    struct file *file)
 {
 	const struct vm_operations_struct *ops;
 	struct file *backing;
@@ -270,7 +290,7 @@ static u32 morsel_try_share(const struct morsel_region *region)
 	u32 why;
 	int error;
 
-	backing = morsel_mapped_file(region, &ops);
+	backing = morsel_mapped_file(region, file, &ops);
 	if (!backing)
 		return MORSEL_WHY_MAPPING;
 	why = morsel_suitable(backing);
@@ -288,8 +308,8 @@ static u32 morsel_try_share(const struct morsel_region *region)
 	return morsel_share(m, region);
 }
 
-/* The plain mapping that is left when sharing failed. */
-static void morsel_make_plain(const struct morsel_region *region)
+/* The plain mapping that is left when sharing failed; false if there is none. */
+static bool morsel_make_plain(const struct morsel_region *region)
 {
 	struct mm_struct *mm = current->mm;
 	struct vm_area_struct *vma;
@@ -302,6 +322,7 @@ static void morsel_make_plain(const struct morsel_region *region)
 		morsel_make_private(vma, vma->vm_ops);
 	}
 	mmap_write_unlock(mm);
+	return vma;
 }
 
 /* Touch each GiB: one fault installs all that is in it. */
@@ -315,6 +336,12 @@ static void morsel_populate(const struct morsel_region *region)
 			return;
 		addr = ALIGN(addr + 1, PUD_SIZE);
 	}
+}
+
+static bool morsel_only_asks(const struct morsel_region *region)
+{
+	return (region->flags & (MORSEL_READY | MORSEL_REPLACE |
+				 MORSEL_ADOPT)) == MORSEL_READY;
 }
 
 static int morsel_attach_file(struct morsel_region *region, struct file *file)
@@ -332,20 +359,27 @@ static int morsel_attach_file(struct morsel_region *region, struct file *file)
 	/* With a writable descriptor the mapping could become writable. */
 	if (!region->reason && file->f_mode & FMODE_WRITE)
 		region->reason = MORSEL_WHY_WRITERS;
-	if (region->flags & MORSEL_READY) {
-		if (!region->reason && !morsel_is_ready(file, region))
-			region->reason = MORSEL_WHY_NOT_READY;
-		/* What the caller has mapped will do. */
-		if (region->reason)
-			return 0;
+	if (region->flags & MORSEL_READY && !region->reason &&
+	    !morsel_is_ready(file, region))
+		region->reason = MORSEL_WHY_NOT_READY;
+	if (morsel_only_asks(region))
+		return 0;
+	if (region->flags & MORSEL_ADOPT) {
+		if (!region->reason)
+			region->reason = morsel_try_share(region, file);
+		return region->reason && !morsel_make_plain(region) ? -EEXIST :
+								      0;
 	}
+	/* What the caller has mapped will do. */
+	if (region->flags & MORSEL_READY && region->reason)
+		return 0;
 	error = morsel_map(file, region,
 			   region->reason ? MAP_PRIVATE : MAP_SHARED);
 	if (error)
 		return error;
 	if (region->reason)
 		return 0;
-	region->reason = morsel_try_share(region);
+	region->reason = morsel_try_share(region, file);
 	if (region->reason)
 		morsel_make_plain(region);
 	return 0;
@@ -381,6 +415,8 @@ void morsel_attach(struct morsel_region *region)
 		return;
 	}
 	region->state = MORSEL_SHARED;
+	if (morsel_only_asks(region))
+		return;
 	atomic64_inc(&morsel_count.shared);
 	if (region->flags & MORSEL_POPULATE)
 		morsel_populate(region);

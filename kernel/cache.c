@@ -74,6 +74,19 @@ static struct morsel *morsel_lookup(struct address_space *mapping,
 }
 
 /**
+ * morsel_mapping_of - the page cache to which mappings of a file refer
+ * @file: the file, as somebody opened it
+ *
+ * Return: of overlayfs, that of the file below; NULL if there is none.
+ */
+struct address_space *morsel_mapping_of(struct file *file)
+{
+	struct inode *inode = d_real_inode(file->f_path.dentry);
+
+	return inode ? inode->i_mapping : NULL;
+}
+
+/**
  * morsel_is_ready - has the morsel of a region been filled?
  * @file: the file, as the caller opened it
  * @region: what the caller wants; its length rounded
@@ -84,9 +97,7 @@ static struct morsel *morsel_lookup(struct address_space *mapping,
  */
 bool morsel_is_ready(struct file *file, const struct morsel_region *region)
 {
-	/* Of overlayfs, the file below, to which mappings refer. */
-	struct inode *inode = d_real_inode(file->f_path.dentry);
-	struct address_space *mapping = inode ? inode->i_mapping : NULL;
+	struct address_space *mapping = morsel_mapping_of(file);
 	bool ready = false;
 	struct morsel *m;
 

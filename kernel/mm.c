@@ -2,7 +2,7 @@
 /*
  * What is known about each address space that has a morsel mapped. It exists
  * as long as such a mapping does, and listens to what happens to the address
- * space from the first attach, or after a fork from the first fault.
+ * space from the first fault on: nothing is installed before.
  */
 #include <linux/hashtable.h>
 #include <linux/oom.h>

@@ -106,6 +106,9 @@ struct morsel_window {
 	struct morsel_chunk *slot[PTRS_PER_PMD];
 };
 
+/* Plain faults of who is lazy: as many as cost half of what sharing does. */
+#define MORSEL_LAZY_FAULTS 4
+
 /**
  * struct morsel_mm - what is known about an address space
  * @node: to be found by @mm
@@ -116,7 +119,8 @@ struct morsel_window {
  * @lock: the slots, and @sub's sequence
  * @windows: struct morsel_window by address >> 30; they stay to the end
  * @vmas: its mappings that are ours; it is freed with the last
- * @registered: @sub works; false after a fork until the first fault
+ * @registered: @sub works; false until a fault needs it
+ * @patience: how many faults are served plainly before
  */
 struct morsel_mm {
 	struct hlist_node node;
@@ -128,6 +132,7 @@ struct morsel_mm {
 	struct xarray windows;
 	atomic_t vmas;
 	bool registered;
+	atomic_t patience;
 	struct rcu_head rcu;
 };
 
@@ -169,6 +174,7 @@ void morsel_detach_vma(struct vm_area_struct *vma);
 u32 morsel_suitable(struct file *backing);
 struct morsel *morsel_find(struct file *backing,
 			   const struct morsel_region *region);
+struct address_space *morsel_mapping_of(struct file *file);
 bool morsel_is_ready(struct file *file, const struct morsel_region *region);
 int morsel_use(struct morsel *m, const struct vm_operations_struct *fs_ops,
 	       bool fill);

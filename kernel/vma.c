@@ -113,7 +113,7 @@ static int morsel_vma_may_split(struct vm_area_struct *vma, unsigned long addr)
 }
 
 /*
- * The first fault after a fork. Registering takes the mmap lock for writing,
+ * The first fault that shares. Registering takes the mmap lock for writing,
  * so the fault has to start again.
  */
 static vm_fault_t morsel_register_and_retry(struct vm_fault *vmf)
@@ -127,11 +127,21 @@ static vm_fault_t morsel_register_and_retry(struct vm_fault *vmf)
 	if (mmap_write_lock_killable(mm))
 		return VM_FAULT_RETRY;
 	mmm = morsel_mm_of(mm);
-	if (mmm && morsel_mm_register(mmm))
+	if (mmm && (morsel_fault_injected() || morsel_mm_register(mmm)))
 		/* No memory for it: this process shares nothing. */
 		morsel_detach_mm(mm);
 	mmap_write_unlock(mm);
 	return VM_FAULT_RETRY;
+}
+
+/*
+ * MORSEL_LAZY: not yet worth it. Nothing is installed before somebody has lost
+ * patience, and nobody finds it again.
+ */
+static bool morsel_is_patient(struct morsel_mm *mmm)
+{
+	return atomic_read(&mmm->patience) > 0 &&
+	       atomic_dec_if_positive(&mmm->patience) >= 0;
 }
 
 static vm_fault_t morsel_vma_fault(struct vm_fault *vmf)
@@ -149,6 +159,8 @@ static vm_fault_t morsel_vma_fault(struct vm_fault *vmf)
 		return m->fs_ops->fault(vmf);
 
 	mmm = morsel_mm_of(vma->vm_mm);
+	if (morsel_is_patient(mmm))
+		return m->fs_ops->fault(vmf);
 	/* Pairs with the release in morsel_mm_register(). */
 	if (!smp_load_acquire(&mmm->registered)) {
 		if (vmf->flags & FAULT_FLAG_ALLOW_RETRY)
@@ -206,6 +218,8 @@ static vm_fault_t morsel_vma_map_pages(struct vm_fault *vmf, pgoff_t start,
 		/* Pairs with the barrier in morsel_install(). */
 		smp_rmb();
 		mmm = morsel_mm_of(vmf->vma->vm_mm);
+		if (morsel_is_patient(mmm))
+			return m->fs_ops->map_pages(vmf, start, end);
 		window = xa_load(&mmm->windows, vmf->address >> PUD_SHIFT);
 		if (pmd_none(pmd) || pmd_leaf(pmd) ||
 		    (window && READ_ONCE(window->slot[pmd_index(vmf->address)])))

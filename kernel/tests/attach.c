@@ -263,6 +263,11 @@ static unsigned int attach_ready(int fd, unsigned long length,
 	return r.reason;
 }
 
+static bool is_mapped(unsigned long addr)
+{
+	return !msync((void *)addr, PAGE, MS_ASYNC);
+}
+
 static void ready(void)
 {
 	int fd = make_file("f", 6 * MIB, 13), held;
@@ -293,10 +298,15 @@ static void ready(void)
 	r.flags |= MORSEL_HUGE;
 	check(attach_expecting(&r, MORSEL_PLAIN) == MORSEL_WHY_NOT_READY);
 
-	/* There must be something that can stay. */
+	/* Nothing but a question. */
 	r.flags = MORSEL_READY;
-	attach_expecting(&r, MORSEL_FAILED);
-	check(r.error == -EINVAL);
+	r.addr = BASE + 64 * MIB;
+	check(attach_expecting(&r, MORSEL_SHARED) == 0);
+	check(!is_mapped(BASE + 64 * MIB) && totals().mappings == 0);
+	r.prot = PROT_READ;
+	check(attach_expecting(&r, MORSEL_PLAIN) == MORSEL_WHY_NOT_READY);
+	check(!is_mapped(BASE + 64 * MIB));
+	r.prot = RX;
 	r.addr = 0;
 	check(ioctl(device(), MORSEL_HOLD, &r) < 0 && errno == EINVAL);
 
@@ -314,6 +324,107 @@ static void ready(void)
 	write_file("/sys/module/morsel/parameters/enabled", "N");
 	check(attach_ready(fd, 6 * MIB, MORSEL_PLAIN) == MORSEL_WHY_DISABLED);
 	write_file("/sys/module/morsel/parameters/enabled", "Y");
+}
+
+/* What the caller has mapped itself, with a page more on both sides. */
+static void *map_around(int fd, unsigned long length, int flags)
+{
+	void *start = mmap((void *)(BASE - PAGE), length + 2 * PAGE, RX,
+			   flags | MAP_FIXED, fd, 0);
+
+	check(start == (void *)(BASE - PAGE));
+	return start;
+}
+
+static void adopts_a_mapping(void)
+{
+	int fd = make_file("f", 6 * MIB + 2 * PAGE, 14), other;
+	struct morsel_region r = region(fd, PAGE, 6 * MIB, BASE);
+	unsigned long installed = totals().installed;
+
+	map_around(fd, 6 * MIB, MAP_SHARED);
+	check(page_is(BASE, 1, 14));
+	r.flags = MORSEL_ADOPT;
+	check(attach_expecting(&r, MORSEL_SHARED) == 0);
+	check(totals().mappings == 1 && totals().tables == 3);
+	check_pages(BASE - PAGE, 0, 6 * 256 + 2, 14);
+	/* The first had been read, and has a private table. */
+	check(totals().installed == installed + 2);
+	/* Once only: it is not the caller's any more. */
+	attach_expecting(&r, MORSEL_FAILED);
+	check(r.error == -EEXIST && totals().mappings == 1);
+	munmap((void *)(BASE - PAGE), 6 * MIB + 2 * PAGE);
+	check(totals().morsels == 0);
+
+	/* Nobody has filled it: a private mapping is left. */
+	map_around(fd, 6 * MIB, MAP_SHARED);
+	r.flags = MORSEL_ADOPT | MORSEL_READY;
+	check(attach_expecting(&r, MORSEL_PLAIN) == MORSEL_WHY_NOT_READY);
+	check(mprotect((void *)(BASE - PAGE), 3 * PAGE,
+		       PROT_READ | PROT_WRITE) == 0);
+	*(volatile char *)BASE = 1;
+	munmap((void *)(BASE - PAGE), 6 * MIB + 2 * PAGE);
+
+	/* Not where it is something else. */
+	r.flags = MORSEL_ADOPT;
+	attach_expecting(&r, MORSEL_FAILED);
+	check(r.error == -EEXIST);
+	map_around(fd, 6 * MIB, MAP_PRIVATE);
+	attach_expecting(&r, MORSEL_FAILED);
+	map_around(fd, 6 * MIB - CHUNK, MAP_SHARED);
+	munmap((void *)(BASE + 6 * MIB - CHUNK + PAGE), CHUNK);
+	attach_expecting(&r, MORSEL_FAILED);
+	map_around(fd, 6 * MIB, MAP_SHARED);
+	r.offset = 0;
+	attach_expecting(&r, MORSEL_FAILED);
+	r.offset = PAGE;
+	r.flags |= MORSEL_REPLACE;
+	attach_expecting(&r, MORSEL_FAILED);
+	check(r.error == -EINVAL);
+
+	/* Nor of a file whose rights were not looked at. */
+	other = make_file("g", 6 * MIB + 2 * PAGE, 15);
+	r.fd = other;
+	r.flags = MORSEL_ADOPT;
+	check(attach_expecting(&r, MORSEL_PLAIN) == MORSEL_WHY_MAPPING);
+	check(totals().mappings == 0 && totals().morsels == 0);
+}
+
+/* Pays for sharing only after some faults; what they touched stays private. */
+static void lazy(void)
+{
+	enum { PATIENCE = 4, TABLES = 8 };
+	int fd = make_file("f", TABLES * CHUNK, 16), status;
+	struct morsel_region r = region(fd, 0, TABLES * CHUNK, BASE);
+	unsigned long installed = totals().installed;
+
+	r.flags = MORSEL_LAZY;
+	attach_expecting(&r, MORSEL_SHARED);
+	for (int i = 0; i < PATIENCE; i++)
+		check(page_is(BASE + i * CHUNK, i * 512, 16));
+	check(totals().installed == installed && totals().mappings == 1);
+	check(page_is(BASE + PATIENCE * CHUNK, PATIENCE * 512, 16));
+	check(totals().installed == installed + TABLES - PATIENCE);
+	check_pages(BASE, 0, TABLES * 512, 16);
+
+	/* A child shares at once, and all of it. */
+	installed = totals().installed;
+	if (!fork()) {
+		check_pages(BASE, 0, TABLES * 512, 16);
+		check(totals().installed == installed + TABLES);
+		_exit(0);
+	}
+	check(wait(&status) > 0 && status == 0);
+	munmap((void *)BASE, TABLES * CHUNK);
+
+	/* So does who has attached anything without being lazy. */
+	r = region(fd, 0, TABLES * CHUNK, BASE);
+	r.flags = MORSEL_LAZY;
+	attach_expecting(&r, MORSEL_SHARED);
+	attach(fd, 0, TABLES * CHUNK, BASE + TABLES * CHUNK);
+	installed = totals().installed;
+	check(page_is(BASE, 0, 16));
+	check(totals().installed == installed + TABLES);
 }
 
 static void hold(void)
@@ -378,6 +489,8 @@ const struct test attach_tests[] = {
 	{ "populate", populate, 0 },
 	{ "huge", huge, 0 },
 	{ "only what is ready", ready, 0 },
+	{ "the caller's own mapping", adopts_a_mapping, 0 },
+	{ "the lazy", lazy, 0 },
 	{ "hold", hold, 0 },
 	{ "all morsels are listed", walks_all_morsels, 0 },
 	{ 0 },

@@ -168,12 +168,16 @@ static void ready_or_not(void)
 		for (int k = 0; k < TIMES; k++) {
 			struct morsel_region r = region(fd, 0, SIZE, BASE);
 
-			r.flags = MORSEL_REPLACE;
+			bool adopt = i % 2;
+
+			r.flags = adopt ? MORSEL_ADOPT : MORSEL_REPLACE;
 			if (i >= FILLING)
 				r.flags |= MORSEL_READY;
+			if (i % 4 == 1)
+				r.flags |= MORSEL_LAZY;
 			check(mmap((void *)BASE, SIZE, RX,
-				   MAP_PRIVATE | MAP_FIXED, fd, 0) ==
-			      (void *)BASE);
+				   (adopt ? MAP_SHARED : MAP_PRIVATE) |
+					   MAP_FIXED, fd, 0) == (void *)BASE);
 			ioctl(device(), MORSEL_ATTACH, &r);
 			check(r.state == MORSEL_SHARED ||
 			      (i >= FILLING && r.state == MORSEL_PLAIN &&

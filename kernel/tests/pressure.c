@@ -20,6 +20,7 @@ static void fail_after(unsigned int n)
 static void each_allocation_fails(void)
 {
 	int fd = make_file("f", SIZE, 90);
+	unsigned long installed;
 	unsigned int n = 1;
 	struct morsel_region r;
 
@@ -38,6 +39,14 @@ static void each_allocation_fails(void)
 	}
 	fail_after(0);
 	check(n > PAGES);
+
+	/* Who cannot listen to the address space at the first access has it plainly. */
+	attach(fd, 0, SIZE, BASE);
+	installed = totals().installed;
+	fail_after(1);
+	check_pages(BASE, 0, PAGES, 90);
+	check(totals().mappings == 0 && totals().installed == installed);
+	check(munmap((void *)BASE, SIZE) == 0);
 
 	/* A copy falls back to small pages. */
 	r = region(fd, 0, SIZE, BASE);

@@ -59,7 +59,7 @@ impl Mapped {
         if window.offset.checked_add(length).is_none_or(|end| end > page_up(image.size)) {
             return Err(Refusal::Damaged("a window outside of the file"));
         }
-        let memory = Memory { length, access: window.access, file, populate: false };
+        let memory = Memory { length, access: window.access, file, populate: false, shared: false };
         match memory.map_free(address) {
             Ok(()) => self.0.push(address..end),
             Err(Errno::EXIST) => return Err(Refusal::Taken),
@@ -85,7 +85,10 @@ impl Mapped {
     pub fn change(&self, file: &File, place: Place, region: &Region) -> Result<(), Refusal> {
         let (address, length) = self.locate(place, &region.pages)?;
         let access = region.access;
-        let from_file = |offset, populate| Memory { length, access, file: Some((file, offset)), populate };
+        let from_file = |offset, populate| {
+            let file = Some((file, offset));
+            Memory { length, access, file, populate, shared: false }
+        };
         let memory = match region.source {
             Source::Window => return self.protect(place, [region.pages.clone()], access),
             Source::File(offset) => from_file(offset, false),

@@ -55,14 +55,46 @@ impl Plan {
         // The object's own alignment holds, too.
         let at = (distance.wrapping_sub(offset) % PIECE).next_multiple_of(own) % PIECE;
         let placement = Placement::Aligned { to: PIECE, at };
-        // Any address that is aligned so will do for counting.
-        let start = Address((self.length() + PIECE).next_multiple_of(PIECE) - placement.at());
-        let bytes: u64 = self.big_regions(start).iter().map(|region| region.used).sum();
+        let pieces = self.big_regions(self.any_start(placement));
+        let bytes: u64 = pieces.iter().map(|region| region.used).sum();
         if bytes < least {
             return false;
         }
         self.placement = placement;
         true
+    }
+
+    /// The pieces wherever the plan wants to be; the addresses are only right within a piece.
+    pub fn pieces_anywhere(&self) -> Vec<BigRegion> {
+        self.big_regions(self.any_start(self.placement))
+    }
+
+    /// Has the regions that have pieces mapped as shared memory, with all of a last piece that is followed by a hole.
+    pub fn map_pieces_shared(&mut self) {
+        let bias = LoadBias::between(self.any_start(self.placement), self.span.start);
+        for index in 0..self.regions.len() {
+            let region = &self.regions[index];
+            let Some(pieces) = self.big_region(region, bias).filter(|_| region.is_shared()) else { continue };
+            let end = region.pages.end;
+            let beyond = Vaddr(
+                end.0.max(region.pages.start.0 + (pieces.pages.end.0 - bias.apply(region.pages.start).0)),
+            );
+            for hole in self
+                .regions
+                .iter_mut()
+                .filter(|hole| hole.class == PageClass::Hole && hole.pages.start == end)
+            {
+                hole.pages.start = beyond;
+            }
+            let region = &mut self.regions[index];
+            region.pages.end = beyond;
+            region.shared = true;
+        }
+    }
+
+    /// An address for the span that is aligned so, for counting.
+    fn any_start(&self, placement: Placement) -> Address {
+        Address((self.length() + PIECE).next_multiple_of(PIECE) - placement.at())
     }
 
     /// The pieces if the span is mapped at `start`. A last one that the region fills only in part counts if nothing but a hole

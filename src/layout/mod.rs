@@ -43,6 +43,8 @@ pub struct Region {
     pub file_offset: Option<u64>,
     /// From here to the end of the last page, the file's bytes are not the segment's: they must read as zero.
     pub zero_from: Option<Vaddr>,
+    /// Whether it is mapped as shared memory, which nobody can make writable.
+    pub shared: bool,
 }
 
 /// Where an object wants to be.
@@ -138,7 +140,14 @@ impl Plan {
             let file_offset = Some(page_down(load.offset) + (pages.start.0 - load.pages().start.0));
             let has_tail = load.memsz > load.filesz && load.flags.contains(SegmentFlags::WRITE);
             let zero_from = has_tail.then_some(file_end).filter(|tail| tail.0 % PAGE_SIZE != 0);
-            self.regions.push(Region { pages: file_pages.clone(), class, flags, file_offset, zero_from });
+            self.regions.push(Region {
+                pages: file_pages.clone(),
+                class,
+                flags,
+                file_offset,
+                zero_from,
+                shared: false,
+            });
         }
         if file_pages.end < pages.end {
             let pages = file_pages.end..pages.end;
@@ -148,6 +157,7 @@ impl Plan {
                 flags,
                 file_offset: None,
                 zero_from: None,
+                shared: false,
             });
         }
     }
@@ -161,7 +171,14 @@ impl Plan {
             if pages.start > end {
                 let flags = MemoryFlags::empty();
                 let (pages, class) = (end..pages.start, PageClass::Hole);
-                self.regions.push(Region { pages, class, flags, file_offset: None, zero_from: None });
+                self.regions.push(Region {
+                    pages,
+                    class,
+                    flags,
+                    file_offset: None,
+                    zero_from: None,
+                    shared: false,
+                });
             }
             end = end.max(pages.end);
         }

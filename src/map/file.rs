@@ -137,7 +137,8 @@ fn reserve_aligned(plan: &Plan, first: &Region, align: u64, file: &File) -> Resu
 fn memory<'a>(region: &Region, file: &'a File) -> Memory<'a> {
     let length = region.pages.end.0 - region.pages.start.0;
     let populate = region.class == PageClass::Data && length <= FEW_PAGES * PAGE_SIZE;
-    Memory { length, access: region.flags, file: region.file_offset.map(|offset| (file, offset)), populate }
+    let backed = region.file_offset.map(|offset| (file, offset));
+    Memory { length, access: region.flags, file: backed, populate, shared: region.shared }
 }
 
 /// Puts one region in its place within the span.

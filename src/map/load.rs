@@ -55,7 +55,7 @@ pub fn load(
     };
     segments.check_file_size(size)?;
     let mut plan = Plan::new(header.object_type, &segments);
-    mapper.prepare(&mut plan);
+    mapper.prepare(&mut plan, &file);
     let start = mapper.map(&plan, &file)?;
     let bias = LoadBias::between(start, plan.span.start);
     let pages = bias.apply_range(&plan.span);
@@ -68,7 +68,9 @@ pub fn load(
         // SAFETY: mapped just now; `view` was the only reference into it and is not used any more.
         unsafe { unmap(&mapping) };
     })?;
-    if !anatomy.dynamic.text_relocations {
+    if anatomy.dynamic.text_relocations {
+        mapper.keep_private(&plan, start, &file);
+    } else {
         mapper.share(&plan, start, file);
     }
     log::debug!("mapped {} at {:?}-{:?}", Text::from(&name), mapping.pages.start, mapping.pages.end);

@@ -36,10 +36,13 @@ pub trait Mapper {
     fn map(&mut self, plan: &Plan, file: &File) -> Result<Address, Errno>;
 
     /// Adapts a plan before it is carried out.
-    fn prepare(&mut self, _plan: &mut Plan) {}
+    fn prepare(&mut self, _plan: &mut Plan, _file: &File) {}
 
     /// The object that has been mapped at `start` is sound, and its code and read-only data will not be written to.
     fn share(&mut self, _plan: &Plan, _start: Address, _file: File) {}
+
+    /// The object that has been mapped at `start` is sound, but all of it must be fit for being written to.
+    fn keep_private(&mut self, _plan: &Plan, _start: Address, _file: &File) {}
 
     /// What is mapped at `pages` is about to be unmapped.
     fn forget(&mut self, _pages: &Range<Address>) {}

@@ -7,9 +7,13 @@ use crate::sys::{self, Errno, File, MemoryFlags};
 /// `MORSEL_ATTACH_MANY`: `_IOWR('M', 2, struct morsel_regions)`
 const ATTACH_MANY: u32 = 3 << 30 | (size_of::<Regions>() as u32) << 16 | (b'M' as u32) << 8 | 2;
 /// `MORSEL_REPLACE`: what is mapped there now gives way.
-const REPLACE: u32 = 1;
-/// `MORSEL_READY`: it does so only for what somebody else has filled.
-const READY: u32 = 8;
+const REPLACE: u32 = 1 << 0;
+/// `MORSEL_READY`: only what somebody else has filled; by itself a question.
+const READY: u32 = 1 << 3;
+/// `MORSEL_ADOPT`: what is mapped there as shared memory becomes it.
+const ADOPT: u32 = 1 << 4;
+/// `MORSEL_LAZY`: some page faults show first whether it is worth it.
+const LAZY: u32 = 1 << 5;
 /// `MORSEL_MAX_REGIONS`
 pub const MOST_REGIONS: usize = 1024;
 
@@ -38,6 +42,17 @@ struct Regions {
     reserved: u32,
 }
 
+/// What is to be done with a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// To share it, in place of the private mapping that is there; it is filled if nobody has done so.
+    Fill,
+    /// Only to say whether somebody has filled it. Its address does not matter.
+    Ask,
+    /// To share it if somebody has filled it, in the shared mapping that is there, which becomes a private one otherwise.
+    Adopt,
+}
+
 /// What became of a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -45,13 +60,13 @@ pub enum Answer {
     Shared,
     /// It is mapped as any file is, for this reason.
     Plain(&'static str),
-    /// It is not mapped any more.
+    /// It may not be mapped any more.
     Failed,
 }
 
 impl Region {
-    /// A region that is to be attached where `file` is mapped already; with `ready`, only if its morsel has been filled.
-    pub fn new(region: &BigRegion, file: &File, ready: bool) -> Self {
+    /// A region of `file`, and what to do with it.
+    pub fn new(region: &BigRegion, file: &File, wish: Wish) -> Self {
         let mut prot = 0;
         for (flag, bit) in [(MemoryFlags::READ, 1), (MemoryFlags::WRITE, 2), (MemoryFlags::EXECUTE, 4)] {
             prot |= if region.flags.contains(flag) { bit } else { 0 };
@@ -62,7 +77,11 @@ impl Region {
             offset: region.file_offset,
             length: region.pages.end.0 - region.pages.start.0,
             addr: region.pages.start.0,
-            flags: if ready { REPLACE | READY } else { REPLACE },
+            flags: match wish {
+                Wish::Fill => REPLACE,
+                Wish::Ask => READY,
+                Wish::Adopt => READY | ADOPT | LAZY,
+            },
             // Should the kernel not come to it, it stays as it is.
             state: 0,
             error: 0,
@@ -105,7 +124,7 @@ fn reason(number: u32) -> &'static str {
 /// What `ioctl` says. Regions may have been attached all the same.
 ///
 /// # Safety
-/// At the addresses of the regions, just these parts of their files are mapped, privately and unchanged.
+/// At the addresses of the regions, just these parts of their files are mapped, unchanged; unless they are only asked about.
 pub unsafe fn attach(device: &File, regions: &mut [Region]) -> Result<(), Errno> {
     let count = regions.len().min(MOST_REGIONS) as u32;
     let mut request =

@@ -7,11 +7,11 @@ use core::ops::Range;
 
 use log::Level;
 
-use crate::elf::Address;
+use crate::elf::{Address, LoadBias};
 use crate::layout::{Begins, BigRegion, PIECE, Placement, Plan};
-use crate::sys::{self, Errno, File, Memory, Text};
+use crate::sys::{self, Errno, File, Memory, MemoryFlags, Text};
 
-use super::morsel::{self, Answer};
+use super::morsel::{self, Answer, Wish};
 use super::{FileMapper, Mapper, Piecewise};
 
 /// The kernel module's device.
@@ -22,7 +22,7 @@ const DEVICE: &CStr = c"/dev/morsel";
 const LEAST_SHARED: u64 = 1 << 20;
 
 /// Fewer bytes are not worth asking for a morsel by oneself: from here on it gains even where a hundredth is used.
-const LEAST_READY: u64 = 4 << 20;
+const LEAST_READY: u64 = 8 << 20;
 
 /// What is done with the pieces.
 #[derive(Debug)]
@@ -74,8 +74,22 @@ impl PieceMapper {
         !matches!(self.way, Way::Plain)
     }
 
+    /// Whether somebody has filled any of the pieces: only then they are mapped in a way of their own.
+    fn is_ready(&self, plan: &Plan, file: &File) -> bool {
+        let Way::Morsels { device: Some(device), .. } = &self.way else { return false };
+        let pieces = plan.pieces_anywhere();
+        let mut asked: Vec<_> =
+            pieces.iter().map(|region| morsel::Region::new(region, file, Wish::Ask)).collect();
+        // SAFETY: nothing is attached.
+        let answered = unsafe { morsel::attach(device, &mut asked) };
+        for (region, asked) in pieces.iter().zip(&asked) {
+            log::debug!("a region at {:#x} of the file: {:?}", region.file_offset, asked.answer());
+        }
+        answered.is_ok() && asked.iter().any(|region| region.answer() == Answer::Shared)
+    }
+
     /// Attaches what is pending.
-    fn attach(&mut self, device: &File, ready: bool) {
+    fn attach(&mut self, device: &File, wish: Wish) {
         let pending = core::mem::take(&mut self.pending);
         let all: Vec<(&BigRegion, &File)> = pending
             .iter()
@@ -83,7 +97,7 @@ impl PieceMapper {
             .collect();
         for some in all.chunks(morsel::MOST_REGIONS) {
             let mut regions: Vec<_> =
-                some.iter().map(|(region, file)| morsel::Region::new(region, file, ready)).collect();
+                some.iter().map(|(region, file)| morsel::Region::new(region, file, wish)).collect();
             // SAFETY: `share` has been told that they are mapped so, and relocations write to other regions.
             if let Err(errno) = unsafe { morsel::attach(device, &mut regions) } {
                 log::warn!("no morsels: {}", sys::errno_text(errno));
@@ -93,7 +107,7 @@ impl PieceMapper {
                     Answer::Shared => "shared",
                     Answer::Plain(reason) => reason,
                     Answer::Failed => {
-                        restore(region, file);
+                        restore(&region.pages, region.file_offset, region.flags, file);
                         "out of memory"
                     }
                 };
@@ -113,16 +127,21 @@ impl Mapper for PieceMapper {
         self.files.name()
     }
 
-    fn prepare(&mut self, plan: &mut Plan) {
-        let (begins, least) = match self.way {
-            Way::Morsels { ready: true, .. } => (Begins::WithRegion, LEAST_READY),
-            Way::Morsels { .. } => (Begins::WithRegion, LEAST_SHARED),
-            Way::Huge => (Begins::WithFile, PIECE),
+    fn prepare(&mut self, plan: &mut Plan, file: &File) {
+        let (begins, least, ready) = match self.way {
+            Way::Morsels { ready: true, .. } => (Begins::WithRegion, LEAST_READY, true),
+            Way::Morsels { .. } => (Begins::WithRegion, LEAST_SHARED, false),
+            Way::Huge => (Begins::WithFile, PIECE, false),
             Way::Plain => return,
         };
         let usual = plan.placement;
-        if plan.prefer_pieces(begins, least) && !self.is_possible() {
+        if !plan.prefer_pieces(begins, least) {
+            return;
+        }
+        if !self.is_possible() || (ready && !self.is_ready(plan, file)) {
             plan.placement = usual;
+        } else if ready {
+            plan.map_pieces_shared();
         }
     }
 
@@ -149,6 +168,14 @@ impl Mapper for PieceMapper {
         }
     }
 
+    fn keep_private(&mut self, plan: &Plan, start: Address, file: &File) {
+        let bias = LoadBias::between(start, plan.span.start);
+        for region in plan.regions.iter().filter(|region| region.shared) {
+            let pages = bias.apply(region.pages.start)..bias.apply(region.pages.end);
+            restore(&pages, region.file_offset.unwrap_or_default(), region.flags, file);
+        }
+    }
+
     fn forget(&mut self, pages: &Range<Address>) {
         let within = |region: &Range<Address>| pages.start <= region.start && region.start < pages.end;
         self.pending.retain(|(_, regions)| !regions.iter().any(|region| within(&region.pages)));
@@ -159,8 +186,8 @@ impl Mapper for PieceMapper {
         if let Way::Morsels { device, ready } = &mut self.way
             && let Some(device) = device.take()
         {
-            let ready = *ready;
-            self.attach(&device, ready);
+            let wish = if *ready { Wish::Adopt } else { Wish::Fill };
+            self.attach(&device, wish);
         }
     }
 
@@ -169,14 +196,13 @@ impl Mapper for PieceMapper {
     }
 }
 
-/// Maps a region again that has been lost. If that is not possible either, the process cannot go on.
-fn restore(region: &BigRegion, file: &File) {
-    let length = region.pages.end.0 - region.pages.start.0;
-    let file = Some((file, region.file_offset));
-    let memory = Memory { length, access: region.flags, file, populate: false };
+/// Maps part of a file in the usual way, over what is left of it. If that is not possible either, the process cannot go on.
+fn restore(pages: &Range<Address>, offset: u64, access: MemoryFlags, file: &File) {
+    let (length, file) = (pages.end.0 - pages.start.0, Some((file, offset)));
+    let memory = Memory { length, access, file, populate: false, shared: false };
     // SAFETY: nothing else is there, and it reads the same as before.
-    if let Err(errno) = unsafe { memory.map_over(region.pages.start.0) } {
-        let (start, cause) = (region.pages.start, sys::errno_text(errno));
+    if let Err(errno) = unsafe { memory.map_over(pages.start.0) } {
+        let (start, cause) = (pages.start, sys::errno_text(errno));
         let line = format_args!("{}memory at {start:?} is lost: {cause}\n", sys::MESSAGE_PREFIX);
         sys::print(sys::stderr(), line);
         sys::abort();

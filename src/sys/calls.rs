@@ -90,7 +90,7 @@ pub fn advise_huge_pages(pages: Range<u64>) -> Result<(), Errno> {
     unsafe { rustix::mm::madvise(pages.start as *mut c_void, length, rustix::mm::Advice::LinuxHugepage) }
 }
 
-/// Memory to be mapped: private, and zeroed unless a file backs it.
+/// Memory to be mapped: zeroed unless a file backs it.
 #[derive(Clone, Copy, Debug)]
 pub struct Memory<'a> {
     /// Bytes.
@@ -101,12 +101,15 @@ pub struct Memory<'a> {
     pub file: Option<(&'a File, u64)>,
     /// All of its pages are wanted at once.
     pub populate: bool,
+    /// It is never written to, nor made writable (`MAP_SHARED`); otherwise private.
+    pub shared: bool,
 }
 
 impl Memory<'_> {
     /// Zeroed memory for the loader's own use.
     pub fn zeroed(length: u64) -> Self {
-        Self { length, access: MemoryFlags::READ | MemoryFlags::WRITE, file: None, populate: false }
+        let access = MemoryFlags::READ | MemoryFlags::WRITE;
+        Self { length, access, file: None, populate: false, shared: false }
     }
 
     /// Maps it at `hint` if that is free, else where the kernel likes. Returns where.
@@ -150,7 +153,7 @@ impl Memory<'_> {
     /// With `MAP_FIXED`, as for [`Memory::map_over`].
     unsafe fn map_with(&self, address: u64, mut map: MapFlags) -> Result<u64, Errno> {
         count();
-        map |= MapFlags::PRIVATE;
+        map |= if self.shared { MapFlags::SHARED } else { MapFlags::PRIVATE };
         map.set(MapFlags::POPULATE, self.populate);
         let (address, length) = (address as *mut c_void, self.length as usize);
         let access = self.access.protection();

@@ -30,8 +30,10 @@
 #define MORSEL_POPULATE		(1U << 1) /* install now instead of at the first access */
 #define MORSEL_HUGE		(1U << 2) /* map 2 MiB copies where memory allows */
 #define MORSEL_READY		(1U << 3) /* share what is filled already, or change nothing */
+#define MORSEL_ADOPT		(1U << 4) /* the caller has mapped it itself */
+#define MORSEL_LAZY		(1U << 5) /* install only after some faults */
 #define MORSEL_FLAGS		(MORSEL_REPLACE | MORSEL_POPULATE | MORSEL_HUGE | \
-				 MORSEL_READY)
+				 MORSEL_READY | MORSEL_ADOPT | MORSEL_LAZY)
 
 /* What became of a region. */
 #define MORSEL_PLAIN		0 /* mapped as by mmap(MAP_PRIVATE); reason says why */
@@ -74,10 +76,23 @@
  * a reservation, or the same part of the file, mapped so that it could be
  * read before (EEXIST otherwise).
  *
- * MORSEL_READY is for who has mapped this part of the file and would gain by
- * sharing it, but not by filling it: it never reads the file, never waits for
- * who does, and needs MORSEL_REPLACE (EINVAL otherwise). MORSEL_PLAIN then
- * means that the range is as it was, or mapped again privately.
+ * MORSEL_ADOPT (not with MORSEL_REPLACE) maps nothing, which is much cheaper:
+ * the region lies in one mapping that the caller has made by
+ * mmap(MAP_SHARED) with the same protection, through a descriptor that cannot
+ * write (EEXIST otherwise). All of this mapping then is as the answer says:
+ * shared where the region is, or private. Parts that have been read before
+ * keep private tables, 2 MiB for each.
+ *
+ * MORSEL_READY is for who would gain by sharing, but not by filling: it never
+ * reads the file and never waits for who does. With MORSEL_REPLACE,
+ * MORSEL_PLAIN means that the range is as it was, or mapped again privately.
+ * Without it and without MORSEL_ADOPT it is only a question: nothing is mapped,
+ * @addr means nothing, and MORSEL_SHARED says that it is ready.
+ *
+ * MORSEL_LAZY is for who may touch next to nothing: the first faults of a
+ * process that has attached nothing without it are served as in a plain
+ * mapping, and only then is the cost of sharing paid. What they touch stays
+ * private, 2 MiB for each.
  *
  * After MORSEL_FAILED the range is as it was before, except that out of
  * memory (ENOMEM) may leave a replaced reservation as PROT_NONE.

@@ -14,8 +14,8 @@ use crate::jobs::corpus::Tally;
 use crate::proc::Outcome;
 use crate::{paths, proc, ui};
 
-/// Text of the libraries: three page tables in an ordinary one, whose tail cannot be shared.
-const TEXT_KIB: u64 = 6 << 10;
+/// Text of the libraries: four page tables in an ordinary one, whose tail cannot be shared. As much as `auto` wants at least.
+const TEXT_KIB: u64 = 8 << 10;
 
 /// Where the tool that holds morsels is in the guest.
 const HOLD: &str = "/bin/morsel-hold";

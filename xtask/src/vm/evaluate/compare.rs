@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::starts::{Case, Counted, Start, figures, find};
-use super::ways::{AUTO, FILE, MORSEL, Way};
+use super::ways::{AUTO, AUTO_READY, FILE, MORSEL, Way};
 use super::{Measured, Table, kilo, ratio};
 use crate::vm::icount::Counts;
 
@@ -102,7 +102,7 @@ fn memory(title: String, cases: &[Case], starts: &[Counted]) -> Table {
 pub fn by_size(title: &str, cases: &[Case], starts: &[Counted]) -> Table {
     let note = "Libraries linked by `linker-scripts/morsel.ld`, all of whose text can be shared: what a start costs in relation \
                 to one with `file`.";
-    let columns = [(MORSEL, 0), (MORSEL, 1), (AUTO, 0)];
+    let columns = [(MORSEL, 0), (MORSEL, 1), (AUTO, 0), (AUTO_READY, 1)];
     let values = [("main", to_main as Value), ("exit", to_exit)];
     let mut head = vec![String::new()];
     for (way, others) in columns {

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
-use super::ways::{self, AUTO, FILE, Faults, MORSEL, Way};
+use super::ways::{self, AUTO, AUTO_READY, FILE, Faults, MORSEL, Way};
 use super::{Bench, Measured, compare};
 use crate::corpus::manifest::Manifest;
 use crate::corpus::{self, packages};
@@ -128,7 +128,7 @@ pub fn sizes(bench: &Bench) -> Result<Measured> {
             &[1, 10, 100].map(|percent| (percent, ONE)),
         )?);
     }
-    let starts = count(bench, root, &cases, &[FILE, MORSEL, AUTO])?;
+    let starts = count(bench, root, &cases, &[FILE, MORSEL, AUTO, AUTO_READY])?;
     let title = "Sizes of text";
     Ok(Measured { tables: vec![compare::by_size(title, &cases, &starts)], figures: figures(title, &starts)? })
 }
