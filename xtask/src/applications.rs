@@ -112,11 +112,15 @@ impl Application {
         fs::create_dir_all(&scratch)?;
         let images: PathBuf = place.dir.join(format!("{}-{passes}", self.name.replace([' ', ','], "")));
         fs::create_dir_all(&images)?;
-        let setting = if passes.is_empty() { "off".to_owned() } else { format!("require:{}/", images.display()) };
+        let setting =
+            if passes.is_empty() { "off".to_owned() } else { format!("require:{}/", images.display()) };
         let mut bash = Command::new("bash");
         bash.env_clear().env("TMP", &scratch).env("HOME", &scratch).env("LC_ALL", "C");
         bash.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        bash.env("MORSELCTL", place.tool).env("PASSES", passes).env("IMAGES", &images).env("SETTING", setting);
+        bash.env("MORSELCTL", place.tool)
+            .env("PASSES", passes)
+            .env("IMAGES", &images)
+            .env("SETTING", setting);
         bash.current_dir(corpus::dir()?).arg("-c").arg(format!("{FUNCTIONS}{command}"));
         let outcome = proc::outcome(&mut bash, LIMIT)?;
         if outcome.end != "exit 0" {

@@ -10,7 +10,7 @@ use super::program::{Libc, Program, Shape};
 use crate::{paths, proc};
 
 /// The passes over images that are measured.
-const PASSES: [&str; 3] = ["concatenate", "huge-pages", "direct-calls"];
+pub const PASSES: [&str; 3] = ["concatenate", "huge-pages", "direct-calls"];
 
 /// Choices of passes as columns of tables: a name, and what `morselctl build --passes` is told. None, each, and all.
 pub fn choices() -> Vec<(&'static str, String)> {

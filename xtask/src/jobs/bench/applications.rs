@@ -38,7 +38,10 @@ pub fn run(args: &Args) -> Result<bool> {
     jobs::setup::everything()?;
     let clients: Vec<&str> = chosen.iter().flat_map(|one| one.debian.iter().map(String::as_str)).collect();
     apt::install(&clients)?;
-    packages::provide(&Manifest::read()?, chosen.iter().flat_map(|one| one.needs.iter().map(String::as_str)))?;
+    packages::provide(
+        &Manifest::read()?,
+        chosen.iter().flat_map(|one| one.needs.iter().map(String::as_str)),
+    )?;
     let dir = crate::corpus::dir()?.join(format!(".applications-{}", std::process::id()));
     let (loader, tool) = (jobs::build::loader()?, jobs::build::tool()?);
     let place = Place { loader: &loader, tool: &tool, dir: &dir };

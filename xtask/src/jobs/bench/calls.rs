@@ -10,7 +10,7 @@ use crate::bench::stats::Ratio;
 use crate::calls::itlb::{self, Misses};
 use crate::calls::{Load, Shape, Times, Way, program, way, ways};
 use crate::vm::evaluate::{Table, into_page, today};
-use crate::{jobs, paths, ui};
+use crate::{apt, jobs, paths, ui};
 
 use super::PAGE;
 
@@ -47,7 +47,10 @@ pub fn run(args: &Args) -> Result<bool> {
     let (loader, tool) = tools()?;
     let mut text = format!("{}, {}.\n", machine(), today()?);
     let mut all_remarks = Vec::new();
-    let shapes = [(Shape::Usual, "", LOADS.len()), (Shape::Alike, ", all functions at the same place of a page", ALIKE)];
+    let shapes = [
+        (Shape::Usual, "", LOADS.len()),
+        (Shape::Alike, ", all functions at the same place of a page", ALIKE),
+    ];
     let all = args.libraries.iter().flat_map(|libraries| shapes.map(|shape| (*libraries, shape)));
     for (libraries, (shape, how, loads)) in all {
         let (ways, remarks) = ways(libraries, shape, &loader, &tool)?;
@@ -93,6 +96,7 @@ pub fn run_itlb() -> Result<bool> {
     const LIBRARIES: usize = 300;
     const CALLS: f64 = 1_100_000.0; // two for each relay, with those that warm up
     let (loader, tool) = tools()?;
+    apt::install(&["linux-perf"])?;
     let (ways, _) = ways(LIBRARIES, Shape::Usual, &loader, &tool)?;
     let note = "Misses for each thousand calls of empty functions.";
     let mut table = Table::new(format!("{LIBRARIES} libraries"), note, ["way", "iTLB misses"]);
