@@ -199,6 +199,39 @@ fn direct_calls_do_what_calls_through_slots_did() {
     }
 }
 
+/// Calls to more functions at one place of a page than the cache has room for keep their stubs, and these jump directly; all other
+/// calls become direct.
+#[test]
+fn where_functions_compete_for_the_cache_stubs_stay() {
+    for (apart, at_one_place) in [(4096, true), (4096 + 64, false)] {
+        let mut text = "__asm__(\".text\\n.p2align 12\\n\"\n".to_owned();
+        for number in 0..20 {
+            text += &format!(
+                "\".org {apart} * {number}\\n.globl f{number}\\n.type f{number},@function\\n\
+                 f{number}: .cfi_startproc\\nret\\n.cfi_endproc\\n.size f{number}, .-f{number}\\n\"\n"
+            );
+        }
+        text += ");\n";
+        let calls = |range: std::ops::Range<u32>| range.map(|n| format!("f{n}();")).collect::<String>();
+        text += &(0..20).map(|n| format!("void f{n}(void);\n")).collect::<String>();
+        text += &format!("void many(void) {{ {} }} void few(void) {{ {} }}\n", calls(0..20), calls(0..8));
+        let dir = folder(&format!("code-crowds-{apart}"));
+        let file = library(&dir, "lib.so", "gcc", &text, &["-O2", "-fno-optimize-sibling-calls"]);
+        let original = fs::read(file).unwrap();
+        let code = read(&original, "crowds");
+        let slots = own_slots(&code);
+        let sites = calls::patches(&code, 0, &slots);
+        let crowded = if at_one_place { 20 } else { 0 };
+        assert_eq!(sites.kept.len(), crowded, "{apart}");
+        assert!(sites.kept.iter().all(|(_, kept)| *kept == calls::Kept::Crowded), "{apart}");
+        let in_stubs = |patch: &&Patch| code.is_linkage_table(patch.at);
+        assert_eq!(sites.patches.iter().filter(in_stubs).count(), 20, "{apart}");
+        assert_eq!(sites.patches.len(), 20 + 28 - crowded, "{apart}");
+        let found = check(&code, &sites.patches, &[], 0, &slots).unwrap();
+        assert_eq!(found.direct, sites.patches.len(), "{apart}");
+    }
+}
+
 /// The file with what its sections have become. `code` has been read from `original`, of which its sections are parts.
 fn changed_file(original: &[u8], code: &Code<'_>, patches: &[Patch]) -> Vec<u8> {
     let mut file = original.to_vec();

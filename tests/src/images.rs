@@ -69,10 +69,16 @@ pub fn setting(
     Ok(Some(("LD_MORSEL_IMAGE".to_owned(), format!("{}/", images.display()))))
 }
 
-/// Lets the tool prove that the images in a folder may be used, and that their code does what the libraries' does.
+/// Lets the tool prove that an image, or all in a folder, may be used, and that their code does what the libraries' does.
 pub fn verify(images: &Path) -> Result<()> {
-    for image in fs::read_dir(images).with_context(|| images.display().to_string())? {
-        let output = Command::new(morselctl()?).arg("verify").arg(image?.path()).output();
+    let all = if images.is_dir() {
+        let entries = fs::read_dir(images).with_context(|| images.display().to_string())?;
+        entries.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?
+    } else {
+        vec![images.to_owned()]
+    };
+    for image in all {
+        let output = Command::new(morselctl()?).arg("verify").arg(&image).output();
         let output = output.context("cannot run morselctl")?;
         if !output.status.success() {
             bail!("morselctl verify: {}", String::from_utf8_lossy(&output.stderr).trim());

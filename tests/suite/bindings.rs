@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use difftest::bindings::{self, Dumps};
 use difftest::grid::{Grid, Trait};
+use difftest::images;
 use difftest::run::{Ending, run};
 use difftest::scratch::Scratch;
 use difftest::trial;
@@ -100,6 +101,7 @@ fn check_in_image(what: Trait, loaders: &Loaders) -> Result<()> {
         }
         let built = builder.output().context("morselctl")?;
         ensure!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        images::verify(&image)?;
         for preloaded in [&[][..], &[&second], &[&first], &[&second, &first], &[&first, &second]] {
             let libraries = [&library].into_iter().chain(preloaded.iter().copied());
             let libraries: Vec<&OsStr> = libraries.map(|path| path.as_os_str()).collect();

@@ -3,7 +3,6 @@
 
 pub mod bench;
 pub mod build;
-pub mod calls;
 pub mod chroot;
 pub mod corpus;
 pub mod demo;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod applications;
 mod apt;
 mod bench;
 mod calls;
@@ -37,7 +38,7 @@ enum Job {
     Test(jobs::test::Args),
     /// Build real programs into the cache, and run them under stock musl and under the loader
     Corpus(jobs::corpus::Args),
-    /// Measure what a start costs, beside stock musl and others
+    /// Measure what a start costs, beside stock musl and others; or what passes over images are worth
     Bench(jobs::bench::Args),
     /// Build, and make ld-morsel the loader of a root directory
     Install(jobs::install::Args),
@@ -49,10 +50,6 @@ enum Job {
     Chroot(jobs::chroot::Args),
     /// Measure the ways of sharing what relocation changes: the tables of docs/seven-ways.md
     Ways(jobs::ways::Args),
-    /// Measure calls between libraries, with each pass over an image and without: the tables of docs/passes-evaluation.md
-    Calls(jobs::calls::Args),
-    /// Count misses of the instruction TLB in these calls, where the processor lets us
-    Itlb,
     /// Boot kernels: the module's tests, programs under the loader, counts of instructions
     Vm(jobs::vm::Args),
     /// Fuzz the ELF reader
@@ -73,8 +70,6 @@ fn main() -> ExitCode {
         Job::Release => jobs::release::run(),
         Job::Chroot(args) => jobs::chroot::run(&args),
         Job::Ways(args) => jobs::ways::run(&args),
-        Job::Calls(args) => jobs::calls::run(&args),
-        Job::Itlb => jobs::calls::run_itlb(),
         Job::Vm(args) => jobs::vm::run(&args),
         Job::Fuzz(args) => jobs::fuzz::run(&args),
     };

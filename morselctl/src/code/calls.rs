@@ -3,6 +3,11 @@
 //!
 //! Instructions keep their place and length, so that nothing else changes: a prefix without effect or a `nop` fills the byte
 //! that a direct call or jump is shorter. As all branches lead to where an instruction begins, none leads into a changed one.
+//!
+//! Functions at the same place of a page compete for the same few lines of the instruction cache. Where one function calls
+//! more of them than there is room for, each call waits for code. On the way through a stub the processor has time to ask for
+//! that code early, so such calls are faster with a stub than without (measured in `docs/passes-evaluation.md`): they keep it, and
+//! only the stub's jump becomes direct.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +23,45 @@ pub enum Kept {
     OutOfReach,
     /// The instruction has a form that is not known.
     Form,
+    /// It leads to a stub, and further to one of too many functions that compete for a place in the cache.
+    Crowded,
+}
+
+/// Lines of the instruction cache for addresses that are alike in all bits of [`place`]: so many ways have the caches of 32 KiB that are
+/// in use for long.
+const WAYS: usize = 8;
+
+/// Where an address goes in the instruction cache, which has 64 sets of lines of 64 bytes. The same for all places of a library in
+/// memory, as these are whole pages.
+fn place(address: u64) -> u64 {
+    address / 64 % 64
+}
+
+/// What functions call by stubs: by the function, and the place of what is called.
+struct Crowds(BTreeMap<(usize, u64), BTreeSet<u64>>);
+
+impl Crowds {
+    fn of(code: &Code<'_>, slots: &BTreeMap<Vaddr, u64>) -> Self {
+        let mut called = BTreeMap::<_, BTreeSet<u64>>::new();
+        for reference in code.references() {
+            let stub = code.stubs().get(&reference.target).filter(|_| reference.is_branch());
+            if let Some(&target) = stub.and_then(|stub| slots.get(&stub.slot)) {
+                called.entry(Self::key(code, reference, target)).or_default().insert(target);
+            }
+        }
+        Self(called)
+    }
+
+    /// Whether a call to `target` by its stub is one of too many.
+    fn hold(&self, code: &Code<'_>, reference: &Reference, target: u64) -> bool {
+        let called = self.0.get(&Self::key(code, reference, target));
+        called.is_some_and(|called| called.len() > WAYS)
+    }
+
+    fn key(code: &Code<'_>, caller: &Reference, target: u64) -> (usize, u64) {
+        let function = code.functions().partition_point(|function| function.start <= caller.at);
+        (function, place(target))
+    }
 }
 
 /// What can be made direct.
@@ -43,9 +87,14 @@ pub fn slot_of(code: &Code<'_>, reference: &Reference) -> Vaddr {
 /// certain that it stays. `bias` is what is added to a [`Vaddr`] of the code to get its address in the process.
 pub fn patches(code: &Code<'_>, bias: u64, slots: &BTreeMap<Vaddr, u64>) -> Sites {
     let mut sites = Sites::default();
+    let crowds = Crowds::of(code, slots);
     for reference in code.references() {
         let slot = slot_of(code, reference);
         let Some(target) = slots.get(&slot) else { continue };
+        if slot != reference.target && crowds.hold(code, reference, *target) {
+            sites.kept.push((reference.at, Kept::Crowded));
+            continue;
+        }
         let next = bias.wrapping_add(reference.next.0);
         match direct(code, reference, |shorter| distance(*target, next.wrapping_sub(shorter))) {
             Ok(Some(patch)) => {

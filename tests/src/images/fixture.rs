@@ -115,9 +115,9 @@ impl Fixture {
     #[track_caller]
     pub fn build(&self, options: &[&str]) {
         assert!(self.builder(options).status().expect("morselctl").success());
-        if !options.contains(&"-o") {
-            super::verify(&self.path("images")).expect("a sound image");
-        }
+        let given =
+            options.iter().position(|option| *option == "-o").map(|at| PathBuf::from(options[at + 1]));
+        super::verify(&given.unwrap_or_else(|| self.path("images"))).expect("a sound image");
     }
 
     /// The image, where the loader looks for it.

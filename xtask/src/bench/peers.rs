@@ -139,7 +139,7 @@ impl Peer {
             Self::Image => {
                 let loader = lab.loader.clone();
                 let start = lab.interpreted(start, *b"our", &loader)?;
-                lab.with_image(start)
+                lab.with_image(start, None)
             }
             Self::Fused => {
                 let fused = chroot::fused(&lab.loader, Musl::V1_2_3)?;
@@ -171,12 +171,13 @@ impl Lab {
         Ok(Start { program, ..start })
     }
 
-    /// The start of a program of ours with an image, which is built for it and its environment.
-    fn with_image(&self, start: Start) -> Result<Start> {
-        let images = self.stage.place("images");
+    /// The start of a program of ours with an image, which is built for it and its environment by these passes or the usual ones.
+    pub fn with_image(&self, start: Start, passes: Option<&str>) -> Result<Start> {
+        let images = self.stage.place(&format!("images-{}", passes.unwrap_or("default")));
         fs::create_dir_all(&images)?;
         let mut build = proc::command(jobs::build::tool()?);
         build.arg("build").arg(&start.program).arg("--into").arg(&images);
+        build.args(passes.iter().flat_map(|passes| ["--passes", passes]));
         for (variable, option) in [("LD_LIBRARY_PATH", "--library-path"), ("LD_PRELOAD", "--preload")] {
             if let Some((_, value)) = start.env.iter().find(|(name, _)| name == variable) {
                 build.arg(option).arg(value);

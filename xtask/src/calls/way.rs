@@ -9,6 +9,15 @@ use anyhow::{Context, Result};
 use super::program::{Libc, Program, Shape};
 use crate::{paths, proc};
 
+/// The passes over images that are measured.
+pub const PASSES: [&str; 3] = ["concatenate", "huge-pages", "direct-calls"];
+
+/// Choices of passes as columns of tables: a name, and what `morselctl build --passes` is told. None, each, and all.
+pub fn choices() -> Vec<(&'static str, String)> {
+    let each = PASSES.map(|pass| (pass, pass.to_owned()));
+    [("image", "none".to_owned())].into_iter().chain(each).chain([("all passes", PASSES.join(","))]).collect()
+}
+
 /// A way.
 pub struct Way {
     /// Its name in tables.
@@ -35,13 +44,7 @@ pub fn ways(libraries: usize, usual: Shape, loader: &Path, tool: &Path) -> Resul
     let mut ways =
         vec![Way { name: "separate libraries".to_owned(), program: stock, environment: Vec::new() }];
     let mut remarks = Vec::new();
-    let known = proc::output(proc::command(tool).args(["build", "-h"]))?;
-    let passes = ["concatenate", "huge-pages", "direct-calls"];
-    let known = passes.into_iter().filter(|pass| known.contains(&format!("  {pass} ")));
-    let known: Vec<&str> = known.collect();
-    let all = known.join(",");
-    let chosen = [("image", "none")].into_iter().chain(known.iter().map(|pass| (*pass, *pass)));
-    for (name, passes) in chosen.chain([("all passes", &*all)]) {
+    for (name, passes) in choices() {
         for (shape, suffix) in [(usual, ""), (Shape::Far, ", far")] {
             if shape == Shape::Far && usual == Shape::Alike {
                 continue;
@@ -50,7 +53,7 @@ pub fn ways(libraries: usize, usual: Shape, loader: &Path, tool: &Path) -> Resul
                 continue; // libraries in one piece have no code that is 2 MiB long
             }
             let program = Program::make(libraries, Libc::Musl, shape, Some(loader))?;
-            let image = image(tool, &program, passes)?;
+            let image = image(tool, &program, &passes)?;
             let environment = vec![("LD_MORSEL_IMAGE", format!("require:{image}"))];
             ways.push(Way { name: format!("{name}{suffix}"), program, environment });
         }

@@ -64,18 +64,19 @@ pub struct Report {
 }
 
 /// Runs a case in some modes, of which the first is what the others are compared with. If there is a library that dumps
-/// bindings, these are compared, too.
+/// bindings, these are compared, too. `passes` make the images; the usual ones if nothing is said.
 pub fn run(
     case: &Case,
     modes: &[Mode],
     loader: &Path,
     musl: Musl,
     dumper: Option<&Path>,
+    passes: Option<&str>,
 ) -> Result<Vec<Report>> {
     let mut reports = Vec::new();
     let mut stock: Option<Run> = None;
     for &mode in modes {
-        let run = run_in(case, mode, loader, musl, dumper)?;
+        let run = run_in(case, mode, loader, musl, dumper, passes)?;
         let failure = judge(case, stock.as_ref().map(|stock| &stock.outcome), &run.outcome);
         let different = || run.bindings.differences(&stock.as_ref()?.bindings);
         let failure = failure.or_else(different).or_else(|| run.lacks_bindings(dumper));
@@ -126,7 +127,14 @@ pub fn judge(case: &Case, stock: Option<&Outcome>, outcome: &Outcome) -> Option<
     None
 }
 
-fn run_in(case: &Case, mode: Mode, loader: &Path, musl: Musl, dumper: Option<&Path>) -> Result<Run> {
+fn run_in(
+    case: &Case,
+    mode: Mode,
+    loader: &Path,
+    musl: Musl,
+    dumper: Option<&Path>,
+    passes: Option<&str>,
+) -> Result<Run> {
     let corpus = super::dir()?;
     let scratch = corpus.join(format!(".tmp-{}", std::process::id()));
     // The folder is ours alone: its name holds our process id.
@@ -150,6 +158,7 @@ fn run_in(case: &Case, mode: Mode, loader: &Path, musl: Musl, dumper: Option<&Pa
     if mode == Mode::Image {
         fs::create_dir(&images)?;
         bash.env("IMAGES", &images).env("MORSELCTL", jobs::build::tool()?);
+        bash.envs(passes.map(|passes| ("PASSES", passes)));
         bash.arg("-c").arg(format!("{WITH_IMAGE}{command}"));
     } else {
         bash.arg("-c").arg(command);
@@ -176,13 +185,17 @@ fn run_in(case: &Case, mode: Mode, loader: &Path, musl: Musl, dumper: Option<&Pa
     Ok(Run { outcome, time, bindings, without_image })
 }
 
-/// A function of the shell that runs a program with an image, and must use it; or, if it cannot have one, without. What the loader
-/// is told by its environment is not meant for the tool.
+/// A function of the shell that runs a program with an image, which is proved and must be used; or, if it cannot have one, without.
+/// What the loader is told by its environment is not meant for the tool.
 const WITH_IMAGE: &str = r#"image() {
     local program=$1 path=${LD_LIBRARY_PATH-} preload=${LD_PRELOAD-} setting=off; shift
     if LD_LIBRARY_PATH= LD_PRELOAD= "$MORSELCTL" build ${path:+--library-path "$path"} ${preload:+--preload "$preload"} \
-        ${LD_MORSEL_LIBC:+--libc "$LD_MORSEL_LIBC"} --into "$IMAGES" "$program" >/dev/null 2>>"$IMAGES.log"
-    then setting=require:$IMAGES/; fi
+        ${LD_MORSEL_LIBC:+--libc "$LD_MORSEL_LIBC"} ${PASSES:+--passes "$PASSES"} \
+        --into "$IMAGES" "$program" >/dev/null 2>>"$IMAGES.log"
+    then
+        setting=require:$IMAGES/
+        LD_LIBRARY_PATH= LD_PRELOAD= "$MORSELCTL" verify "$IMAGES"/* >/dev/null || return
+    fi
     LD_MORSEL_IMAGE=$setting "$program" "$@"
 }
 "#;

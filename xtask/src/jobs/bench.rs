@@ -1,5 +1,9 @@
 //! `cargo xtask bench`: what a start costs under the loader, beside stock musl and others, all in one run and in turn.
-//! Figures are printed as they are, also where the loader loses.
+//! Figures are printed as they are, also where the loader loses. What passes over images are worth is measured by its parts.
+
+mod applications;
+mod calls;
+mod loads;
 
 use std::ffi::OsString;
 use std::fs;
@@ -16,9 +20,25 @@ use crate::bench::workload::{self, Workload};
 use crate::jobs::corpus::Tally;
 use crate::{apt, jobs, ui};
 
+/// What passes over images are worth: the tables of `docs/passes-evaluation.md`.
+#[derive(clap::Subcommand)]
+enum Part {
+    /// Measure calls between libraries, with each pass over an image and without
+    Calls(calls::Args),
+    /// Count misses of the instruction TLB in these calls, where the processor lets us
+    Itlb,
+    /// Measure starts with an image, with each pass over it and without
+    Loads(loads::Args),
+    /// Measure work of real applications, with each pass over an image and without
+    Applications(applications::Args),
+}
+
 /// Options of the job.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
+    #[command(subcommand)]
+    part: Option<Part>,
     /// Rounds for each workload [default: as many as take five seconds, 20 to 500]
     #[arg(long)]
     rounds: Option<usize>,
@@ -67,6 +87,13 @@ pub struct Args {
 
 /// The job.
 pub fn run(args: &Args) -> Result<bool> {
+    match &args.part {
+        Some(Part::Calls(args)) => return calls::run(args),
+        Some(Part::Itlb) => return calls::run_itlb(),
+        Some(Part::Loads(args)) => return loads::run(args),
+        Some(Part::Applications(args)) => return applications::run(args),
+        None => {}
+    }
     let gate = args.check || args.update;
     let workloads = chosen(args)?;
     if args.list {
@@ -126,6 +153,9 @@ pub fn check(loader: &Path) -> Result<Tally> {
     let Verdict { same, better, worse } = figures::check(&mut lab, &figures::kept(), &figures::file())?;
     Ok(Tally { passed: same + better, failed: worse })
 }
+
+/// The page of what passes are worth.
+const PAGE: &str = "docs/passes-evaluation.md";
 
 /// The workloads that a report of all shows flame graphs of.
 const PROFILED: [&str; 2] = ["hello", "grid-100"];

@@ -108,7 +108,7 @@ pub fn programs(loader: &Path) -> Result<Tally> {
     for case in chosen {
         let mut row = vec![case.name.clone()];
         let fused = &fused[usize::from(case.musl == Musl::V1_2_5)];
-        for report in cases::run(case, &cases::Mode::REPLACING, fused, case.musl, None)? {
+        for report in cases::run(case, &cases::Mode::REPLACING, fused, case.musl, None, None)? {
             tally.count(report.failure.is_none());
             row.push(ui::verdict(report.failure.is_none()));
             if let Some(why) = report.failure {

@@ -27,6 +27,9 @@ pub struct Args {
     /// Compare what each relocation was bound to, too
     #[arg(long, conflicts_with = "build")]
     bindings: bool,
+    /// Passes over the images, as `morselctl build --passes` takes them [default: the usual ones]
+    #[arg(long, conflicts_with = "build")]
+    passes: Option<String>,
     /// List the cases and do nothing
     #[arg(long, conflicts_with_all = ["build", "run"])]
     list: bool,
@@ -58,7 +61,7 @@ pub fn run(args: &Args) -> Result<bool> {
         return Ok(true);
     }
     let loader = jobs::build::loader()?;
-    let tally = run_cases(&chosen, &loader, args.musl, args.bindings)?;
+    let tally = run_cases(&chosen, &loader, args.musl, args.bindings, args.passes.as_deref())?;
     println!("{tally}");
     Ok(tally.failed == 0)
 }
@@ -94,8 +97,14 @@ impl std::fmt::Display for Tally {
 }
 
 /// Runs cases, whose packages are there, and prints what came of them. With `bindings`, what relocations were bound to is
-/// compared, too.
-pub fn run_cases(chosen: &[&Case], loader: &Path, musl: Option<Musl>, bindings: bool) -> Result<Tally> {
+/// compared, too. Images are made by these passes, or the usual ones.
+pub fn run_cases(
+    chosen: &[&Case],
+    loader: &Path,
+    musl: Option<Musl>,
+    bindings: bool,
+    passes: Option<&str>,
+) -> Result<Tally> {
     let mut tally = Tally::default();
     let modes = cases::Mode::WITH_IMAGES;
     let mut columns = vec!["case"];
@@ -107,7 +116,7 @@ pub fn run_cases(chosen: &[&Case], loader: &Path, musl: Option<Musl>, bindings: 
     for case in chosen {
         let spinner = ui::spinner(format!("running {}", case.name));
         let musl = musl.unwrap_or(case.musl);
-        let reports = cases::run(case, &modes, loader, musl, dumper.as_deref());
+        let reports = cases::run(case, &modes, loader, musl, dumper.as_deref(), passes);
         spinner.finish_and_clear();
         let mut row = vec![case.name.clone()];
         let reports = reports?;

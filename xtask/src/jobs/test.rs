@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
 use super::corpus::Tally;
+use crate::calls::way;
 use crate::corpus::manifest::{Case, Kind, Manifest};
 use crate::corpus::packages;
 use crate::jobs::chroot;
@@ -54,6 +55,8 @@ enum Step {
     Diff,
     /// The suite once more, with an image for every program
     Images,
+    /// The part of the suite in which an image is used, with all passes over it
+    Passes,
     /// Real programs
     Corpus,
     /// morselctl: fused files, installation, linker scripts
@@ -75,12 +78,20 @@ impl Step {
 
     /// Whether it consists of tests with names, which a filter can choose from.
     fn has_names(self) -> bool {
-        matches!(self, Self::Unit | Self::Diff | Self::Images | Self::Corpus | Self::Tool)
+        matches!(self, Self::Unit | Self::Diff | Self::Images | Self::Passes | Self::Corpus | Self::Tool)
     }
 }
 
 /// The differential suite, as `cargo` runs it.
 const SUITE: [&str; 4] = ["test", "--package", "difftest", "--no-fail-fast"];
+
+/// The suite's cases that start programs by their interpreter: else there is no image. One libc will do.
+const WITH_IMAGES: &str = "[interp 1.2.3]";
+
+/// All passes over images, as `morselctl build --passes` takes them.
+fn every_pass() -> String {
+    way::PASSES.join(",")
+}
 
 /// What the steps have in common.
 struct Session<'a> {
@@ -140,6 +151,14 @@ impl Session<'_> {
                 let mut suite = self.with_loader(proc::cargo(), &SUITE)?;
                 suite.args(["--test", "cases"]).env("DIFFTEST_IMAGES", "1");
                 tests(&mut suite, filter)
+            }
+            Step::Passes => {
+                let mut suite = self.with_loader(proc::cargo(), &SUITE)?;
+                suite
+                    .args(["--test", "cases"])
+                    .env("DIFFTEST_IMAGES", "1")
+                    .env("DIFFTEST_PASSES", every_pass());
+                tests(&mut suite, Some(filter.unwrap_or(WITH_IMAGES)))
             }
             Step::Corpus => corpus(self.args, self.loader()?),
             Step::Tool => {
@@ -277,9 +296,9 @@ fn corpus(args: &Args, loader: &Path) -> Result<Tally> {
     if !Path::new(paths::STOCK).exists() {
         bail!("there is no {} to compare with", paths::STOCK);
     }
-    let mut tally = super::corpus::run_cases(&chosen, loader, None, false)?;
-    // Once more with a library preloaded that tells what relocations were bound to.
-    let bound = super::corpus::run_cases(&chosen, loader, None, true)?;
+    let mut tally = super::corpus::run_cases(&chosen, loader, None, false, None)?;
+    // Once more with a library preloaded that tells what relocations were bound to, and with all passes over images.
+    let bound = super::corpus::run_cases(&chosen, loader, None, true, Some(&every_pass()))?;
     tally.passed += bound.passed;
     tally.failed += bound.failed;
     Ok(tally)

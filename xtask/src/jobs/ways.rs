@@ -84,7 +84,7 @@ pub fn run(args: &Args) -> Result<bool> {
         page_in(&image_of(&image.1)?, u32::from(args.rounds))?.into_iter().for_each(&mut show);
     }
     if args.write {
-        into_page(&paths::repo().join(PAGE), &text)?;
+        into_page(&paths::repo().join(PAGE), "measured", &text)?;
         ui::step("Wrote", PAGE);
     }
     Ok(true)

@@ -24,8 +24,6 @@ const FLAMES: &str = "flames";
 
 const PAGE: &str = "docs/morsels.md";
 const FIGURES: &str = "docs/morsels-starts.json";
-const BEGIN: &str = "<!-- measured: begin -->\n";
-const END: &str = "<!-- measured: end -->\n";
 
 /// How to measure.
 pub struct Options<'a> {
@@ -79,7 +77,7 @@ pub fn run(options: &Options) -> Result<()> {
         flames::draw(&bench)?;
     }
     if options.write {
-        into_page(&paths::repo().join(PAGE), &text)?;
+        into_page(&paths::repo().join(PAGE), "measured", &text)?;
         ui::step("Wrote", PAGE);
         let file = paths::repo().join(FIGURES);
         fs::write(&file, lines(&figures)?).with_context(|| format!("cannot write {}", file.display()))?;
@@ -172,11 +170,12 @@ fn lines(values: &[serde_json::Value]) -> Result<String> {
     Ok(format!("[\n{}\n]\n", lines.join(",\n")))
 }
 
-/// Puts a text between the marks of the page.
-pub fn into_page(page: &Path, text: &str) -> Result<()> {
+/// Puts a text between the marks of this name in the page.
+pub fn into_page(page: &Path, name: &str, text: &str) -> Result<()> {
+    let (begin, end) = (format!("<!-- {name}: begin -->\n"), format!("<!-- {name}: end -->\n"));
     let old = fs::read_to_string(page).with_context(|| format!("cannot read {}", page.display()))?;
-    let parts = old.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
-    let (before, after) = parts.with_context(|| format!("{} has no marks for tables", page.display()))?;
-    fs::write(page, format!("{before}{BEGIN}{text}{END}{after}"))
+    let parts = old.split_once(&*begin).and_then(|(before, rest)| Some((before, rest.split_once(&*end)?.1)));
+    let (before, after) = parts.with_context(|| format!("{} has no marks {name}", page.display()))?;
+    fs::write(page, format!("{before}{begin}{text}{end}{after}"))
         .with_context(|| format!("cannot write {}", page.display()))
 }

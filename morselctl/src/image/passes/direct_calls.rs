@@ -46,6 +46,8 @@ enum Why {
     OutOfReach,
     /// The instruction has a form that is not known.
     Form,
+    /// Too many called functions compete for a place in the cache.
+    Crowded,
 }
 
 impl Why {
@@ -56,6 +58,7 @@ impl Why {
             Self::Different => "bound differently by programs",
             Self::OutOfReach => "out of reach",
             Self::Form => "of unknown form",
+            Self::Crowded => "faster by their stubs",
         }
     }
 }
@@ -183,6 +186,7 @@ impl DirectCalls {
         let kept = kept.iter().map(|(_, kept)| match kept {
             Kept::OutOfReach => Why::OutOfReach,
             Kept::Form => Why::Form,
+            Kept::Crowded => Why::Crowded,
         });
         slots.chain(kept).for_each(|why| *self.kept.entry(why).or_default() += 1);
     }

@@ -1,4 +1,4 @@
-//! `cargo xtask calls`: the tables of `docs/passes-evaluation.md`. `cargo xtask itlb`: misses of the instruction TLB.
+//! `cargo xtask bench calls`: how long a call between libraries takes. `cargo xtask bench itlb`: misses of the instruction TLB.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,10 +10,9 @@ use crate::bench::stats::Ratio;
 use crate::calls::itlb::{self, Misses};
 use crate::calls::{Load, Shape, Times, Way, program, way, ways};
 use crate::vm::evaluate::{Table, into_page, today};
-use crate::{jobs, paths, ui};
+use crate::{apt, jobs, paths, ui};
 
-/// Where the tables go.
-const PAGE: &str = "docs/passes-evaluation.md";
+use super::PAGE;
 
 /// Options of the jobs.
 #[derive(clap::Args)]
@@ -27,9 +26,6 @@ pub struct Args {
     /// Numbers of libraries
     #[arg(long, value_delimiter = ',', default_values_t = [50, 100, 200, 300])]
     libraries: Vec<usize>,
-    /// All functions begin at the same place of a page: what is hardest for caches and branch predictors
-    #[arg(long, conflicts_with = "write")]
-    alike: bool,
 }
 
 /// What calls do: whether they are from each library to the next, nanoseconds of work, and bytes of memory that they go through.
@@ -43,27 +39,35 @@ const LOADS: [(bool, u64, u64); 7] = [
     (false, 190, 4 << 20),
 ];
 
+/// How many of them are tried with functions that are alike in where they begin: of more work, the place does not matter.
+const ALIKE: usize = 4;
+
 /// The job `calls`.
 pub fn run(args: &Args) -> Result<bool> {
     let (loader, tool) = tools()?;
     let mut text = format!("{}, {}.\n", machine(), today()?);
-    let shape = if args.alike { Shape::Alike } else { Shape::Usual };
     let mut all_remarks = Vec::new();
-    for &libraries in &args.libraries {
+    let shapes = [
+        (Shape::Usual, "", LOADS.len()),
+        (Shape::Alike, ", all functions at the same place of a page", ALIKE),
+    ];
+    let all = args.libraries.iter().flat_map(|libraries| shapes.map(|shape| (*libraries, shape)));
+    for (libraries, (shape, how, loads)) in all {
         let (ways, remarks) = ways(libraries, shape, &loader, &tool)?;
         let step = step(&ways[0])?;
         let names: Vec<&str> = ways.iter().map(|way| &*way.name).collect();
-        let note = "Median time of a call relative to separate libraries under stock musl, whose time stands first in ns. ±: 95 %.";
+        let note = "Median time of a call relative to separate libraries under stock musl, whose time stands first in ns. ±: 95 %; in \
+                    brackets: the same of the least times.";
         let head = ["work"].into_iter().chain(names.iter().copied());
-        let mut ratios = Table::new(format!("{libraries} libraries"), note, head);
+        let mut ratios = Table::new(format!("{libraries} libraries{how}"), note, head);
         let note = "Nanoseconds for a call of an empty function, each library calling the next: a round over all libraries, divided by the \
                     number of calls.";
         let mut spread = Table::new(
-            format!("{libraries} libraries, distribution"),
+            format!("{libraries} libraries{how}: distribution"),
             note,
             ["way", "median", "90 %", "99 %", "99.9 %", "KiB in huge pages"],
         );
-        for (relayed, work, memory) in LOADS {
+        for (relayed, work, memory) in LOADS.into_iter().take(loads) {
             let load = Load { relayed, steps: (work as f64 / step).round() as u64, memory };
             let runs = interleaved(&ways, load, args.rounds)?;
             ratios.rows.push(row(&label(relayed, work, memory), &runs)?);
@@ -82,7 +86,7 @@ pub fn run(args: &Args) -> Result<bool> {
         text += &format!("\n{remark}\n");
     }
     if args.write {
-        into_page(&paths::repo().join(PAGE), &text)?;
+        into_page(&paths::repo().join(PAGE), "calls", &text)?;
     }
     Ok(true)
 }
@@ -92,6 +96,7 @@ pub fn run_itlb() -> Result<bool> {
     const LIBRARIES: usize = 300;
     const CALLS: f64 = 1_100_000.0; // two for each relay, with those that warm up
     let (loader, tool) = tools()?;
+    apt::install(&["linux-perf"])?;
     let (ways, _) = ways(LIBRARIES, Shape::Usual, &loader, &tool)?;
     let note = "Misses for each thousand calls of empty functions.";
     let mut table = Table::new(format!("{LIBRARIES} libraries"), note, ["way", "iTLB misses"]);
@@ -149,7 +154,9 @@ fn row(label: &str, runs: &[Vec<Times>]) -> Result<Vec<String>> {
     let reference = runs.first().map(medians).context("no way")?;
     let mut cells = vec![label.to_owned(), format!("{:.2}", middle(&reference))];
     for runs in &runs[1..] {
-        cells.push(Ratio::of(&medians(runs), &reference).context("no run")?.text());
+        let medians = medians(runs);
+        let ratio = Ratio::of(&medians, &reference).context("no run")?;
+        cells.push(format!("{} ({:.3})", ratio.text(), least(&medians) / least(&reference)));
     }
     Ok(cells)
 }
@@ -162,6 +169,10 @@ fn distribution(name: &str, runs: &[Times]) -> Vec<String> {
     let parts: [fn(&Times) -> f64; 4] =
         [|times| times.median, |times| times.p90, |times| times.p99, |times| times.p999];
     [name.to_owned()].into_iter().chain(parts.map(over)).chain([huge.join(" to ")]).collect()
+}
+
+fn least(values: &[f64]) -> f64 {
+    values.iter().copied().fold(f64::INFINITY, f64::min)
 }
 
 fn middle(values: &[f64]) -> f64 {
