@@ -22,7 +22,7 @@ use crate::sys::{self, Errno, File, FileIdentity, FileStamp, MemoryFlags, Text};
 
 use super::check::{self, Refusal};
 use super::format::{
-    Binding, BuildId, FarWindow, HEADER_AT, HEADER_ROOM, Header, Key, Member, Role, Tables, VERSION,
+    Binding, BuildId, FarWindow, HEADER_AT, HEADER_ROOM, Header, Key, Member, Role, Tables, VERSION, Watch,
 };
 use super::mapped::{Image, Mapped, Place};
 use super::{BASE_ALIGN, SYSTEM_PLACE, base_at, path_in};
@@ -51,13 +51,15 @@ pub struct Circumstances<'a> {
 pub struct Attached {
     /// Where it is.
     pub path: CString,
+    /// Who watches the process.
+    pub watch: Watch,
     tables: Tables<'static>,
     place: Place,
     windows: Vec<Range<u64>>,
 }
 
-/// The tables, where the image is, and its windows.
-type Found = (Tables<'static>, Place, Vec<Range<u64>>);
+/// The tables, who watches, where the image is, and its windows.
+type Found = (Tables<'static>, Watch, Place, Vec<Range<u64>>);
 
 /// An image file, open and not yet looked at.
 pub struct Candidate {
@@ -104,9 +106,9 @@ impl Candidate {
     #[inline(never)]
     pub fn attach(self, circumstances: &Circumstances<'_>) -> Result<Option<Attached>, (CString, Refusal)> {
         match try_attach(&self.path, &self.file, circumstances) {
-            Ok((tables, place, windows)) => {
+            Ok((tables, watch, place, windows)) => {
                 log::info!("image {} at {:#x}", Text::from(&self.path), place.start);
-                Ok(Some(Attached { path: self.path, tables, place, windows }))
+                Ok(Some(Attached { path: self.path, watch, tables, place, windows }))
             }
             Err(refusal) => refuse(self.path, self.required, refusal),
         }
@@ -145,11 +147,15 @@ fn try_attach(path: &CStr, file: &File, circumstances: &Circumstances<'_>) -> Re
     let own = Some(header.base).filter(|_| !config.random_image);
     for start in own.into_iter().chain((1..=ATTEMPTS).map(random)) {
         let place = Place { start, delta: start.wrapping_sub(header.base) };
-        match attach_at(&Image { file, size, window: header.window, entry }, place, circumstances) {
+        match attach_at(
+            &Image { file, size, window: header.window, watch: header.watch, entry },
+            place,
+            circumstances,
+        ) {
             Err(Refusal::Taken) => {}
             attached => {
                 let (tables, windows) = attached?;
-                return Ok((tables, place, windows));
+                return Ok((tables, header.watch, place, windows));
             }
         }
     }
@@ -186,8 +192,13 @@ fn attach_at(
     for region in &tables.regions {
         mapped.change(image, place, region)?;
     }
-    for pages in &tables.huge {
+    // What is watched are the pages that are wanted, not those that an image provides.
+    let provides = !image.watch.contains(Watch::PAGES);
+    for pages in tables.huge.iter().filter(|_| provides) {
         mapped.advise(place, pages)?;
+    }
+    for populate in tables.populate.iter().filter(|_| provides) {
+        mapped.populate(place, populate)?;
     }
     if place.delta != 0 {
         mapped.protect(place, &tables.sealed, MemoryFlags::READ | MemoryFlags::WRITE)?;

@@ -11,6 +11,8 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use bitflags::bitflags;
+
 use crate::sys::{FileIdentity, MemoryFlags};
 
 pub use super::encoding::{Reader, Record, Writer, checksum};
@@ -30,6 +32,17 @@ pub const MAX_PROGRAMS: usize = (HEADER_ROOM - Header::SIZE) / ProgramEntry::SIZ
 /// A GNU build ID of the usual kind (SHA-1).
 pub type BuildId = [u8; 20];
 
+bitflags! {
+    /// What `morselctl record` wants of starts with its copy of an image.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct Watch: u64 {
+        /// When `main` begins, the process sends itself a signal that says nothing to those that are not traced.
+        const MAIN = 1;
+        /// Only pages that are touched come into the page cache.
+        const PAGES = 2;
+    }
+}
+
 /// An image's header. [`ProgramEntry`]s follow it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
@@ -43,12 +56,14 @@ pub struct Header {
     pub window: u64,
     /// How many programs it serves.
     pub programs: u64,
+    /// Who is watching.
+    pub watch: Watch,
     /// Of the rest of the header, and of the program entries.
     pub checksum: u64,
 }
 
 impl Header {
-    const SIZE: usize = 64;
+    const SIZE: usize = 72;
 
     /// The bytes of a header and the entries that belong to it, for the file. The checksum is made here.
     pub fn to_bytes(mut self, entries: &[ProgramEntry]) -> Vec<u8> {
@@ -66,7 +81,7 @@ impl Header {
         to.word(u64::from_le_bytes(MAGIC));
         to.half(self.version);
         self.loader.iter().for_each(|&byte| to.byte(byte));
-        to.words(&[self.base, self.window, self.programs, self.checksum]);
+        to.words(&[self.base, self.window, self.programs, self.watch.bits(), self.checksum]);
         to.finish()
     }
 
@@ -81,8 +96,9 @@ impl Header {
         for byte in &mut loader {
             *byte = from.byte()?;
         }
-        let [base, window, programs, checksum] = [from.word()?, from.word()?, from.word()?, from.word()?];
-        Some(Self { version, loader, base, window, programs, checksum })
+        let [base, window, programs] = [from.word()?, from.word()?, from.word()?];
+        let watch = Watch::from_bits_truncate(from.word()?);
+        Some(Self { version, loader, base, window, programs, watch, checksum: from.word()? })
     }
 
     /// The entries that follow it; `None` if they, or the header, are damaged.
@@ -128,8 +144,19 @@ impl<'a> Record<'a> for ProgramEntry {
 }
 
 /// The names of the tables.
-pub const TABLE_NAMES: [&str; 10] =
-    ["key", "inputs", "members", "windows", "regions", "sealed", "huge", "late", "interposed", "rebase"];
+pub const TABLE_NAMES: [&str; 11] = [
+    "key",
+    "inputs",
+    "members",
+    "windows",
+    "regions",
+    "sealed",
+    "huge",
+    "late",
+    "interposed",
+    "populate",
+    "rebase",
+];
 
 /// All tables of a program.
 #[derive(Debug)]
@@ -152,6 +179,8 @@ pub struct Tables<'a> {
     pub late: Vec<LateRelocation>,
     /// What libc must bind to instead of its own definitions.
     pub interposed: Vec<Interposed<'a>>,
+    /// Pages that starts touch, close together: they are mapped at once.
+    pub populate: Vec<Populate>,
     /// The words that hold addresses of the image, in the form of `DT_RELR`, counted from the image's start.
     pub rebase: &'a [u64],
 }
@@ -176,6 +205,7 @@ impl<'a> Tables<'a> {
             table(|to| to.list(&self.huge)),
             table(|to| to.list(&self.late)),
             table(|to| to.list(&self.interposed)),
+            table(|to| to.list(&self.populate)),
             table(|to| self.rebase.iter().for_each(|&word| to.word(word))),
         ]
     }
@@ -191,13 +221,26 @@ impl<'a> Tables<'a> {
         let (sealed, huge) = (next()?.list()?, next()?.list()?);
         let late: Vec<LateRelocation> = next()?.list()?;
         let interposed: Vec<Interposed<'a>> = next()?.list()?;
+        let populate = next()?.list()?;
         let rebase = plain::slice_from_bytes(tables.bytes()?).ok()?;
         let known = |object: u32| (object as usize) < members.len();
         let bound = |binding: &Binding| known(binding.object);
         let sound = late.iter().all(|late| known(late.object) && late.binding.as_ref().is_none_or(bound))
             && interposed.iter().all(|entry| bound(&entry.binding))
             && members.iter().flat_map(|member| member.references()).all(known);
-        sound.then_some(Self { key, inputs, members, windows, regions, sealed, huge, late, interposed, rebase })
+        sound.then_some(Self {
+            key,
+            inputs,
+            members,
+            windows,
+            regions,
+            sealed,
+            huge,
+            late,
+            interposed,
+            populate,
+            rebase,
+        })
     }
 }
 
@@ -288,6 +331,26 @@ impl<'a> Record<'a> for Region {
             _ => return None,
         };
         Some(Self { pages, access, source })
+    }
+}
+
+/// Pages that are mapped at once instead of by a page fault for each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Populate {
+    /// Which.
+    pub pages: Pages,
+    /// They will be written to; if not, read.
+    pub write: bool,
+}
+
+impl<'a> Record<'a> for Populate {
+    fn write(&self, to: &mut Writer) {
+        self.pages.write(to);
+        to.presence(self.write);
+    }
+
+    fn read(from: &mut Reader<'a>) -> Option<Self> {
+        Some(Self { pages: Pages::read(from)?, write: from.presence()? })
     }
 }
 

@@ -8,7 +8,7 @@ use crate::elf::{RelrSlots, page_up};
 use crate::sys::{self, Errno, File, Memory, MemoryFlags};
 
 use super::check::Refusal;
-use super::format::{FarWindow, Pages, ProgramEntry, Region, Source};
+use super::format::{FarWindow, Pages, Populate, ProgramEntry, Region, Source, Watch};
 
 /// Where the image's pages are.
 #[derive(Clone, Copy, Debug)]
@@ -34,8 +34,20 @@ pub struct Image<'a> {
     pub size: u64,
     /// Bytes of the first window.
     pub window: u64,
+    /// Who watches what is done with it.
+    pub watch: Watch,
     /// Where the program's tables are.
     pub entry: ProgramEntry,
+}
+
+impl Image<'_> {
+    /// Keeps the kernel from reading more of the file into the page cache than what is touched, if that is what is watched.
+    fn read_by_pages(&self, pages: Range<u64>) -> Result<(), Refusal> {
+        if !self.watch.contains(Watch::PAGES) {
+            return Ok(());
+        }
+        sys::advise_no_readahead(pages).map_err(|errno| Refusal::System("madvise", errno))
+    }
 }
 
 /// The windows that are mapped; they go again if the image is not used in the end.
@@ -60,7 +72,7 @@ impl Mapped {
             Err(Errno::EXIST) => return Err(Refusal::Taken),
             Err(errno) => return Err(Refusal::System("mmap", errno)),
         }
-        Ok(())
+        image.read_by_pages(address..end)
     }
 
     /// The address of pages that lie in a window.
@@ -89,7 +101,8 @@ impl Mapped {
             Source::Zero => Memory { access, ..Memory::zeroed(length) },
         };
         // SAFETY: the pages lie in a window, which nobody else knows yet.
-        unsafe { memory.map_over(address) }.map_err(|errno| Refusal::System("mmap", errno))
+        unsafe { memory.map_over(address) }.map_err(|errno| Refusal::System("mmap", errno))?;
+        if memory.file.is_some() { image.read_by_pages(address..address + length) } else { Ok(()) }
     }
 
     /// Changes what may be done with pages.
@@ -113,6 +126,19 @@ impl Mapped {
     pub fn advise(&self, place: Place, pages: &Pages) -> Result<(), Refusal> {
         let (address, length) = self.locate(place, pages)?;
         let _ = sys::advise_huge_pages(address..address + length);
+        Ok(())
+    }
+
+    /// Maps pages at once. Where the kernel does not know how, they come one by one.
+    ///
+    /// # Errors
+    /// The pages are in no window.
+    pub fn populate(&self, place: Place, populate: &Populate) -> Result<(), Refusal> {
+        let (address, length) = self.locate(place, &populate.pages)?;
+        match populate.write {
+            true => sys::populate_writable(address, length),
+            false => sys::populate_readable(address, length),
+        }
         Ok(())
     }
 

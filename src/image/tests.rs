@@ -65,6 +65,10 @@ fn tables() -> Tables<'static> {
         sealed: vec![0x2000..0x3000, 0x4000_0000..0x4000_1000],
         huge: vec![0x20_0000..0x40_0000],
         late: vec![LateRelocation { object: 1, relocation, binding: Some(binding) }],
+        populate: vec![
+            Populate { pages: 0x1000..0x5000, write: false },
+            Populate { pages: 0x6000..0x8000, write: true },
+        ],
         interposed: vec![Interposed { name: b"malloc", binding }],
         rebase: &[0x3000, 0b1011],
     }
@@ -93,7 +97,7 @@ fn tables_are_read_as_they_were_written() {
         assert_eq!((read.late[0].binding, read.rebase), (written.late[0].binding, written.rebase));
         assert_eq!(read.late[0].relocation.addend, Some(11));
         assert_eq!((read.windows, read.regions), (written.windows, written.regions));
-        assert_eq!((read.sealed, read.huge), (written.sealed, written.huge));
+        assert_eq!((read.sealed, read.huge, read.populate), (written.sealed, written.huge, written.populate));
     });
 }
 
@@ -105,6 +109,7 @@ fn a_header_is_read_as_it_was_written() {
         base: 0x1000_0000_0000,
         window: 0x5000,
         programs: 2,
+        watch: Watch::MAIN,
         checksum: 0,
     };
     let entry = |inode| ProgramEntry {
@@ -130,8 +135,15 @@ fn a_header_is_read_as_it_was_written() {
 
 #[test]
 fn an_image_serves_only_so_many_programs() {
-    let header =
-        Header { version: VERSION, loader: [7; 20], base: 0, window: 0, programs: u64::MAX, checksum: 0 };
+    let header = Header {
+        version: VERSION,
+        loader: [7; 20],
+        base: 0,
+        window: 0,
+        programs: u64::MAX,
+        watch: Watch::empty(),
+        checksum: 0,
+    };
     let bytes = header.to_bytes(&[]);
     assert!(Header::parse(&bytes).expect("a header").entries(&bytes).is_none());
     assert!(MAX_PROGRAMS > 90);

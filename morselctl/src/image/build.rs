@@ -16,7 +16,7 @@ use ld_morsel::bind::{Definition, Index, Lookup, Outline, Scope};
 use ld_morsel::discover::{Discovery, Host, Search, Wishes, World};
 use ld_morsel::elf::{LoadBias, PAGE_SIZE, Vaddr};
 use ld_morsel::host::{self, locate};
-use ld_morsel::image::format::{Binding, BuildId, Input, Interposed, LateRelocation, MAX_PROGRAMS};
+use ld_morsel::image::format::{Binding, BuildId, Input, Interposed, LateRelocation, MAX_PROGRAMS, Populate};
 use ld_morsel::image::{BASE_ALIGN, base_at, check};
 use ld_morsel::program::{Object, ObjectId, Origin, Program};
 use ld_morsel::relocate::{Relocated, Slots, relocate_ahead};
@@ -94,6 +94,8 @@ pub struct Served {
     pub memory: Buffer,
     /// What the process must relocate itself.
     pub late: Vec<LateRelocation>,
+    /// What starts touch.
+    pub populate: Vec<Populate>,
     /// What libc must bind to.
     pub interposed: Vec<Interposed<'static>>,
     /// The words that hold addresses of the image, counted from its base, ascending.
@@ -163,7 +165,9 @@ pub fn build(paths: &[PathBuf], circumstances: &Circumstances) -> Result<Built> 
 fn find(path: &Path, wishes: [Option<&'static CStr>; 3], pool: &mut Pool) -> Result<Found> {
     let program_path = CString::new(path.as_os_str().as_bytes())?;
     let file = sys::file_status(&program_path).map_err(|errno| told(sys::errno_text(errno)))?;
-    let (program, own) = read_program(path)?;
+    let bytes = fs::read(path)?;
+    pool.passes.look_at(&program_path, &bytes)?;
+    let (program, own) = program_of(path, &bytes)?;
     let fingerprint = check::fingerprint(&own.header_table, |header| content(&own.units, header));
     let interpreter: &'static CStr = program.interpreter().context("it names no interpreter")?;
     let mut world = Recorder::new(pool, program_path.clone());
@@ -205,6 +209,7 @@ fn find(path: &Path, wishes: [Option<&'static CStr>; 3], pool: &mut Pool) -> Res
         inputs: world.into_inputs(),
         memory: Buffer::new(0)?,
         late: Vec::new(),
+        populate: Vec::new(),
         interposed: Vec::new(),
         rebase: Vec::new(),
     };
@@ -274,9 +279,12 @@ fn filled<'a>(size: u64, libraries: impl IntoIterator<Item = &'a Library>) -> Re
 
 /// The program, at an address of no meaning.
 pub fn read_program(path: &Path) -> Result<(Box<Object>, Library)> {
+    program_of(path, &fs::read(path)?)
+}
+
+fn program_of(path: &Path, bytes: &[u8]) -> Result<(Box<Object>, Library)> {
     let name = CString::new(path.as_os_str().as_bytes())?;
-    let bytes = fs::read(path)?;
-    let read = read_object(&bytes, name, Origin::Kernel, None, |plan| match plan.span.start {
+    let read = read_object(bytes, name, Origin::Kernel, None, |plan| match plan.span.start {
         Vaddr(0) => LoadBias(0x5555_5555_0000),
         _ => LoadBias(0),
     });
@@ -338,6 +346,7 @@ pub struct Loader {
 pub fn read_loader(path: &CStr, world: &mut Recorder<'_>) -> Result<Loader> {
     let shown = PathBuf::from(std::ffi::OsStr::from_bytes(path.to_bytes()));
     let (file, _) = ElfFile::read(&shown)?;
+    world.look_at(path, &file.bytes).with_context(|| shown.display().to_string())?;
     let note = file.morsel_note();
     let note = note.with_context(|| format!("its interpreter {} is not ld-morsel", shown.display()))?;
     // Where the kernel puts it is not known: nothing of the image may depend on it.

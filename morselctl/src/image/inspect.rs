@@ -19,10 +19,10 @@ use super::build::{self, Circumstances};
 
 /// A file that is an image, as the loader sees it.
 pub struct ImageFile {
-    path: PathBuf,
-    header: Header,
-    entries: Vec<ProgramEntry>,
-    bytes: Vec<u8>,
+    pub(super) path: PathBuf,
+    pub(super) header: Header,
+    pub(super) entries: Vec<ProgramEntry>,
+    pub(super) bytes: Vec<u8>,
 }
 
 /// What `inspect` tells.
@@ -47,6 +47,8 @@ struct Program {
     windows: usize,
     /// What is mapped in another way than the rest of its window.
     regions: usize,
+    /// What is mapped at once, by so many calls.
+    populated: usize,
     /// Words that are changed if the image cannot have its place.
     rebased_words: usize,
     late_relocations: usize,
@@ -95,7 +97,7 @@ impl ImageFile {
     }
 
     /// The tables of each program, aligned as in a page.
-    fn each<T>(&self, mut work: impl FnMut(&Tables<'_>) -> T) -> Result<Vec<T>> {
+    pub(super) fn each<T>(&self, mut work: impl FnMut(&Tables<'_>) -> T) -> Result<Vec<T>> {
         const WORD: usize = size_of::<u64>();
         let results = self.entries.iter().map(|entry| {
             let bytes = self.table_bytes(entry).unwrap_or_default();
@@ -180,6 +182,7 @@ fn program(tables: &Tables<'_>) -> Program {
         tables_size: tables.to_bytes().iter().map(Vec::len).sum::<usize>() as u64,
         windows: 1 + tables.windows.len(),
         regions: tables.regions.len(),
+        populated: tables.populate.len(),
         rebased_words: RelrSlots::new(tables.rebase).count(),
         late_relocations: tables.late.len(),
         missing: tables.inputs.iter().filter(|input| input.stamp.is_none()).count(),

@@ -13,6 +13,7 @@ mod layout;
 mod library;
 mod pages;
 mod passes;
+mod recorded;
 mod world;
 mod write;
 
@@ -33,6 +34,7 @@ pub use commands::{
 pub use directory::{c_path, files, make_directory, name_of, path_of, system_place, usual_place};
 pub use inspect::{ImageFile, origin, show, state, to_json, verify};
 pub use passes::Choice;
+pub use recorded::Recorded;
 pub use world::{Pool, Recorder};
 
 /// A change that comes as soon as that after another may leave no trace in a file's times: clocks of file systems tick.

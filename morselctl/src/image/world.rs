@@ -84,6 +84,14 @@ impl<'a> Recorder<'a> {
         }
     }
 
+    /// Shows a file that is not to be in the image to the passes.
+    ///
+    /// # Errors
+    /// There must be no image for it.
+    pub fn look_at(&mut self, path: &CStr, bytes: &[u8]) -> anyhow::Result<()> {
+        self.pool.passes.look_at(path, bytes)
+    }
+
     /// Takes a library into the pool, if it is not there for another program already.
     ///
     /// # Errors

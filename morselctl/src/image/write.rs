@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use ld_morsel::elf::{PAGE_SIZE, page_up};
 use ld_morsel::image::format::{
-    HEADER_AT, Header, Key, Member, ProgramEntry, Role, TABLE_NAMES, Tables, VERSION, checksum,
+    HEADER_AT, Header, Key, Member, ProgramEntry, Role, TABLE_NAMES, Tables, VERSION, Watch, checksum,
 };
 use ld_morsel::program::{Object, Origin};
 use ld_morsel::sys::MemoryFlags;
@@ -78,6 +78,7 @@ pub fn write(built: &mut Built, targets: &[PathBuf]) -> Result<Written> {
         base: built.base,
         window: first,
         programs: entries.len() as u64,
+        watch: Watch::empty(),
         checksum: 0,
     };
     let memory = &mut built.programs[0].memory;
@@ -175,6 +176,7 @@ fn plan(built: &Built, map: &mut FileMap) -> Vec<Planned> {
             huge: huge(built, map),
             late: served.late.clone(),
             interposed: served.interposed.clone(),
+            populate: served.populate.clone(),
             rebase: &rebase,
         };
         Planned { tables: tables.to_bytes(), difference }

@@ -2,7 +2,10 @@
 //! pass. Which run, and with which value, is up to the user; the image records it.
 
 mod huge_pages;
+mod prefetch;
+mod verify;
 
+use std::ffi::CStr;
 use std::fmt;
 use std::str::FromStr;
 
@@ -14,6 +17,22 @@ use super::library::{InputFile, Library};
 
 /// What a pass does. Each function is called when the build comes that far, in the order of [`KINDS`].
 pub trait Pass {
+    /// Reads what its value names. A choice can be made where that is not there.
+    ///
+    /// # Errors
+    /// It cannot be read, or makes no sense.
+    fn begin(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Looks at a file that is not to be in the image: a program or a loader.
+    ///
+    /// # Errors
+    /// There must be no image for it.
+    fn look_at(&mut self, _path: &CStr, _bytes: &[u8]) -> Result<()> {
+        Ok(())
+    }
+
     /// Looks at a file before anything is made of it, and may change it.
     ///
     /// # Errors
@@ -61,14 +80,33 @@ pub struct Kind {
 }
 
 /// All passes, in the order in which they run.
-pub const KINDS: &[Kind] = &[Kind {
-    name: "huge-pages",
-    what: "lay code and sealed data out so that the kernel can use pages of 2 MiB",
-    needs: &[],
-    conflicts: &[],
-    usual: true,
-    make: huge_pages::make,
-}];
+pub const KINDS: &[Kind] = &[
+    Kind {
+        name: "verify",
+        what: "refuse every file that is not in LIST, the output of sha256sum: verify=LIST",
+        needs: &[],
+        conflicts: &[],
+        usual: false,
+        make: verify::make,
+    },
+    Kind {
+        name: "huge-pages",
+        what: "lay code and sealed data out so that the kernel can use pages of 2 MiB",
+        needs: &[],
+        conflicts: &[],
+        usual: true,
+        make: huge_pages::make,
+    },
+    Kind {
+        name: "prefetch",
+        what: "map at once what `morselctl record` saw starts touch, where that pays: prefetch=FILE, else what \
+               was recorded in the usual place",
+        needs: &[],
+        conflicts: &[],
+        usual: true,
+        make: prefetch::make,
+    },
+];
 
 /// The passes as users are told of them.
 pub fn help() -> String {
@@ -100,7 +138,8 @@ impl FromStr for Choice {
                 chosen.extend(Self::default().0);
                 continue;
             }
-            let (name, value) = word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
+            let (name, value) =
+                word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
             let Some(kind) = KINDS.iter().find(|kind| kind.name == name) else {
                 let known: Vec<_> = KINDS.iter().map(|kind| kind.name).collect();
                 bail!("there is no pass `{name}`; those that there are: {}", known.join(", "));
@@ -120,6 +159,21 @@ impl FromStr for Choice {
         }
         chosen.sort_by_key(|(name, _)| KINDS.iter().position(|kind| kind.name == *name));
         Ok(Self(chosen))
+    }
+}
+
+impl Choice {
+    /// The same with one more pass, or with another value for it.
+    pub fn with(&self, name: &'static str, value: String) -> Self {
+        let mut chosen = self.without(name).0;
+        chosen.push((name, Some(value)));
+        chosen.sort_by_key(|(name, _)| KINDS.iter().position(|kind| kind.name == *name));
+        Self(chosen)
+    }
+
+    /// The same without a pass.
+    pub fn without(&self, name: &str) -> Self {
+        Self(self.0.iter().filter(|(known, _)| *known != name).cloned().collect())
     }
 }
 
@@ -151,7 +205,14 @@ impl Passes {
             let (_, value) = choice.0.iter().find(|(name, _)| *name == kind.name)?;
             Some((kind.make)(value.as_deref()).map(|pass| (kind.name, pass)))
         });
-        Ok(Self(kinds.collect::<Result<_>>()?))
+        let mut passes: Vec<(&'static str, Box<dyn Pass>)> = kinds.collect::<Result<_>>()?;
+        passes.iter_mut().try_for_each(|(_, pass)| pass.begin())?;
+        Ok(Self(passes))
+    }
+
+    /// [`Pass::look_at`] of all.
+    pub fn look_at(&mut self, path: &CStr, bytes: &[u8]) -> Result<()> {
+        self.0.iter_mut().try_for_each(|(_, pass)| pass.look_at(path, bytes))
     }
 
     /// [`Pass::read`] of all.
@@ -173,9 +234,10 @@ impl Passes {
 
     /// What all have to report.
     pub fn report(&self) -> Vec<String> {
-        let lines = self.0.iter().flat_map(|(name, pass)| {
-            pass.report().into_iter().map(move |line| format!("{name}: {line}"))
-        });
+        let lines = self
+            .0
+            .iter()
+            .flat_map(|(name, pass)| pass.report().into_iter().map(move |line| format!("{name}: {line}")));
         lines.collect()
     }
 }
@@ -186,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_choice_is_written_as_it_is_read() {
-        for text in ["none", "huge-pages"] {
+        for text in ["none", "huge-pages", "verify=/a/list,prefetch=/a/b", "prefetch"] {
             assert_eq!(text.parse::<Choice>().expect(text).to_string(), text);
         }
         assert_eq!("default".parse::<Choice>().expect("default"), Choice::default());
@@ -194,7 +256,7 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        for text in ["huge", "huge-pages=1"] {
+        for text in ["huge", "huge-pages=1", "verify", "verify=list", "prefetch=file"] {
             assert!(text.parse::<Choice>().is_err(), "{text}");
         }
     }
