@@ -192,6 +192,14 @@ fn attach_at(
     for region in &tables.regions {
         mapped.change(image, place, region)?;
     }
+    if image.watch.contains(Watch::PAGES) {
+        let windows = tables.windows.iter().map(|window| (&window.pages, window.access));
+        let regions = tables.regions.iter().map(|region| (&region.pages, region.access));
+        let code = windows.chain(regions).filter(|(_, access)| access.contains(MemoryFlags::EXECUTE));
+        for (pages, _) in code {
+            mapped.split(place, pages)?;
+        }
+    }
     // What is watched are the pages that are wanted, not those that an image provides.
     let provides = !image.watch.contains(Watch::PAGES);
     for pages in tables.huge.iter().filter(|_| provides) {

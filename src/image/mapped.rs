@@ -4,7 +4,7 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use crate::elf::{RelrSlots, page_up};
+use crate::elf::{PAGE_SIZE, RelrSlots, page_up};
 use crate::sys::{self, Errno, File, Memory, MemoryFlags};
 
 use super::check::Refusal;
@@ -97,7 +97,8 @@ impl Mapped {
         let memory = match region.source {
             Source::Window => return self.protect(place, core::slice::from_ref(&region.pages), access),
             Source::File(offset) => from_file(offset, false),
-            Source::Written(offset) => from_file(offset, true),
+            // What is populated is read in large pieces.
+            Source::Written(offset) => from_file(offset, !image.watch.contains(Watch::PAGES)),
             Source::Zero => Memory { access, ..Memory::zeroed(length) },
         };
         // SAFETY: the pages lie in a window, which nobody else knows yet.
@@ -138,6 +139,20 @@ impl Mapped {
         match populate.write {
             true => sys::populate_writable(address, length),
             false => sys::populate_readable(address, length),
+        }
+        Ok(())
+    }
+
+    /// Makes each page a mapping of its own. From Linux 6.17 on, that is what keeps the kernel from reading more than a page of code
+    /// into the page cache, which it does in spite of all advice.
+    ///
+    /// # Errors
+    /// The pages are in no window, or the system refuses: there can be 65,530 mappings.
+    pub fn split(&self, place: Place, pages: &Pages) -> Result<(), Refusal> {
+        let (address, length) = self.locate(place, pages)?;
+        for page in (address..address + length).step_by(2 * PAGE_SIZE as usize) {
+            let done = sys::advise_no_dump(page..page + PAGE_SIZE);
+            done.map_err(|errno| Refusal::System("madvise", errno))?;
         }
         Ok(())
     }

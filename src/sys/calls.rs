@@ -283,6 +283,17 @@ pub fn advise_no_readahead(pages: Range<u64>) -> Result<(), Errno> {
     unsafe { rustix::mm::madvise(pages.start as *mut c_void, length, rustix::mm::Advice::Random) }
 }
 
+/// Keeps pages out of core dumps. What matters here is that the kernel then has a mapping of its own for them.
+///
+/// # Errors
+/// What `madvise` says.
+pub fn advise_no_dump(pages: Range<u64>) -> Result<(), Errno> {
+    count();
+    let length = (pages.end - pages.start) as usize;
+    // SAFETY: the advice changes nothing that can be read.
+    unsafe { rustix::mm::madvise(pages.start as *mut c_void, length, rustix::mm::Advice::LinuxDontDump) }
+}
+
 /// Asks for huge pages in a range of whole pages.
 ///
 /// # Errors

@@ -5,6 +5,8 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use ld_morsel::elf::PAGE_SIZE;
@@ -13,6 +15,10 @@ use memmap2::Mmap;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 use crate::image::ImageFile;
+
+/// Pages that are still being read stay in the page cache until they are there: how long to wait, and how often.
+const PATIENCE: Duration = Duration::from_millis(5);
+const ATTEMPTS: u32 = 100;
 
 /// Pages that a process has private copies of, by what `/proc/PID/pagemap` says of each.
 const PRESENT: u64 = 1 << 63;
@@ -81,10 +87,16 @@ impl Watched {
     /// They stay.
     pub fn forget(&self) -> Result<()> {
         let forgotten = || -> io::Result<bool> {
-            posix_fadvise(&self.file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;
             posix_fadvise(&self.file, 0, 0, PosixFadviseAdvice::POSIX_FADV_RANDOM)?;
-            self.file.read_exact_at(&mut [0; PAGE_SIZE as usize], 0)?;
-            Ok(self.touched()?.iter().skip(1).all(|touched| !touched))
+            for _ in 0..ATTEMPTS {
+                posix_fadvise(&self.file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;
+                self.file.read_exact_at(&mut [0; PAGE_SIZE as usize], 0)?;
+                if self.touched()?.iter().skip(1).all(|touched| !touched) {
+                    return Ok(true);
+                }
+                sleep(PATIENCE);
+            }
+            Ok(false)
         };
         match forgotten().with_context(|| self.path.display().to_string())? {
             true => Ok(()),
