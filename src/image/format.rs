@@ -97,7 +97,7 @@ impl Header {
             *byte = from.byte()?;
         }
         let [base, window, programs] = [from.word()?, from.word()?, from.word()?];
-        let watch = Watch::from_bits_truncate(from.word()?);
+        let watch = Watch::from_bits_retain(from.word()?);
         Some(Self { version, loader, base, window, programs, watch, checksum: from.word()? })
     }
 

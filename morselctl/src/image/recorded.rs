@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use ld_morsel::elf::{ObjectType, PAGE_SIZE, Segments};
 use ld_morsel::image::check;
-use ld_morsel::image::format::{Header, HEADER_AT, Member, Role, Source, Tables, Watch};
+use ld_morsel::image::format::{HEADER_AT, Header, Member, Role, Source, Tables, Watch};
 use ld_morsel::layout::{PageClass, Plan};
 use ld_morsel::sys::FileIdentity;
 
@@ -69,7 +69,8 @@ impl ImageFile {
         });
         let plan = Plan::new(ObjectType::Relocatable, &segments);
         let regions = plan.regions.iter().filter(|region| region.class != PageClass::Hole);
-        let pages = regions.flat_map(|region| region.pages.start.0 / PAGE_SIZE..region.pages.end.0 / PAGE_SIZE);
+        let pages =
+            regions.flat_map(|region| region.pages.start.0 / PAGE_SIZE..region.pages.end.0 / PAGE_SIZE);
         let pages = pages.map(|number| {
             let place = place(number * PAGE_SIZE);
             let in_file = in_file(tables, place).and_then(|at| usize::try_from(at / PAGE_SIZE).ok());

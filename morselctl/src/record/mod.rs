@@ -69,8 +69,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut mode = record(&program, args, &image, &scratch)?;
     if args.rounds > 0 {
         let (_, circumstances) = origin(&image)?;
-        mode.trial =
-            Some(trial::measure(&mode, &args.arguments, &circumstances, args.rounds, &scratch)?);
+        mode.trial = Some(trial::measure(&mode, &args.arguments, &circumstances, args.rounds, &scratch)?);
     }
     let output = args.output.clone().map_or_else(|| recording::usual_file(&program), Ok)?;
     let summary = summary(&mode);

@@ -204,7 +204,9 @@ mod tests {
     #[test]
     fn what_is_no_recording_is_refused() {
         let other = to_lines(&[Mode { version: 2, ..mode() }]).unwrap();
-        for (text, cause) in [("{}", "line 1 is not"), ("\n", "line 1 is not"), (&other, "format version 2, not 1")] {
+        for (text, cause) in
+            [("{}", "line 1 is not"), ("\n", "line 1 is not"), (&other, "format version 2, not 1")]
+        {
             let error = parse(text).expect_err(text);
             assert!(format!("{error:#}").contains(cause), "{error:#}");
         }

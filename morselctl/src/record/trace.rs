@@ -53,7 +53,9 @@ impl Start<'_> {
 impl AtMain {
     fn go_to_main(&mut self) -> Result<()> {
         let pid = self.pid;
-        let WaitStatus::Stopped(_, Signal::SIGTRAP) = waitpid(pid, None)? else { bail!("it cannot be traced") };
+        let WaitStatus::Stopped(_, Signal::SIGTRAP) = waitpid(pid, None)? else {
+            bail!("it cannot be traced")
+        };
         ptrace::setoptions(pid, ptrace::Options::PTRACE_O_EXITKILL)?;
         let begun = Instant::now();
         ptrace::cont(pid, None)?;

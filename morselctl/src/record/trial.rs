@@ -43,7 +43,8 @@ pub fn measure(
     let pair = Pair { program: &mode.program, arguments, without, with };
     let progress = Progress::new(2 * rounds as usize);
     progress.begin(&mode.program);
-    let trial = Trial { warm: pair.times(rounds, false, &progress)?, cold: pair.times(rounds, true, &progress)? };
+    let trial =
+        Trial { warm: pair.times(rounds, false, &progress)?, cold: pair.times(rounds, true, &progress)? };
     progress.end();
     Ok(trial)
 }

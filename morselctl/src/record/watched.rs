@@ -67,8 +67,7 @@ impl Watched {
     /// It cannot be written.
     pub fn new(image: &ImageFile, path: PathBuf, watch: Watch) -> Result<Self> {
         let make = || -> io::Result<(File, Mmap)> {
-            let file =
-                OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+            let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
             file.write_all_at(&image.watched_by(watch), 0)?;
             file.set_permissions(Permissions::from_mode(0o400))?;
             file.sync_all()?;

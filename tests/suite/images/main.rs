@@ -2,5 +2,6 @@
 
 mod checks;
 mod life;
+mod passes;
 mod process;
 mod shapes;

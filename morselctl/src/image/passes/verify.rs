@@ -82,9 +82,9 @@ fn parse(text: &str) -> Result<HashMap<PathBuf, String>> {
     let mut listed = HashMap::new();
     let lines = (1..).zip(text.lines());
     for (number, line) in lines.filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#')) {
-        let entry = line.split_once(' ').filter(|(hash, _)| {
-            hash.len() == DIGITS && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
-        });
+        let entry = line
+            .split_once(' ')
+            .filter(|(hash, _)| hash.len() == DIGITS && hash.bytes().all(|byte| byte.is_ascii_hexdigit()));
         let path = entry.and_then(|(_, path)| path.strip_prefix(' ').or_else(|| path.strip_prefix('*')));
         let Some(((hash, _), path)) = entry.zip(path) else {
             bail!("line {number} is not a SHA-256 and a path, as `sha256sum` writes them");
