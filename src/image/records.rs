@@ -31,9 +31,7 @@ pub struct Key<'a> {
 
 impl<'a> Record<'a> for Key<'a> {
     fn write(&self, to: &mut Writer) {
-        [self.library_path, self.preload, self.libc, self.origin, self.passes]
-            .into_iter()
-            .for_each(|text| to.text(text));
+        [self.library_path, self.preload, self.libc, self.origin, self.passes].into_iter().for_each(|text| to.text(text));
         self.program.write(to);
         to.word(self.fingerprint);
     }

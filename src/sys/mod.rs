@@ -13,10 +13,10 @@ mod x86_64;
 pub use alloc::{BumpAllocator, leak_unsealed, memory_is_available, unsealed_memory};
 pub use calls::{
     Errno, File, FileIdentity, FileStamp, FileStatus, Memory, MemoryFlags, SignalsBlocked, abort,
-    advise_huge_pages, advise_no_dump, advise_no_readahead, announce, change_protection, clock_nanoseconds, control, execute,
-    exit, file_status, open, populate_readable, populate_writable, process_id, read_link, send_datagram,
-    set_thread_pointer, system_call_count, thread_count, thread_exists, thread_id, unmap, write_all,
-    write_new_file,
+    advise_huge_pages, advise_no_dump, advise_no_readahead, announce, change_protection, clock_nanoseconds,
+    control, execute, exit, file_status, open, populate_readable, populate_writable, process_id, read_link,
+    send_datagram, set_thread_pointer, system_call_count, thread_count, thread_exists, thread_id, unmap,
+    write_all, write_new_file,
 };
 pub use errno::errno_text;
 pub use lock::{Condition, Guard, Mutex};

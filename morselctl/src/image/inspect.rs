@@ -267,8 +267,12 @@ fn origins(image: &ImageFile) -> Result<Vec<Origin>> {
         let Key { library_path, preload, libc, .. } = tables.key;
         let passes = tables.key.passes.map_or(Ok("none"), CStr::to_str).ok();
         let passes = passes.and_then(|passes| passes.parse().ok()).unwrap_or_default();
-        let circumstances =
-            Circumstances { library_path: text(library_path), preload: text(preload), libc: text(libc), passes };
+        let circumstances = Circumstances {
+            library_path: text(library_path),
+            preload: text(preload),
+            libc: text(libc),
+            passes,
+        };
         Ok(Origin { program, circumstances, identity: tables.key.program.identity })
     })?;
     origins.into_iter().collect()

@@ -34,7 +34,7 @@ pub fn measure(
     let image = |name: &str, passes: Choice| -> Result<Watched> {
         let circumstances = Circumstances { passes, ..circumstances.clone() };
         let built = scratch.path(&format!("{name}.built"));
-        build_into(&[mode.program.clone()], &circumstances, |_| Ok(PathBuf::from(&built)))?;
+        build_into(std::slice::from_ref(&mode.program), &circumstances, |_| Ok(PathBuf::from(&built)))?;
         let file = ImageFile::read(&built)?.context("no image")?;
         Watched::new(&file, scratch.path(name), Watch::MAIN)
     };
