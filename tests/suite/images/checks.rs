@@ -181,7 +181,7 @@ fn it_is_for_another_loader_or_format() {
     fixture.refuses_it(&[], "made for another build of ld-morsel", USUAL);
     change(BUILD_ID_AT);
     change(VERSION_AT);
-    fixture.refuses_it(&[], "format version 2, not 3", USUAL);
+    fixture.refuses_it(&[], "format version 5, not 4", USUAL);
 }
 
 #[test]

@@ -207,3 +207,113 @@ fn only_files_of_the_list_come_into_an_image() {
     let outcome = fixture.run_as(&fixture.path("prog"), &[], &[]);
     assert_eq!((outcome.ending, outcome.stdout.trim()), (Ending::Exit(0), "b2 a1 b2 7"));
 }
+
+/// What `morselctl inspect --json` says of the fixture's image.
+fn inspect(fixture: &Fixture) -> serde_json::Value {
+    let found = succeeds(&["inspect", "--json", &fixture.image().display().to_string()]);
+    let found: serde_json::Value = serde_json::from_str(&found).expect("JSON");
+    found.as_array().map_or(found.clone(), |list| list[0].clone())
+}
+
+#[test]
+fn a_recording_is_good_for_other_shapes_of_libraries() {
+    let fixture = toucher();
+    let path = |name: &str| fixture.path(name).display().to_string();
+    let (image, prog, recording) = (fixture.image().display().to_string(), path("prog"), path("recording"));
+    for (recorded, used) in [("default", "default,concatenate"), ("default,concatenate", "default")] {
+        succeeds(&["build", "--passes", recorded, "-o", &image, &prog]);
+        succeeds(&["record", "--rounds", "0", "--image", &image, "-o", &recording, &prog]);
+        assert_eq!(Recorded::read(&recording).count("written"), 32);
+        let passes = format!("--passes={used},direct-calls,order=random,prefetch={recording}");
+        let said = succeeds(&["build", &passes, "-o", &image, &prog]);
+        let line = said.lines().find(|line| line.contains("prefetch: ")).expect("a report");
+        assert!(line.contains(": 32 pages in 1 calls, of "), "{line}");
+        for settings in [&[][..], &[("LD_MORSEL_ASLR", "process")]] {
+            fixture.uses_it(settings, "17 2");
+        }
+    }
+}
+
+#[test]
+fn each_program_of_an_image_has_its_own_recording() {
+    let fixture = toucher();
+    let path = |name: &str| fixture.path(name).display().to_string();
+    let (image, prog, other, recording) =
+        (fixture.image().display().to_string(), path("prog"), path("other/prog"), path("recording"));
+    fs::copy(&prog, &other).expect("a copy");
+    std::os::unix::fs::symlink("../lib", fixture.path("other/lib")).expect("a link");
+    let images = path("images");
+    let shared = |passes: &str| succeeds(&["build", passes, &prog, &other, "--into", &images]);
+    shared("--passes=none");
+    succeeds(&["record", "--rounds", "0", "--image", &image, "-o", &recording, &other]);
+    let said = shared(&format!("--passes=prefetch={recording}"));
+    assert!(said.contains(&format!("{other}: 32 pages in 1 calls")), "{said}");
+    assert!(said.contains(&format!("{prog}: nothing has been recorded")), "{said}");
+    let calls: Vec<_> =
+        (0..2).map(|program| inspect(&fixture)["programs"][program]["populated"].as_u64()).collect();
+    assert_eq!(calls, [Some(0), Some(1)]);
+    fixture.uses_it(&[], "17 2");
+    let outcome = fixture.run_as(&fixture.path("other/prog"), &[], &[]);
+    assert!(!outcome.stderr.contains("is not used"), "{outcome:?}");
+    assert_eq!((outcome.ending, outcome.stdout.trim()), (Ending::Exit(0), "17 2"));
+}
+
+#[test]
+fn libraries_lie_in_the_order_wanted() {
+    let fixture = Fixture::new();
+    let list = fixture.path("list");
+    // Where the first library is.
+    let place = |lines: &str, more: &str| {
+        fs::write(&list, lines).expect("list");
+        let passes = format!("order={}{more}", list.display());
+        fixture.build(&["--passes", &passes]);
+        let outcome = fixture.run_as(&fixture.path("prog"), &["where"], &[]);
+        let address = outcome.stdout.lines().last().and_then(|line| line.strip_prefix("0x"));
+        let address = u64::from_str_radix(address.expect("an address"), 16).expect("an address");
+        address - inspect(&fixture)["base"].as_u64().expect("a base")
+    };
+    for more in ["", ",concatenate,huge-pages,direct-calls"] {
+        let (first, last) = (place("liba.so\nlibb.so\n", more), place("libb.so\nliba.so\n", more));
+        assert!(first < last, "{first:#x} {last:#x}");
+        assert_eq!(place("# libb.so is not in it\nliba.so\n", more), first);
+    }
+    fs::write(&list, "lib/liba.so\n").expect("list");
+    let (image, prog) = (fixture.image().display().to_string(), fixture.path("prog").display().to_string());
+    let passes = format!("--passes=order={}", list.display());
+    fails(
+        &["build", &passes, "-o", &image, &prog],
+        "list: line 1: `lib/liba.so` is neither a name nor an absolute path",
+    );
+}
+
+#[test]
+fn all_passes_go_together() {
+    let fixture = Fixture::new();
+    let inputs = [fixture.path("prog"), fixture.path("lib/liba.so"), fixture.path("lib/libb.so")];
+    let inputs = inputs.iter().map(|path| path.as_path()).chain([fixture.libc(), fixture.loader()]);
+    let sums = Command::new("sha256sum").args(inputs).output().expect("sha256sum").stdout;
+    let [list, recording] = ["list", "recording"].map(|name| fixture.path(name).display().to_string());
+    fs::write(&list, sums).expect("list");
+    let (image, prog) = (fixture.image().display().to_string(), fixture.path("prog").display().to_string());
+    succeeds(&["record", "--rounds", "0", "--image", &image, "-o", &recording, &prog]);
+    let all = [
+        format!("verify={list}"),
+        "order=random".to_owned(),
+        "concatenate".to_owned(),
+        "huge-pages".to_owned(),
+        "direct-calls".to_owned(),
+        format!("prefetch={recording}"),
+    ];
+    for set in 0..1 << all.len() {
+        let chosen = all.iter().enumerate().filter(|(number, _)| set >> number & 1 != 0);
+        let chosen: Vec<&str> = chosen.map(|(_, pass)| pass.as_str()).collect();
+        let passes = if chosen.is_empty() { "none".to_owned() } else { chosen.join(",") };
+        fixture.build(&["--passes", &passes]);
+        assert_eq!(inspect(&fixture)["programs"][0]["passes"].as_str(), Some(&*passes));
+        fixture.uses_it(&[], USUAL);
+    }
+    fails(
+        &["build", "--passes=order=random,order=/list", "-o", &image, &prog],
+        "the pass `order` is there twice",
+    );
+}
