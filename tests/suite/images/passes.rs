@@ -50,6 +50,7 @@ fn fails(arguments: &[&str], reason: &str) {
 /// A fixture whose program touches pages of `libpages.so`.
 fn toucher() -> Fixture {
     let fixture = Fixture::new();
+    fs::remove_file(fixture.image()).expect("the usual program's image");
     let source = fixture.source("pages.c", PAGES);
     fixture.compile("lib/libpages.so", &source, &["-shared", "-fPIC"]);
     let main = fixture.source("touches.c", TOUCHES);
@@ -73,10 +74,10 @@ impl Recorded {
     }
 
     /// Whether a page is in a list.
-    fn has(&self, list: &str, page: u64) -> bool {
+    fn has(&self, list: &str, page: i64) -> bool {
         let runs = self.0[list].as_array().expect(list);
         runs.iter().any(|run| {
-            let (first, pages) = (run[0].as_u64().expect("a page"), run[1].as_u64().expect("a count"));
+            let (first, pages) = (run[0].as_i64().expect("a page"), run[1].as_i64().expect("a count"));
             (first..first + pages).contains(&page)
         })
     }
@@ -88,12 +89,20 @@ impl Recorded {
     }
 }
 
+/// How many pages of all libraries a recording has for what comes before `main`.
+fn touched_before_main(path: &str) -> u64 {
+    let text = fs::read_to_string(path).expect("a recording");
+    let mode: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let libraries = mode["libraries"].as_array().expect("libraries");
+    libraries.iter().map(|library| Recorded(library.clone()).count("main")).sum()
+}
+
 /// The page of a function.
-fn page_of(fixture: &Fixture, symbol: &str) -> u64 {
+fn page_of(fixture: &Fixture, symbol: &str) -> i64 {
     let output = Command::new("nm").arg("-D").arg(fixture.path("lib/libpages.so")).output().expect("nm");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let line = text.lines().find(|line| line.ends_with(&format!(" {symbol}"))).expect(symbol);
-    u64::from_str_radix(line.split(' ').next().expect("an address"), 16).expect("digits") / 4096
+    i64::from_str_radix(line.split(' ').next().expect("an address"), 16).expect("digits") / 4096
 }
 
 #[test]
@@ -222,12 +231,16 @@ fn a_recording_is_good_for_other_shapes_of_libraries() {
     let (image, prog, recording) = (fixture.image().display().to_string(), path("prog"), path("recording"));
     for (recorded, used) in [("default", "default,concatenate"), ("default,concatenate", "default")] {
         succeeds(&["build", "--passes", recorded, "-o", &image, &prog]);
-        succeeds(&["record", "--rounds", "0", "--image", &image, "-o", &recording, &prog]);
-        assert_eq!(Recorded::read(&recording).count("written"), 32);
+        succeeds(&["record", "--rounds", "0", "--runs", "1", "--image", &image, "-o", &recording, &prog]);
+        let recorded = Recorded::read(&recording);
+        assert_eq!(recorded.count("written"), 32);
+        assert!(recorded.has("main", page_of(&fixture, "f3")));
         let passes = format!("--passes={used},direct-calls,order=random,prefetch={recording}");
         let said = succeeds(&["build", &passes, "-o", &image, &prog]);
-        let line = said.lines().find(|line| line.contains("prefetch: ")).expect("a report");
-        assert!(line.contains(": 32 pages in 1 calls, of "), "{line}");
+        // All pages that were recorded are found again, libc's with them.
+        let touched = touched_before_main(&recording);
+        assert!(said.contains(&format!("of {touched} that starts touch, by 1 of 1 modes")), "{said}");
+        assert!(inspect(&fixture)["programs"][0]["populated"].as_u64() >= Some(1), "{said}");
         for settings in [&[][..], &[("LD_MORSEL_ASLR", "process")]] {
             fixture.uses_it(settings, "17 2");
         }

@@ -104,8 +104,10 @@ impl Prefetch {
 
     /// The pages that some mode touches, counted from the image's start, and whether they are written to.
     fn touched(&mut self, built: &Built, served: &Served, modes: &[&Mode]) -> BTreeMap<u64, bool> {
-        let libraries = served.libraries.iter().flatten().map(|&library| &built.libraries[library]);
-        let libraries = libraries.map(|library| (path_of(&library.name), library));
+        // Programs may find the same library by different paths.
+        let libraries = served.program.objects().zip(&served.libraries);
+        let libraries = libraries
+            .filter_map(|(object, library)| Some((path_of(&object.name), &built.libraries[(*library)?])));
         let libraries: HashMap<&Path, &Library> = libraries.collect();
         let mut touched = BTreeMap::new();
         for mode in modes {
