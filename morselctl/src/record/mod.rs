@@ -65,9 +65,10 @@ pub fn run(args: &Args) -> Result<()> {
         (None, Some(directory)) if !directory.is_empty() => Scratch::new(Path::new(&directory))?,
         (None, _) => Scratch::new(Path::new("/var/tmp"))?,
     };
-    let mut mode = record(&program, args, &image, &scratch)?;
+    let (_, circumstances) = origin(&image)?;
+    let start = Start { program: &program, arguments: &args.arguments, circumstances: &circumstances };
+    let mut mode = record(&start, args.runs, &image, &scratch)?;
     if args.rounds > 0 {
-        let (_, circumstances) = origin(&image)?;
         mode.trial = Some(trial::measure(&mode, &args.arguments, &circumstances, args.rounds, &scratch)?);
     }
     let output = args.output.clone().map_or_else(|| recording::usual_file(&program), Ok)?;
@@ -80,18 +81,18 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// Runs the program and counts.
-fn record(program: &Path, args: &Args, image: &ImageFile, scratch: &Scratch) -> Result<Mode> {
-    let libraries = image.recorded(program)?;
+fn record(start: &Start<'_>, runs: u32, image: &ImageFile, scratch: &Scratch) -> Result<Mode> {
+    let libraries = image.recorded(start.program)?;
     let watched = Watched::new(image, scratch.path("watched"), Watch::MAIN | Watch::PAGES)?;
     let mut counts: Vec<Counts> = libraries.iter().map(|_| Counts::default()).collect();
-    for _ in 0..args.runs {
+    for _ in 0..runs {
         watched.forget()?;
-        let process = Start { program, arguments: &args.arguments }.to_main(&watched.path, false)?;
+        let process = start.to_main(&watched.path, false)?;
         let main = watched.touched()?;
         let places = libraries.iter().flat_map(|library| library.pages.iter().map(|page| page.place));
         let written: HashSet<u64> = watched.written(process.id(), places)?.into_iter().collect();
         if let Some(ending) = process.finish()? {
-            eprintln!("morselctl: {} has ended with {ending}", program.display());
+            eprintln!("morselctl: {} has ended with {ending}", start.program.display());
         }
         let exit = watched.touched()?;
         for (library, counts) in libraries.iter().zip(&mut counts) {
@@ -107,9 +108,9 @@ fn record(program: &Path, args: &Args, image: &ImageFile, scratch: &Scratch) -> 
     });
     Ok(Mode {
         version: recording::VERSION,
-        program: program.to_owned(),
-        arguments: args.arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect(),
-        runs: args.runs,
+        program: start.program.to_owned(),
+        arguments: start.arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect(),
+        runs,
         libraries: touched.filter(|touched| !touched.exit.is_empty()).collect(),
         trial: None,
     })

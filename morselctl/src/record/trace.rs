@@ -14,12 +14,16 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use crate::image::Circumstances;
+
 /// A program and how it is started.
 pub struct Start<'a> {
     /// The program.
     pub program: &'a Path,
     /// Its arguments.
     pub arguments: &'a [OsString],
+    /// What the image has been built for; everything else is in its environment that is in ours.
+    pub circumstances: &'a Circumstances,
 }
 
 /// A process that is about to begin its `main`. Dropped, it is killed.
@@ -38,6 +42,14 @@ impl Start<'_> {
     pub fn to_main(&self, image: &Path, quiet: bool) -> Result<AtMain> {
         let mut command = Command::new(self.program);
         command.args(self.arguments).env("LD_MORSEL_IMAGE", image);
+        let Circumstances { library_path, preload, libc, .. } = self.circumstances;
+        let wishes = [("LD_LIBRARY_PATH", library_path), ("LD_PRELOAD", preload), ("LD_MORSEL_LIBC", libc)];
+        for (name, value) in wishes {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
         if quiet {
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         }

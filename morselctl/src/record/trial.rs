@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use ld_morsel::image::format::Watch;
@@ -40,7 +40,8 @@ pub fn measure(
     };
     let without = image("without", circumstances.passes.without("prefetch"))?;
     let with = image("with", circumstances.passes.with("prefetch", value))?;
-    let pair = Pair { program: &mode.program, arguments, without, with };
+    let start = Start { program: &mode.program, arguments, circumstances };
+    let pair = Pair { start, without, with };
     let progress = Progress::new(2 * rounds as usize);
     progress.begin(&mode.program);
     let trial =
@@ -51,8 +52,7 @@ pub fn measure(
 
 /// Two images of a program.
 struct Pair<'a> {
-    program: &'a Path,
-    arguments: &'a [OsString],
+    start: Start<'a>,
     without: Watched,
     with: Watched,
 }
@@ -63,8 +63,7 @@ impl Pair<'_> {
             if cold {
                 image.forget()?;
             }
-            let start = Start { program: self.program, arguments: self.arguments };
-            Ok(start.to_main(&image.path, true)?.time.as_secs_f64() * 1e6)
+            Ok(self.start.to_main(&image.path, true)?.time.as_secs_f64() * 1e6)
         };
         let mut pairs = Vec::new();
         for round in 0..WARM_UP + rounds {
