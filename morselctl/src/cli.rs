@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::admin::{learn, refresh};
-use crate::{explain, fuse, image, inspect, install, manual};
+use crate::{explain, fuse, image, inspect, install, manual, record};
 
 /// The tool beside the dynamic loader ld-morsel.
 #[derive(Parser)]
@@ -32,6 +32,8 @@ enum Command {
     List(image::ListArgs),
     /// Remove images of programs from the usual place
     Drop(image::DropArgs),
+    /// Run a program and write down which pages of its image it touches, for the pass `prefetch`
+    Record(record::Args),
     /// Tell which library provides each symbol of a program, and where libraries are found
     Explain(explain::Args),
     /// Write one ELF file that holds the loader and a stock libc.so
@@ -64,6 +66,7 @@ pub fn run(args: Args) -> Result<()> {
         Command::Learn(args) => learn::run(&args),
         Command::List(args) => image::run_list(&args),
         Command::Drop(args) => image::run_drop(&args),
+        Command::Record(args) => record::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Fuse(args) => fuse::run(&args),
         Command::Install(args) => install::run(&args),

@@ -17,6 +17,7 @@ mod inspect;
 mod install;
 mod manual;
 mod progress;
+mod record;
 mod write;
 
 fn main() -> ExitCode {

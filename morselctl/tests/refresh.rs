@@ -58,6 +58,14 @@ impl Place {
         images(&self.images).into_iter().map(|path| (path.clone(), stamp(&path))).collect()
     }
 
+    /// What `inspect` says of a program's image.
+    fn inspect(&self, name: &str) -> serde_json::Value {
+        let mut inspect = Command::new(env!("CARGO_BIN_EXE_morselctl"));
+        let output = inspect.args(["inspect", "--json"]).arg(self.image_of(name)).output().unwrap();
+        let described: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        described[0]["programs"][0].clone()
+    }
+
     fn image_of(&self, name: &str) -> PathBuf {
         let metadata = fs::metadata(self.dir.join(name)).unwrap();
         self.images.join(format!("{:x}-{:x}", metadata.dev(), metadata.ino()))
@@ -153,13 +161,7 @@ fn circumstances_come_from_the_configuration() {
          [[image]]\nprograms = [\"DIR/*\"]\nlibrary-path = \"\"\n",
     );
     place.summary();
-    let inspect = |name: &str| {
-        let mut inspect = Command::new(env!("CARGO_BIN_EXE_morselctl"));
-        let output = inspect.args(["inspect", "--json"]).arg(place.image_of(name)).output().unwrap();
-        let described: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        described[0]["programs"][0].clone()
-    };
-    let (one, two) = (inspect("one"), inspect("two"));
+    let (one, two) = (place.inspect("one"), place.inspect("two"));
     assert_eq!(one["library_path"], "/nowhere");
     assert_eq!(one["preload"], place.dir.join("lib/libtwo.so").display().to_string());
     assert_eq!((&two["library_path"], &two["preload"]), (&"".into(), &serde_json::Value::Null));
@@ -167,6 +169,35 @@ fn circumstances_come_from_the_configuration() {
     // Other circumstances are a reason to build.
     place.configure("[[image]]\nprograms = [\"DIR/*\"]\nexclude = [\"DIR/tw?\"]\n");
     assert_eq!(place.summary(), "1 images built, 1 unchanged, 0 removed, 0 failed");
+}
+
+#[test]
+fn passes_come_from_the_configuration() {
+    let place = Place::new("refresh-passes", &["one", "two", "three"]);
+    let list = place.dir.join("list").display().to_string();
+    fs::write(&list, "libone.so\n").unwrap();
+    let image = |name: &str, passes: &str| format!("[[image]]\nprograms = [\"DIR/{name}\"]\n{passes}\n");
+    let configure = |three: &str| {
+        place.configure(&format!(
+            "[defaults]\npasses = [\"order=random\", \"default\"]\n{}{}{}",
+            image("one", "passes = [\"direct-calls\", \"concatenate\", \"order=DIR/list\"]"),
+            image("two", "passes = []"),
+            image("three", three),
+        ));
+    };
+    configure("");
+    assert_eq!(place.summary(), "3 images built, 0 unchanged, 0 removed, 0 failed");
+    let found = ["one", "two", "three"].map(|name| place.inspect(name)["passes"].clone());
+    let chosen = format!("order={list},concatenate,direct-calls");
+    assert_eq!(found, [chosen.as_str(), "none", "order=random,huge-pages,prefetch"]);
+    assert_eq!(place.summary(), "0 images built, 3 unchanged, 0 removed, 0 failed");
+    // Other passes are a reason to build; one that refuses a file keeps its program from having an image, and no other.
+    configure("passes = [\"verify=DIR/list\"]");
+    let output = place.refresh();
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr.contains(&format!("{list}: line 1 is not a SHA-256 and a path")), "{stderr}");
+    assert_eq!(summary(&output), "0 images built, 2 unchanged, 0 removed, 1 failed");
 }
 
 #[test]

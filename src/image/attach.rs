@@ -23,7 +23,7 @@ use crate::sys::{self, Errno, File, FileIdentity, FileStamp, MemoryFlags, Text};
 use super::check::{self, Refusal};
 use super::format::{
     Binding, BuildId, FarWindow, HEADER_AT, HEADER_ROOM, Header, Interposed, Key, Member, Role, Tables,
-    VERSION,
+    VERSION, Watch,
 };
 use super::mapped::{Image, Mapped, Place};
 use super::{BASE_ALIGN, SYSTEM_PLACE, base_at, file_name, path_in, portable, portable_name};
@@ -52,6 +52,8 @@ pub struct Circumstances<'a> {
 pub struct Attached {
     /// Where it is.
     pub path: CString,
+    /// Who watches the process.
+    pub watch: Watch,
     pub(super) tables: Tables<'static>,
     pub(super) place: Place,
     pub(super) windows: Vec<Range<u64>>,
@@ -68,6 +70,7 @@ struct Found {
     tables: Tables<'static>,
     extended: bool,
     windows: Vec<Range<u64>>,
+    watch: Watch,
 }
 
 /// An image file, open and not yet looked at.
@@ -134,11 +137,11 @@ impl Candidate {
     #[inline(never)]
     pub fn attach(self, circumstances: &Circumstances<'_>) -> Result<Option<Attached>, (CString, Refusal)> {
         match try_attach(&self.path, &self.file, circumstances) {
-            Ok((Found { tables, extended, windows }, place)) => {
+            Ok((Found { tables, extended, windows, watch }, place)) => {
                 log::info!("image {} at {:#x}", Text::from(&self.path), place.start);
                 let (path, ids, added) = (self.path, Vec::new(), Added::default());
                 let file = extended.then_some(self.file);
-                Ok(Some(Attached { path, tables, place, windows, file, ids, added }))
+                Ok(Some(Attached { path, watch, tables, place, windows, file, ids, added }))
             }
             Err(refusal) => self.refuse(refusal),
         }
@@ -182,7 +185,8 @@ fn try_attach(
     let own = Some(header.base).filter(|_| !config.random_image);
     for start in own.into_iter().chain((1..=ATTEMPTS).map(random)) {
         let place = Place { start, delta: start.wrapping_sub(header.base) };
-        match attach_at(path, &Image { file, size, window: header.window, entry }, place, circumstances) {
+        let image = Image { file, size, window: header.window, entry };
+        match attach_at(path, &image, place, header.watch, circumstances) {
             Err(Refusal::Taken) => {}
             attached => return Ok((attached?, place)),
         }
@@ -195,9 +199,10 @@ fn attach_at(
     path: &CStr,
     image: &Image<'_>,
     place: Place,
+    watch: Watch,
     circumstances: &Circumstances<'_>,
 ) -> Result<Found, Refusal> {
-    let mut mapped = Mapped::default();
+    let mut mapped = Mapped::new(watch);
     mapped.add(image, place, &FarWindow { pages: 0..image.window, offset: 0, access: MemoryFlags::READ })?;
     let (start, size) = (place.start + image.entry.tables, image.entry.size as usize);
     // SAFETY: the tables lie in the window (checked), which stays mapped if we succeed.
@@ -229,12 +234,16 @@ fn attach_at(
     for pages in &tables.huge {
         mapped.advise(place, &pages)?;
     }
+    mapped.split_code(place, &tables)?;
+    for populate in &tables.populate {
+        mapped.populate(place, &populate)?;
+    }
     if place.delta != 0 {
         mapped.protect(place, &tables.sealed, MemoryFlags::READ | MemoryFlags::WRITE)?;
         mapped.rebase(place, tables.rebase)?;
         mapped.protect(place, &tables.sealed, MemoryFlags::READ)?;
     }
-    Ok(Found { tables, extended, windows: mapped.keep() })
+    Ok(Found { tables, extended, windows: mapped.keep(), watch })
 }
 
 impl Attached {

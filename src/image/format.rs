@@ -12,6 +12,8 @@ use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::ops::Range;
 
+use bitflags::bitflags;
+
 use crate::sys::{FileIdentity, MemoryFlags};
 
 pub use super::encoding::{List, Numbers, Reader, Record, Writer, checksum};
@@ -22,7 +24,7 @@ pub use super::stamp::Digest;
 /// How an image's header begins.
 pub const MAGIC: [u8; 8] = *b"MORSELIM";
 /// The version of the format.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// Where the header is in the file: behind the ELF header.
 pub const HEADER_AT: usize = crate::elf::FileHeader::SIZE;
 /// Bytes of the header and of what follows it on the first page.
@@ -32,6 +34,17 @@ pub const MAX_PROGRAMS: usize = (HEADER_ROOM - Header::SIZE) / ProgramEntry::SIZ
 
 /// A GNU build ID of the usual kind (SHA-1).
 pub type BuildId = [u8; 20];
+
+bitflags! {
+    /// What `morselctl record` wants of starts with its copy of an image.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct Watch: u64 {
+        /// When `main` begins, the process sends itself a signal that says nothing to those that are not traced.
+        const MAIN = 1;
+        /// Only pages that are touched come into the page cache.
+        const PAGES = 2;
+    }
+}
 
 /// An image's header. [`ProgramEntry`]s follow it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,12 +59,14 @@ pub struct Header {
     pub window: u64,
     /// How many programs it serves.
     pub programs: u64,
+    /// Who is watching.
+    pub watch: Watch,
     /// Of the rest of the header, and of the program entries.
     pub checksum: u64,
 }
 
 impl Header {
-    const SIZE: usize = 64;
+    const SIZE: usize = 72;
 
     /// The bytes of a header and the entries that belong to it, for the file. The checksum is made here.
     pub fn to_bytes(mut self, entries: &[ProgramEntry]) -> Vec<u8> {
@@ -69,7 +84,7 @@ impl Header {
         to.word(u64::from_le_bytes(MAGIC));
         to.half(self.version);
         self.loader.iter().for_each(|&byte| to.byte(byte));
-        to.words(&[self.base, self.window, self.programs, self.checksum]);
+        to.words(&[self.base, self.window, self.programs, self.watch.bits(), self.checksum]);
         to.finish()
     }
 
@@ -84,8 +99,9 @@ impl Header {
         for byte in &mut loader {
             *byte = from.byte()?;
         }
-        let [base, window, programs, checksum] = [from.word()?, from.word()?, from.word()?, from.word()?];
-        Some(Self { version, loader, base, window, programs, checksum })
+        let [base, window, programs] = [from.word()?, from.word()?, from.word()?];
+        let watch = Watch::from_bits_retain(from.word()?);
+        Some(Self { version, loader, base, window, programs, watch, checksum: from.word()? })
     }
 
     /// The entries that follow it; `None` if they, or the header, are damaged.
@@ -131,7 +147,7 @@ impl<'a> Record<'a> for ProgramEntry {
 }
 
 /// The names of the tables.
-pub const TABLE_NAMES: [&str; 13] = [
+pub const TABLE_NAMES: [&str; 14] = [
     "key",
     "inputs",
     "members",
@@ -144,6 +160,7 @@ pub const TABLE_NAMES: [&str; 13] = [
     "rewritten",
     "index",
     "digests",
+    "populate",
     "rebase",
 ];
 
@@ -174,6 +191,8 @@ pub struct Tables<'a> {
     pub index: Option<IndexPlace>,
     /// What is in the program and in all inputs that must be there, if the image is portable; else nothing.
     pub digests: List<'a, Digest>,
+    /// Pages that starts touch, close together: they are mapped at once.
+    pub populate: List<'a, Populate>,
     /// The words that hold addresses of the image, in the form of `DT_RELR`, counted from the image's start.
     pub rebase: &'a [u64],
 }
@@ -201,6 +220,7 @@ impl<'a> Tables<'a> {
             table(|to| to.list(&List::Values(self.rewritten.as_slice()))),
             table(|to| to.list(&List::Values(self.index.as_slice()))),
             table(|to| to.list(&self.digests)),
+            table(|to| to.list(&self.populate)),
             table(|to| self.rebase.iter().for_each(|&word| to.word(word))),
         ]
     }
@@ -225,6 +245,7 @@ impl<'a> Tables<'a> {
         let rewritten = next()?.list()?.iter().next();
         let index = next()?.list()?.iter().next();
         let digests: List<'a, Digest> = next()?.list()?;
+        let populate = next()?.list()?;
         let rebase = plain::slice_from_bytes(tables.bytes()?).ok()?;
         let known = |object: u32| (object as usize) < members.len();
         let bound = |binding: &Binding| known(binding.object);
@@ -246,6 +267,7 @@ impl<'a> Tables<'a> {
             rewritten,
             index,
             digests,
+            populate,
             rebase,
         })
     }
@@ -366,6 +388,26 @@ impl<'a> Record<'a> for Aside {
 
     fn read(from: &mut Reader<'a>) -> Option<Self> {
         Some(Self { offset: from.word()?, size: from.word()?, checksum: from.word()? })
+    }
+}
+
+/// Pages that are mapped at once instead of by a page fault for each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Populate {
+    /// Which.
+    pub pages: Pages,
+    /// They will be written to; if not, read.
+    pub write: bool,
+}
+
+impl<'a> Record<'a> for Populate {
+    fn write(&self, to: &mut Writer) {
+        self.pages.write(to);
+        to.presence(self.write);
+    }
+
+    fn read(from: &mut Reader<'a>) -> Option<Self> {
+        Some(Self { pages: Pages::read(from)?, write: from.presence()? })
     }
 }
 

@@ -4,11 +4,11 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use crate::elf::{RelrSlots, page_up};
+use crate::elf::{PAGE_SIZE, RelrSlots, page_up};
 use crate::sys::{self, Errno, File, Memory, MemoryFlags};
 
 use super::check::Refusal;
-use super::format::{FarWindow, Pages, ProgramEntry, Region, Source};
+use super::format::{FarWindow, Pages, Populate, ProgramEntry, Region, Source, Tables, Watch};
 
 /// Where the image's pages are.
 #[derive(Clone, Copy, Debug)]
@@ -39,13 +39,21 @@ pub struct Image<'a> {
 }
 
 /// The windows that are mapped; they go again if the image is not used in the end.
-#[derive(Default)]
-pub struct Mapped(Vec<Range<u64>>);
+pub struct Mapped {
+    windows: Vec<Range<u64>>,
+    /// Who watches what is done with them.
+    watch: Watch,
+}
 
 impl Mapped {
+    /// Nothing is mapped yet.
+    pub fn new(watch: Watch) -> Self {
+        Self { windows: Vec::new(), watch }
+    }
+
     /// Windows that were kept, to be dropped after all.
     pub fn again(windows: Vec<Range<u64>>) -> Self {
-        Self(windows)
+        Self { windows, watch: Watch::empty() }
     }
 
     /// Maps a window.
@@ -61,18 +69,18 @@ impl Mapped {
         }
         let memory = Memory { length, access: window.access, file, populate: false, shared: false };
         match memory.map_free(address) {
-            Ok(()) => self.0.push(address..end),
+            Ok(()) => self.windows.push(address..end),
             Err(Errno::EXIST) => return Err(Refusal::Taken),
             Err(errno) => return Err(Refusal::System("mmap", errno)),
         }
-        Ok(())
+        self.read_by_pages(address..end)
     }
 
     /// The address of pages that lie in a window.
     fn locate(&self, place: Place, pages: &Pages) -> Result<(u64, u64), Refusal> {
         let (address, length) = place.address(pages);
         let within = |window: &Range<u64>| window.start <= address && length <= window.end - address;
-        match self.0.iter().any(|window| window.contains(&address) && within(window)) {
+        match self.windows.iter().any(|window| window.contains(&address) && within(window)) {
             true => Ok((address, length)),
             false => Err(Refusal::Damaged("pages outside of the windows")),
         }
@@ -92,11 +100,13 @@ impl Mapped {
         let memory = match region.source {
             Source::Window => return self.protect(place, [region.pages.clone()], access),
             Source::File(offset) => from_file(offset, false),
-            Source::Written(offset) => from_file(offset, true),
+            // What is populated is read in large pieces.
+            Source::Written(offset) => from_file(offset, !self.watch.contains(Watch::PAGES)),
             Source::Zero => Memory { access, ..Memory::zeroed(length) },
         };
         // SAFETY: the pages lie in a window, which nobody else knows yet.
-        unsafe { memory.map_over(address) }.map_err(|errno| Refusal::System("mmap", errno))
+        unsafe { memory.map_over(address) }.map_err(|errno| Refusal::System("mmap", errno))?;
+        if memory.file.is_some() { self.read_by_pages(address..address + length) } else { Ok(()) }
     }
 
     /// Changes what may be done with pages.
@@ -124,7 +134,25 @@ impl Mapped {
     /// The pages are in no window.
     pub fn advise(&self, place: Place, pages: &Pages) -> Result<(), Refusal> {
         let (address, length) = self.locate(place, pages)?;
+        if self.watch.contains(Watch::PAGES) {
+            return Ok(());
+        }
         let _ = sys::advise_huge_pages(address..address + length);
+        Ok(())
+    }
+
+    /// Maps pages at once. Where the kernel does not know how, they come one by one.
+    ///
+    /// # Errors
+    /// The pages are in no window.
+    pub fn populate(&self, place: Place, populate: &Populate) -> Result<(), Refusal> {
+        let (address, length) = self.locate(place, &populate.pages)?;
+        match populate.write {
+            // What is watched are the pages that are wanted, not those that an image provides.
+            _ if self.watch.contains(Watch::PAGES) => {}
+            true => sys::populate_writable(address, length),
+            false => sys::populate_readable(address, length),
+        }
         Ok(())
     }
 
@@ -139,7 +167,7 @@ impl Mapped {
             let address = place.start.wrapping_add(slot.0);
             if !current.contains(&address) || current.end - address < WORD {
                 let holds = |window: &&Range<u64>| window.contains(&address) && window.end - address >= WORD;
-                let window = self.0.iter().find(holds);
+                let window = self.windows.iter().find(holds);
                 current = window.ok_or(Refusal::Damaged("a word outside of the windows"))?.clone();
             }
             let word = address as *mut u64;
@@ -149,15 +177,45 @@ impl Mapped {
         Ok(())
     }
 
+    /// Keeps the kernel from reading more of the file into the page cache than what is touched, if that is what is watched.
+    fn read_by_pages(&self, pages: Range<u64>) -> Result<(), Refusal> {
+        if !self.watch.contains(Watch::PAGES) {
+            return Ok(());
+        }
+        sys::advise_no_readahead(pages).map_err(|errno| Refusal::System("madvise", errno))
+    }
+
+    /// Makes each page of code a mapping of its own, if touched pages are watched. From Linux 6.17 on, that is what keeps the kernel
+    /// from reading more than a page of code into the page cache, which it does in spite of all advice.
+    ///
+    /// # Errors
+    /// The code is in no window, or the system refuses: there can be 65,530 mappings.
+    pub fn split_code(&self, place: Place, tables: &Tables<'_>) -> Result<(), Refusal> {
+        if !self.watch.contains(Watch::PAGES) {
+            return Ok(());
+        }
+        let windows = tables.windows.iter().map(|window| (window.pages, window.access));
+        let regions = tables.regions.iter().map(|region| (region.pages, region.access));
+        let code = windows.chain(regions).filter(|(_, access)| access.contains(MemoryFlags::EXECUTE));
+        for (pages, _) in code {
+            let (address, length) = self.locate(place, &pages)?;
+            for page in (address..address + length).step_by(2 * PAGE_SIZE as usize) {
+                let done = sys::advise_no_dump(page..page + PAGE_SIZE);
+                done.map_err(|errno| Refusal::System("madvise", errno))?;
+            }
+        }
+        Ok(())
+    }
+
     /// The windows stay.
     pub fn keep(mut self) -> Vec<Range<u64>> {
-        core::mem::take(&mut self.0)
+        core::mem::take(&mut self.windows)
     }
 }
 
 impl Drop for Mapped {
     fn drop(&mut self) {
-        for window in &self.0 {
+        for window in &self.windows {
             // SAFETY: mapped by us, and no reference into it is left.
             unsafe { sys::unmap(window.start, window.end - window.start) };
         }

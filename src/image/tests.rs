@@ -80,6 +80,10 @@ fn tables() -> Tables<'static> {
         rewritten: Some(Aside { offset: 0x8000, size: 100, checksum: 12 }),
         index: Some(IndexPlace { start: 0x8000, size: 12, checksum: 13 }),
         digests: list(vec![[1; 32], [2; 32]]),
+        populate: list(vec![
+            Populate { pages: 0x1000..0x5000, write: false },
+            Populate { pages: 0x6000..0x8000, write: true },
+        ]),
         rebase: &[0x3000, 0b1011],
     }
 }
@@ -112,6 +116,7 @@ fn tables_are_read_as_they_were_written() {
         assert_eq!((read.regions, read.sealed), (written.regions, written.sealed));
         assert_eq!((read.huge, read.digests), (written.huge, written.digests));
         assert_eq!((read.rewritten, read.index), (written.rewritten, written.index));
+        assert_eq!(read.populate, written.populate);
         let (read, written) = (all(&read.late), all(&written.late));
         assert_eq!((read.len(), read[0].binding), (written.len(), written[0].binding));
         assert_eq!(read[0].relocation.addend, Some(11));
@@ -141,6 +146,7 @@ fn a_header_is_read_as_it_was_written() {
         base: 0x1000_0000_0000,
         window: 0x5000,
         programs: 2,
+        watch: Watch::MAIN,
         checksum: 0,
     };
     let entry = |inode| ProgramEntry {
@@ -166,8 +172,15 @@ fn a_header_is_read_as_it_was_written() {
 
 #[test]
 fn an_image_serves_only_so_many_programs() {
-    let header =
-        Header { version: VERSION, loader: [7; 20], base: 0, window: 0, programs: u64::MAX, checksum: 0 };
+    let header = Header {
+        version: VERSION,
+        loader: [7; 20],
+        base: 0,
+        window: 0,
+        programs: u64::MAX,
+        watch: Watch::empty(),
+        checksum: 0,
+    };
     let bytes = header.to_bytes(&[]);
     assert!(Header::parse(&bytes).expect("a header").entries(&bytes).is_none());
     const { assert!(MAX_PROGRAMS > 90) };

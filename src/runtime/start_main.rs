@@ -3,7 +3,7 @@
 //! takes all of them for one and waits for it to end, so that they must return; `main` is what can be stopped.
 
 use core::ffi::{c_char, c_int};
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::sys;
 
@@ -14,6 +14,14 @@ type Main = extern "C" fn(c_int, *mut *mut c_char, *mut *mut c_char) -> c_int;
 
 /// The program's `main`, from [`libc_start_main`] to [`main_in_its_time`].
 static MAIN: AtomicUsize = AtomicUsize::new(0);
+
+/// Somebody wants to know when `main` begins.
+static IS_WATCHED: AtomicBool = AtomicBool::new(false);
+
+/// Makes the process send itself a signal when `main` begins (see [`sys::announce`]).
+pub fn watch_main() {
+    IS_WATCHED.store(true, Ordering::Relaxed);
+}
 
 /// `__libc_start_main`, which a program's entry calls: libc's own, with another `main`.
 ///
@@ -37,6 +45,9 @@ pub unsafe extern "C" fn libc_start_main(
 
 extern "C" fn main_in_its_time(argc: c_int, argv: *mut *mut c_char, envp: *mut *mut c_char) -> c_int {
     Process::get().initialization.stop_if_cut_short();
+    if IS_WATCHED.load(Ordering::Relaxed) {
+        sys::announce();
+    }
     // SAFETY: `libc_start_main` has stored a function of that signature.
     let main: Main = unsafe { core::mem::transmute(MAIN.load(Ordering::Relaxed)) };
     main(argc, argv, envp)

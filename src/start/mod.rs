@@ -24,10 +24,11 @@ use crate::elf::{Address, ElfError, PAGE_SIZE, SegmentFlags};
 use crate::error::{RelocationProblem, StartError};
 use crate::host::{OwnFile, locate};
 use crate::image::Attached;
+use crate::image::format::Watch;
 use crate::map::{self, System, adopt};
 use crate::program::{Object, ObjectId, Origin, Program};
 use crate::relocate::{Moment, Relocated, Slots, complete, relocate};
-use crate::runtime::{DebugState, DebugSymbols, Loader};
+use crate::runtime::{DebugState, DebugSymbols, Loader, watch_main};
 use crate::statistics::Phases;
 use crate::sys::{self, MESSAGE_PREFIX, Scratch, Text};
 use crate::tls;
@@ -80,6 +81,9 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
             let shown = fused().and_then(Result::ok);
             let symbols = DebugSymbols::of(&loader, shown.as_deref().unwrap_or(&loader));
             phases.end("image");
+            if image.watch.contains(Watch::MAIN) {
+                watch_main();
+            }
             let start = image::objects(image, program, loader, wishes, &config, &mut system);
             start.map(|start| (start, symbols))
         }

@@ -8,7 +8,7 @@ use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
 
 use linux_raw_sys::general::{
     __NR_arch_prctl, __NR_clock_gettime, __NR_execve, __NR_exit_group, __NR_getpid, __NR_rt_sigprocmask,
-    __NR_tgkill, ARCH_SET_FS, CLOCK_MONOTONIC, SIG_SETMASK, SIGABRT,
+    __NR_tgkill, ARCH_SET_FS, CLOCK_MONOTONIC, SIG_SETMASK, SIGABRT, SIGURG,
 };
 
 use super::files::File;
@@ -77,6 +77,39 @@ pub fn populate_writable(address: u64, length: u64) {
     let advice = rustix::mm::Advice::LinuxPopulateWrite;
     // SAFETY: the advice changes nothing that can be read.
     let _ = unsafe { rustix::mm::madvise(address as *mut c_void, length as usize, advice) };
+}
+
+/// Asks for whole pages to be mapped as if they had been read: a hint, likewise.
+#[cold]
+pub fn populate_readable(address: u64, length: u64) {
+    count();
+    let advice = rustix::mm::Advice::LinuxPopulateRead;
+    // SAFETY: the advice changes nothing that can be read.
+    let _ = unsafe { rustix::mm::madvise(address as *mut c_void, length as usize, advice) };
+}
+
+/// Of the file that is mapped at these whole pages, the kernel reads nothing into memory but what is touched.
+///
+/// # Errors
+/// What `madvise` says.
+#[cold]
+pub fn advise_no_readahead(pages: Range<u64>) -> Result<(), Errno> {
+    count();
+    let length = (pages.end - pages.start) as usize;
+    // SAFETY: the advice changes nothing that can be read.
+    unsafe { rustix::mm::madvise(pages.start as *mut c_void, length, rustix::mm::Advice::Random) }
+}
+
+/// Keeps pages out of core dumps. What matters here is that the kernel then has a mapping of its own for them.
+///
+/// # Errors
+/// What `madvise` says.
+#[cold]
+pub fn advise_no_dump(pages: Range<u64>) -> Result<(), Errno> {
+    count();
+    let length = (pages.end - pages.start) as usize;
+    // SAFETY: the advice changes nothing that can be read.
+    unsafe { rustix::mm::madvise(pages.start as *mut c_void, length, rustix::mm::Advice::LinuxDontDump) }
 }
 
 /// Asks for huge pages in a range of whole pages.
@@ -287,6 +320,18 @@ pub fn abort() -> ! {
     }
     // A handler that returns, or an ignored signal, does not save it.
     exit(128 + SIGABRT as i32)
+}
+
+/// Sends this thread `SIGURG`: a tracer sees it; without one it is ignored, unless the program says otherwise.
+#[cold]
+pub fn announce() {
+    count();
+    // SAFETY: the calls touch no memory.
+    unsafe {
+        let process = system_call(__NR_getpid, 0, 0, 0) as usize;
+        count();
+        system_call(__NR_tgkill, process, thread_id() as usize, SIGURG as usize);
+    }
 }
 
 /// Replaces this process by another program; returns only on failure.

@@ -13,9 +13,10 @@ mod x86_64;
 
 pub use alloc::{BumpAllocator, leak_unsealed, memory_is_available, unsealed_memory};
 pub use calls::{
-    Errno, Memory, MemoryFlags, SignalsBlocked, abort, advise_huge_pages, change_protection,
-    clock_nanoseconds, control, execute, exit, populate_writable, process_id, set_thread_pointer,
-    system_call_count, thread_count, thread_exists, thread_id, unmap,
+    Errno, Memory, MemoryFlags, SignalsBlocked, abort, advise_huge_pages, advise_no_dump,
+    advise_no_readahead, announce, change_protection, clock_nanoseconds, control, execute, exit,
+    populate_readable, populate_writable, process_id, set_thread_pointer, system_call_count, thread_count,
+    thread_exists, thread_id, unmap,
 };
 pub use errno::errno_text;
 pub use files::{

@@ -250,13 +250,13 @@ impl Reader<'_> {
 
     fn passes(&self, names: Option<&[Spanned<String>]>) -> Result<Choice, ConfigError> {
         let Some(names) = names else { return Ok(Choice::default()) };
-        for name in names {
-            let alone: Result<Choice> = name.get_ref().parse();
-            alone.map_err(|error| self.error(name.span().start, error))?;
-        }
         let all: Vec<&str> = names.iter().map(|name| name.get_ref().as_str()).collect();
-        let start = names.first().map_or(0, |name| name.span().start);
-        all.join(",").parse().map_err(|error: anyhow::Error| self.error(start, error))
+        // The first that makes no sense together with those before it; what it needs may come behind it.
+        let culprit = |count: &usize| all[..*count].join(",").parse::<Choice>().is_err();
+        all.join(",").parse().map_err(|error: anyhow::Error| {
+            let count = (1..all.len()).find(culprit).unwrap_or(all.len());
+            self.error(names.get(count - 1).map_or(0, |name| name.span().start), error)
+        })
     }
 }
 
@@ -299,6 +299,14 @@ mod tests {
             (
                 "[defaults]\n\npasses = [\"huge\"]\n",
                 "/etc/c.toml:3: there is no pass `huge`; those that there are: ",
+            ),
+            (
+                "[[image]]\nprograms = [\"/a\"]\npasses = [\n\"order=random\",\n\"order=/a\"]\n",
+                "/etc/c.toml:5: the pass `order` is there twice",
+            ),
+            (
+                "[[image]]\nprograms = [\"/a\"]\npasses = [\"default\", \"verify=list\"]\n",
+                "/etc/c.toml:3: the pass `verify` needs the absolute path of a list",
             ),
             (
                 "[[image]]\nprograms = [\"/a\"]\nlibc = \"libc.so\"\n",

@@ -16,7 +16,9 @@ use ld_morsel::bind::{Definition, Index, Lookup, Outline, Scope};
 use ld_morsel::discover::{Discovery, Host, Search, Wishes};
 use ld_morsel::elf::{LoadBias, PAGE_SIZE, Vaddr};
 use ld_morsel::host::{self, locate};
-use ld_morsel::image::format::{Binding, BuildId, Digest, Input, Interposed, LateRelocation, MAX_PROGRAMS};
+use ld_morsel::image::format::{
+    Binding, BuildId, Digest, Input, Interposed, LateRelocation, MAX_PROGRAMS, Populate,
+};
 use ld_morsel::image::references::Collector;
 use ld_morsel::image::{BASE_ALIGN, base_at, check, file_name, portable, portable_name};
 use ld_morsel::program::{Object, ObjectId, Origin, Program};
@@ -26,7 +28,7 @@ use ld_morsel::tls;
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::buffer::Buffer;
-use super::inputs::{Loader, read_loader, read_program};
+use super::inputs::{Loader, program_from, read_loader};
 use super::layout::{self, Layout};
 use super::library::{InputFile, Library, content, move_object, read_anew};
 use super::passes::{Choice, Passes};
@@ -111,6 +113,8 @@ pub struct Served {
     pub digests: Vec<Digest>,
     /// What the process must relocate itself.
     pub late: Vec<LateRelocation>,
+    /// What starts touch.
+    pub populate: Vec<Populate>,
     /// What libc must bind to.
     pub interposed: Vec<Interposed<'static>>,
     /// What refers to names, if the process can have further objects.
@@ -165,7 +169,8 @@ pub fn build(paths: &[PathBuf], circumstances: &Circumstances) -> Result<Built> 
     let mut found = Vec::new();
     for path in paths {
         let path = fs::canonicalize(path).with_context(|| path.display().to_string())?;
-        found.push(find(&path, wishes, &mut pool).with_context(|| path.display().to_string())?);
+        let program = find(&path, wishes, &mut pool, &mut passes);
+        found.push(program.with_context(|| path.display().to_string())?);
     }
     let loader = found.first().context("no program")?.loader;
     if let Some(other) = found.iter().find(|found| found.loader != loader) {
@@ -180,8 +185,8 @@ pub fn build(paths: &[PathBuf], circumstances: &Circumstances) -> Result<Built> 
         }
     }
     let files = files.into_iter().filter(|file| used.contains(&file.library)).collect();
-    look_at(files, &mut passes, &mut found, &mut libraries)?;
-    let arrangement = passes.arrange(&libraries)?;
+    let order = look_at(files, &mut passes, &mut found, &mut libraries)?;
+    let arrangement = passes.arrange(&libraries, order)?;
     let layout = layout::lay_out(&mut libraries, &arrangement, layout::class)?;
     let mut programs = Vec::new();
     for found in found {
@@ -203,13 +208,13 @@ pub fn build(paths: &[PathBuf], circumstances: &Circumstances) -> Result<Built> 
     Ok(built)
 }
 
-/// Lets the passes look at the files of all libraries, and reads anew what they change.
+/// Lets the passes look at the files of all libraries, and reads anew what they change. Returns in which order they have put them.
 fn look_at(
     mut files: Vec<InputFile>,
     passes: &mut Passes,
     found: &mut [Found],
     libraries: &mut [Library],
-) -> Result<()> {
+) -> Result<Vec<usize>> {
     let objects = |found: &Found| {
         let libraries = found.program.iter().zip(&found.served.libraries);
         libraries.filter_map(|((id, object), library)| Some((id, object.is_libc(), (*library)?))).collect()
@@ -229,19 +234,27 @@ fn look_at(
             }
         }
     }
-    Ok(())
+    Ok(files.iter().map(|file| file.library).collect())
 }
 
 /// Finds a program's libraries.
-fn find(path: &Path, wishes: [Option<&'static CStr>; 3], pool: &mut Pool) -> Result<Found> {
+fn find(
+    path: &Path,
+    wishes: [Option<&'static CStr>; 3],
+    pool: &mut Pool,
+    passes: &mut Passes,
+) -> Result<Found> {
     let program_path = CString::new(path.as_os_str().as_bytes())?;
     let file = sys::file_status(&program_path).map_err(|errno| told(sys::errno_text(errno)))?;
-    let (program, own) = read_program(path)?;
+    let bytes = fs::read(path)?;
+    passes.look_at(&program_path, &bytes)?;
+    let (program, own) = program_from(path, &bytes)?;
     let fingerprint = check::fingerprint(&own.header_table, |header| content(&own.units, header));
     let interpreter: &'static CStr = program.interpreter().context("it names no interpreter")?;
     let mut world = Recorder::new(pool, program_path.clone());
     world.readable_by_all &= file.mode & 0o004 != 0;
-    let Loader { object: loader, build_id, libc: fused } = read_loader(interpreter, &mut world)?;
+    let Loader { object: loader, build_id, libc: fused, bytes } = read_loader(interpreter, &mut world)?;
+    passes.look_at(interpreter, &bytes).with_context(|| interpreter.to_string_lossy().into_owned())?;
 
     let [library_path, preload, chosen] = wishes;
     let is_fused = fused.is_some();
@@ -277,6 +290,7 @@ fn find(path: &Path, wishes: [Option<&'static CStr>; 3], pool: &mut Pool) -> Res
         memory: Buffer::new(0)?,
         digests: Vec::new(),
         late: Vec::new(),
+        populate: Vec::new(),
         interposed: Vec::new(),
         references: None,
         rebase: Vec::new(),

@@ -21,9 +21,13 @@ use crate::elf_file::ElfFile;
 
 /// The program, at an address of no meaning.
 pub fn read_program(path: &Path) -> Result<(Box<Object>, Library)> {
+    program_from(path, &fs::read(path)?)
+}
+
+/// The same, if what is in its file is known already.
+pub fn program_from(path: &Path, bytes: &[u8]) -> Result<(Box<Object>, Library)> {
     let name = CString::new(path.as_os_str().as_bytes())?;
-    let bytes = fs::read(path)?;
-    let read = read_object(&bytes, name, Origin::Kernel, None, |plan| match plan.span.start {
+    let read = read_object(bytes, name, Origin::Kernel, None, |plan| match plan.span.start {
         Vaddr(0) => LoadBias(0x5555_5555_0000),
         _ => LoadBias(0),
     });
@@ -54,6 +58,8 @@ pub struct Loader {
     pub build_id: BuildId,
     /// The libc that is in the same file.
     pub libc: Option<Box<Object>>,
+    /// What is in its file.
+    pub bytes: Vec<u8>,
 }
 
 pub fn read_loader(path: &CStr, world: &mut Recorder<'_>) -> Result<Loader> {
@@ -75,5 +81,5 @@ pub fn read_loader(path: &CStr, world: &mut Recorder<'_>) -> Result<Loader> {
     let (object, read) = read_object(&own, c"ld-morsel".into(), Origin::Loader, None, anywhere)?;
     let build_id = check::build_id(&read.header_table, |header| content(&read.units, header));
     let build_id = build_id.with_context(|| format!("{} has no build ID", shown.display()))?;
-    Ok(Loader { object, build_id, libc })
+    Ok(Loader { object, build_id, libc, bytes: file.bytes })
 }

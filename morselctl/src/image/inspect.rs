@@ -24,9 +24,9 @@ use super::inputs;
 /// A file that is an image, as the loader sees it.
 pub struct ImageFile {
     path: PathBuf,
-    header: Header,
-    entries: Vec<ProgramEntry>,
-    bytes: Vec<u8>,
+    pub(super) header: Header,
+    pub(super) entries: Vec<ProgramEntry>,
+    pub(super) bytes: Vec<u8>,
 }
 
 /// What `inspect` tells.
@@ -51,6 +51,8 @@ struct Program {
     windows: usize,
     /// What is mapped in another way than the rest of its window.
     regions: usize,
+    /// What is mapped at once, by so many calls.
+    populated: usize,
     /// Words that are changed if the image cannot have its place.
     rebased_words: usize,
     late_relocations: usize,
@@ -255,6 +257,7 @@ fn program(tables: &Tables<'_>) -> Program {
         tables_size: tables.to_bytes().iter().map(Vec::len).sum::<usize>() as u64,
         windows: 1 + tables.windows.len(),
         regions: tables.regions.len(),
+        populated: tables.populate.len(),
         rebased_words: RelrSlots::new(tables.rebase).count(),
         late_relocations: tables.late.len(),
         missing: tables.inputs.iter().filter(|input| input.stamp.is_none()).count(),

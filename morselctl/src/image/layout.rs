@@ -85,7 +85,7 @@ pub fn lay_out(
         wanted.unwrap_or(arrangement.order.len())
     };
     let mut sorted: Vec<(usize, &mut Library)> = libraries.iter_mut().enumerate().collect();
-    sorted.sort_by_key(|(number, library)| (class(library), rank(number)));
+    sorted.sort_by_cached_key(|(number, library)| (class(library), rank(number)));
     // Of each window, what is used, from the window's own beginning.
     let mut windows: Vec<(u64, Range<u64>)> = vec![(0, 0..PAGE_SIZE)];
     let mut code = 0..0;

@@ -16,6 +16,7 @@ mod originals;
 mod pages;
 mod passes;
 mod proof;
+mod recorded;
 mod stamp;
 mod symbols;
 mod world;
@@ -42,6 +43,7 @@ pub use directory::{
 pub use inputs::{Loader, read_loader, read_program};
 pub use inspect::{ImageFile, origin, show, state, to_json, verify};
 pub use passes::Choice;
+pub use recorded::{Numbers, Recorded};
 pub use stamp::{StampArgs, run_stamp};
 pub use world::{Pool, Recorder};
 

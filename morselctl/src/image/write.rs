@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use ld_morsel::elf::{Dynamic, PAGE_SIZE, Vaddr, page_up};
 use ld_morsel::image::format::{
     Aside, HEADER_AT, Header, IndexPlace, Key, List, Member, Numbers, ProgramEntry, Role, TABLE_NAMES,
-    Tables, VERSION, checksum,
+    Tables, VERSION, Watch, checksum,
 };
 use ld_morsel::program::{Object, Origin};
 use ld_morsel::sys::MemoryFlags;
@@ -94,6 +94,7 @@ pub fn write(built: &mut Built, targets: &[PathBuf]) -> Result<Written> {
         base: built.base,
         window: first,
         programs: entries.len() as u64,
+        watch: Watch::empty(),
         checksum: 0,
     };
     let memory = &mut built.programs[0].memory;
@@ -210,6 +211,7 @@ fn plan(built: &Built, map: &mut FileMap, places: &[Places]) -> (Vec<Planned>, O
                 checksum: checksum(&[references]),
             }),
             digests: List::Values(&served.digests),
+            populate: List::Values(&served.populate),
             rebase: &rebase,
         };
         let tables = tables.to_bytes();

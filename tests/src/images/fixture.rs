@@ -96,6 +96,10 @@ impl Fixture {
 
     /// Builds the program, for a loader.
     pub fn link(&self, loader: &Path, options: &[&str]) {
+        // The new program is another file, for which the image of the old one says nothing.
+        if self.path("prog").exists() && self.image().exists() {
+            fs::remove_file(self.image()).expect("the image");
+        }
         let interpreter = format!("-Wl,--dynamic-linker={}", loader.display());
         let all = [&["-Llib", "-la", "-lb", &interpreter], options].concat();
         self.compile("prog", &self.path("main.c"), &all);

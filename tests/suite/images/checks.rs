@@ -11,9 +11,9 @@ use difftest::run::Ending;
 const HEADER_AT: usize = 64;
 const VERSION_AT: usize = HEADER_AT + 8;
 const BUILD_ID_AT: usize = HEADER_AT + 12;
-const TABLES_AT: usize = HEADER_AT + 80;
-const TABLES_SIZE_AT: usize = HEADER_AT + 88;
-const HEADER_END: usize = HEADER_AT + 104;
+const TABLES_AT: usize = HEADER_AT + 88;
+const TABLES_SIZE_AT: usize = HEADER_AT + 96;
+const HEADER_END: usize = HEADER_AT + 112;
 
 fn word(bytes: &[u8], at: usize) -> usize {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("a word")) as usize
@@ -181,7 +181,7 @@ fn it_is_for_another_loader_or_format() {
     fixture.refuses_it(&[], "made for another build of ld-morsel", USUAL);
     change(BUILD_ID_AT);
     change(VERSION_AT);
-    fixture.refuses_it(&[], "format version 2, not 3", USUAL);
+    fixture.refuses_it(&[], "format version 5, not 4", USUAL);
 }
 
 #[test]

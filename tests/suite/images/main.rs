@@ -3,6 +3,7 @@
 mod checks;
 mod direct;
 mod life;
+mod passes;
 mod portable;
 mod preload;
 mod process;

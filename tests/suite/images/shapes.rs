@@ -83,7 +83,7 @@ fn segments_that_are_far_apart_are_gathered() {
 #[test]
 fn parts_of_ordinary_libraries_are_gathered() {
     let fixture = Fixture::new();
-    for passes in ["default,concatenate", "concatenate=random"] {
+    for passes in ["default,concatenate", "order=random,concatenate"] {
         let image = fixture.image();
         fs::remove_file(&image).expect("the image");
         fixture.build(&["--passes", passes]);

@@ -15,7 +15,6 @@ use morselctl::elf_file::{ElfFile, is_executable, is_writable};
 use morselctl::separate::{Places, Separable, Shape, Sizes};
 
 use super::Pass;
-use crate::image::build::random;
 use crate::image::layout::{Arrangement, WINDOW};
 use crate::image::library::{InputFile, Library};
 
@@ -27,9 +26,7 @@ const NAMED: usize = 4;
 
 /// See the module.
 struct Concatenate {
-    /// Libraries come in an order that is drawn anew for each build.
-    at_random: bool,
-    /// The order.
+    /// The order: the files', but what keeps its shape comes first.
     order: Vec<usize>,
     /// Which libraries by which way.
     ways: BTreeMap<Way, Vec<String>>,
@@ -52,42 +49,35 @@ struct Candidate<'a> {
     /// Only code is in the first part.
     is_code: bool,
     align: u64,
-    rank: u64,
 }
 
-/// Takes `random` or no value.
+/// Takes no value.
 pub fn make(value: Option<&str>) -> Result<Box<dyn Pass>> {
-    let at_random = match value {
-        None => false,
-        Some("random") => true,
-        Some(other) => bail!("the pass `concatenate` takes the value `random`, not `{other}`"),
-    };
-    Ok(Box::new(Concatenate { at_random, order: Vec::new(), ways: BTreeMap::new() }))
+    match value {
+        None => Ok(Box::new(Concatenate { order: Vec::new(), ways: BTreeMap::new() })),
+        Some(_) => bail!("the pass `concatenate` takes no value"),
+    }
 }
 
 impl Pass for Concatenate {
     fn read_all(&mut self, files: &mut [InputFile]) -> Result<()> {
-        let mut ranks: Vec<u64> = (0..files.len() as u64).collect();
-        if self.at_random {
-            ranks = ranks.into_iter().map(|_| random()).collect::<Result<_>>()?;
-        }
-        let mut read = read_in_parallel(files, &ranks);
-        let mut others: Vec<(u64, usize)> = Vec::new();
+        let read = read_in_parallel(files);
+        let mut others: Vec<usize> = Vec::new();
         let mut candidates = Vec::new();
-        for ((file, read), rank) in files.iter().zip(read.drain(..)).zip(&ranks) {
+        for (number, read) in read.into_iter().enumerate() {
             match read {
                 Ok(Some(candidate)) => candidates.push(candidate),
                 Ok(None) => {
-                    others.push((*rank, file.library));
-                    self.add(Way::Linked, file);
+                    others.push(number);
+                    self.add(Way::Linked, &files[number]);
                 }
                 Err(error) => {
-                    others.push((*rank, file.library));
-                    self.keep(file, &error);
+                    others.push(number);
+                    self.keep(&files[number], &error);
                 }
             }
         }
-        candidates.sort_by_key(|candidate| (candidate.is_code, candidate.rank));
+        candidates.sort_by_key(|candidate| (candidate.is_code, candidate.file));
         let sizes: Vec<(Sizes, u64)> =
             candidates.iter().map(|one| (one.library.sizes(), one.align)).collect();
         let mut changed = Vec::new();
@@ -103,7 +93,7 @@ impl Pass for Concatenate {
                     order.push(file.library);
                 }
                 Err(error) => {
-                    others.push((candidate.rank, file.library));
+                    others.push(candidate.file);
                     self.keep(file, &error);
                 }
             }
@@ -112,7 +102,7 @@ impl Pass for Concatenate {
         changed.into_iter().for_each(|(file, bytes)| files[file].replace(bytes));
         // What is linked for it comes first: its distances are what they are.
         others.sort_unstable();
-        self.order = others.into_iter().map(|(_, library)| library).chain(order).collect();
+        self.order = others.into_iter().map(|number| files[number].library).chain(order).collect();
         Ok(())
     }
 
@@ -169,23 +159,19 @@ fn path(file: &InputFile) -> PathBuf {
 type Read<'a> = Result<Option<Candidate<'a>>>;
 
 /// Reads all files, each processor its share.
-fn read_in_parallel<'a>(files: &'a [InputFile], ranks: &[u64]) -> Vec<Read<'a>> {
+fn read_in_parallel(files: &[InputFile]) -> Vec<Read<'_>> {
     let threads = std::thread::available_parallelism().map_or(1, |count| count.get());
     let numbers: Vec<usize> = (0..files.len()).collect();
     let shares = numbers.chunks(files.len().div_ceil(threads).max(1));
     std::thread::scope(|scope| {
         let started: Vec<_> = shares
-            .map(|share| {
-                scope.spawn(move || {
-                    share.iter().map(|&file| read(files, file, ranks[file])).collect::<Vec<_>>()
-                })
-            })
+            .map(|share| scope.spawn(move || share.iter().map(|&file| read(files, file)).collect::<Vec<_>>()))
             .collect();
         started.into_iter().flat_map(|thread| thread.join().expect("a thread of this process")).collect()
     })
 }
 
-fn read(files: &[InputFile], number: usize, rank: u64) -> Read<'_> {
+fn read(files: &[InputFile], number: usize) -> Read<'_> {
     let file = &files[number];
     if file.is_libc {
         bail!("it relocates itself");
@@ -200,7 +186,7 @@ fn read(files: &[InputFile], number: usize, rank: u64) -> Read<'_> {
         Placement::Aligned { to, .. } => to,
         Placement::Preferred | Placement::Exact => PAGE_SIZE,
     };
-    Ok(Some(Candidate { file: number, library, is_code, align, rank }))
+    Ok(Some(Candidate { file: number, library, is_code, align }))
 }
 
 /// Where the parts of libraries that come in this order go, so that none leaves a gap behind the one before: the nearer to
