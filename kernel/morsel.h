@@ -106,7 +106,7 @@ struct morsel_window {
 	struct morsel_chunk *slot[PTRS_PER_PMD];
 };
 
-/* Plain faults of who is lazy: as many as cost half of what sharing does. */
+/* Plain faults of who is lazy: as many as cost what sharing does. */
 #define MORSEL_LAZY_FAULTS 4
 
 /**

@@ -76,18 +76,13 @@ impl Plan {
             let region = &self.regions[index];
             let Some(pieces) = self.big_region(region, bias).filter(|_| region.is_shared()) else { continue };
             let end = region.pages.end;
-            let beyond = Vaddr(
-                end.0.max(region.pages.start.0 + (pieces.pages.end.0 - bias.apply(region.pages.start).0)),
-            );
-            for hole in self
-                .regions
-                .iter_mut()
-                .filter(|hole| hole.class == PageClass::Hole && hole.pages.start == end)
-            {
-                hole.pages.start = beyond;
+            let missing = pieces.pages.end.0.saturating_sub(bias.apply(end).0);
+            let after = |hole: &&mut Region| hole.class == PageClass::Hole && hole.pages.start == end;
+            if let Some(hole) = self.regions.iter_mut().find(after) {
+                hole.pages.start.0 += missing;
             }
             let region = &mut self.regions[index];
-            region.pages.end = beyond;
+            region.pages.end.0 += missing;
             region.shared = true;
         }
     }
@@ -201,6 +196,30 @@ mod tests {
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].pages, Address(32 * MIB)..Address(34 * MIB));
         assert_eq!(found[0].used, 300 * KIB);
+    }
+
+    #[test]
+    fn shared_regions_take_the_rest_of_their_last_piece_from_a_hole() {
+        let mut plan = plan(0x1000, 300 * KIB, 1 << 30);
+        assert!(plan.prefer_pieces(Begins::WithRegion, 256 * KIB));
+        plan.map_pieces_shared();
+        let shared: Vec<_> = plan.regions.iter().filter(|region| region.shared).collect();
+        assert_eq!(shared.len(), 1);
+        assert_eq!(shared[0].pages, Vaddr(0x1000)..Vaddr(0x1000 + PIECE));
+        let hole = plan.regions.iter().find(|region| region.class == PageClass::Hole).unwrap();
+        assert_eq!(hole.pages, Vaddr(0x1000 + PIECE)..Vaddr(1 << 30));
+        assert_eq!(plan.pieces_anywhere()[0].used, PIECE);
+    }
+
+    #[test]
+    fn what_follows_text_without_a_hole_stays_as_it_is() {
+        let mut plan = plan(64 * KIB, 5 * MIB, 64 * KIB + 5 * MIB);
+        let before = plan.regions.clone();
+        assert!(plan.prefer_pieces(Begins::WithRegion, 4 * MIB));
+        plan.map_pieces_shared();
+        for (region, old) in plan.regions.iter().zip(&before) {
+            assert_eq!((&region.pages, region.shared), (&old.pages, old.class == PageClass::Text));
+        }
     }
 
     #[test]

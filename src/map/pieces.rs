@@ -21,7 +21,8 @@ const DEVICE: &CStr = c"/dev/morsel";
 /// however much of them is used, 1 MiB gains where a tenth is used (`docs/morsels.md`).
 const LEAST_SHARED: u64 = 1 << 20;
 
-/// Fewer bytes are not worth asking for a morsel by oneself: from here on it gains even where a hundredth is used.
+/// Fewer bytes are not worth asking for a morsel by oneself: from here on it gains even where a hundredth is used, and the first
+/// page faults are not yet shared.
 const LEAST_READY: u64 = 8 << 20;
 
 /// What is done with the pieces.

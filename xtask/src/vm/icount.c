@@ -150,7 +150,7 @@ static struct count start(char **argv, int null, const int *mark)
 	if (status)
 		errx(1, "%s ended with wait status %#x", argv[0], status);
 
-	struct count count = { .exit = end - begin, .faults = usage.ru_minflt };
+	struct count count = { .exit = end - begin, .faults = usage.ru_minflt + usage.ru_majflt };
 	if (read(mark[0], &main_time, sizeof main_time) == sizeof main_time) {
 		/* The kernel's clock is not as exact as the counter, but it runs evenly. */
 		double share = (double)(nanoseconds(&main_time) - nanoseconds(&before)) /

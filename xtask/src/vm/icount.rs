@@ -69,7 +69,7 @@ pub struct Counts {
     pub to_exit: Count,
     /// From just before the start to the mark in main; None if it sets none (see `bench`).
     pub to_main: Option<Count>,
-    /// Page faults that needed no reading, the median.
+    /// Page faults, the median: one that had to start again counts, and nothing is read from the disk.
     pub faults: u64,
     /// KiB of page tables: one of the others' own, and what all others together have brought. None without others.
     pub tables: Option<(u64, i64)>,

@@ -85,8 +85,7 @@ fn memory(title: String, cases: &[Case], starts: &[Counted]) -> Table {
     let few = |case: &Case| company(case).last().unwrap_or_default();
     let faults = cases.iter().map(|case| format!("{}: faults", case.name));
     let tables = cases.iter().map(|case| format!("tables of {}", most(case)));
-    let note =
-        "Minor page faults of a start beside others; KiB that so many processes have added to PageTables.";
+    let note = "Page faults of a start beside others; KiB that so many processes have added to PageTables.";
     let mut table = Table::new(title, note, std::iter::once(String::new()).chain(faults).chain(tables));
     for way in ways(starts) {
         let of = |case, others| find(starts, case, way, others).map(|(_, counts)| counts);

@@ -225,8 +225,9 @@ fn page_tables(lines: &[Line], counts: &[u64]) -> Table {
 
 /// The kernel takes the locks of all files that a process has mapped when it first listens to an address space.
 fn beside_mappings(lines: &[Line]) -> Table {
-    let note = "Instructions (thousands) to map 32 MiB, and to end the process, where it has so many mappings besides, each of a \
-                file of its own: attaching first takes and gives back the locks of all (`mm_take_all_locks`).";
+    let note = "Instructions (thousands) to map 32 MiB and touch 1 %, and to end the process, where it has so many mappings \
+                besides, each of a file of its own: the first access takes and gives back the locks of all \
+                (`mm_take_all_locks`).";
     let mut head = vec![String::new()];
     head.extend(MAPPINGS.iter().map(|mappings| format!("mappings: {mappings}")));
     head.extend(MAPPINGS.iter().map(|mappings| format!("exit: {mappings}")));
@@ -235,7 +236,7 @@ fn beside_mappings(lines: &[Line]) -> Table {
         let of = |mappings| find(lines, Case { way, mib: 32, percent: 1, processes: 2, mappings });
         let Some(all) = MAPPINGS.map(of).into_iter().collect::<Option<Vec<_>>>() else { continue };
         let mut row = vec![WAYS[way].0.to_owned()];
-        row.extend(all.iter().map(|line| kilo(line.map)));
+        row.extend(all.iter().map(|line| kilo(line.last())));
         row.extend(all.iter().map(|line| kilo(line.exit)));
         table.rows.push(row);
     }
