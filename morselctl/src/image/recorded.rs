@@ -161,7 +161,7 @@ mod tests {
         let writable = SegmentFlags::READ | SegmentFlags::WRITE;
         let end = relro.0 + relro.1;
         Segments {
-            loads: vec![load((0, 3), SegmentFlags::READ), load(relro, writable), load(data, writable)],
+            loads: vec![load((0, 3), SegmentFlags::READ), load(relro, writable), load(data, writable)].into(),
             relro: Some(Vaddr(relro.0 * PAGE_SIZE)..Vaddr(end * PAGE_SIZE)),
             ..Segments::default()
         }
