@@ -234,7 +234,7 @@ fn attach_at(
     for pages in &tables.huge {
         mapped.advise(place, &pages)?;
     }
-    mapped.split_code(place, &tables)?;
+    mapped.watch(place, &tables)?;
     for populate in &tables.populate {
         mapped.populate(place, &populate)?;
     }

@@ -105,8 +105,7 @@ impl Mapped {
             Source::Zero => Memory { access, ..Memory::zeroed(length) },
         };
         // SAFETY: the pages lie in a window, which nobody else knows yet.
-        unsafe { memory.map_over(address) }.map_err(|errno| Refusal::System("mmap", errno))?;
-        if memory.file.is_some() { self.read_by_pages(address..address + length) } else { Ok(()) }
+        unsafe { memory.map_over(address) }.map_err(|errno| Refusal::System("mmap", errno))
     }
 
     /// Changes what may be done with pages.
@@ -185,21 +184,22 @@ impl Mapped {
         sys::advise_no_readahead(pages).map_err(|errno| Refusal::System("madvise", errno))
     }
 
-    /// Makes each page of code a mapping of its own, if touched pages are watched. From Linux 6.17 on, that is what keeps the kernel
-    /// from reading more than a page of code into the page cache, which it does in spite of all advice.
+    /// If touched pages are watched, keeps the kernel from reading others of what has been mapped since. For code, from Linux 6.17
+    /// on, that takes a mapping of its own for each page: the kernel reads several at once in spite of all advice.
     ///
     /// # Errors
-    /// The code is in no window, or the system refuses: there can be 65,530 mappings.
-    pub fn split_code(&self, place: Place, tables: &Tables<'_>) -> Result<(), Refusal> {
+    /// A region is in no window, or the system refuses: there can be 65,530 mappings.
+    pub fn watch(&self, place: Place, tables: &Tables<'_>) -> Result<(), Refusal> {
         if !self.watch.contains(Watch::PAGES) {
             return Ok(());
         }
         let windows = tables.windows.iter().map(|window| (window.pages, window.access));
         let regions = tables.regions.iter().map(|region| (region.pages, region.access));
-        let code = windows.chain(regions).filter(|(_, access)| access.contains(MemoryFlags::EXECUTE));
-        for (pages, _) in code {
+        for (pages, access) in windows.chain(regions) {
             let (address, length) = self.locate(place, &pages)?;
-            for page in (address..address + length).step_by(2 * PAGE_SIZE as usize) {
+            self.read_by_pages(address..address + length)?;
+            let pages = (address..address + length).step_by(2 * PAGE_SIZE as usize);
+            for page in pages.filter(|_| access.contains(MemoryFlags::EXECUTE)) {
                 let done = sys::advise_no_dump(page..page + PAGE_SIZE);
                 done.map_err(|errno| Refusal::System("madvise", errno))?;
             }

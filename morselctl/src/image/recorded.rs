@@ -43,7 +43,13 @@ pub struct Numbers(Option<Shape>);
 impl Numbers {
     /// Those of a library with these segments.
     pub fn of(segments: &Segments) -> Self {
-        Self(Shape::of(segments).ok())
+        let Ok(mut shape) = Shape::of(segments) else { return Self(None) };
+        // What is unused between the parts is not counted.
+        let data =
+            segments.loads.iter().map(|load| load.pages()).filter(|pages| pages.end.0 > shape.data.start);
+        let first = data.map(|pages| pages.start.0).min().unwrap_or(shape.data.end);
+        shape.data.start = shape.data.start.max(first);
+        Self(Some(shape))
     }
 
     fn number(&self, vaddr: u64) -> i64 {
