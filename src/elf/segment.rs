@@ -98,7 +98,9 @@ impl Segments {
     /// # Errors
     /// The first problem found, see [`ElfError`].
     pub fn parse(table: &[u8]) -> Result<Self, ElfError> {
-        let mut segments = Self::default();
+        let is_load = |header: &&[u8]| header.starts_with(&PT_LOAD.to_le_bytes());
+        let loads = Vec::with_capacity(table.chunks_exact(SIZEOF_PHDR).filter(is_load).count());
+        let mut segments = Self { loads, ..Self::default() };
         for (index, bytes) in table.chunks_exact(SIZEOF_PHDR).enumerate() {
             let mut header = ProgramHeader::default();
             plain::copy_from_bytes(&mut header, bytes).map_err(|_| ElfError::Truncated)?;

@@ -42,7 +42,7 @@ unsafe fn adopt(
         name: CString::from(name),
         origin,
         identity: None,
-        mapping: Mapping { bias, pages, backend: "kernel", sealed: false, shared: false },
+        mapping: Mapping { bias, pages, backend: "kernel", sealed: false, shared: false, linked_dynamic: None },
         program_headers: Some(headers),
         entry,
         segments,

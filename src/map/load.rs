@@ -64,7 +64,7 @@ pub fn load(
     let pages = bias.apply_range(&plan.span);
     let program_headers =
         segments.program_headers(&table_range).map(|vaddr| (bias.apply(vaddr), header.phnum));
-    let mapping = Mapping { bias, pages, backend: mapper.name(), sealed: false, shared: false };
+    let mapping = Mapping { bias, pages, backend: mapper.name(), sealed: false, shared: false, linked_dynamic: None };
     // SAFETY: all segments have just been mapped at `bias` and are never unmapped while the object is known.
     let view = unsafe { view(&segments, bias) };
     let described = describe(&segments, &view);
@@ -127,7 +127,10 @@ pub unsafe fn view(segments: &Segments, bias: LoadBias) -> View<'static> {
         // SAFETY: mapped and readable, as the caller says; the file has these bytes (`Segments::parse`).
         (load.vaddr, unsafe { core::slice::from_raw_parts(address, size as usize) })
     };
-    View::new(readable.map(part).collect())
+    // With room for one that is laid over them ([`View::cover`]): memory that a start takes is never given back.
+    let mut parts = Vec::with_capacity(segments.loads.len() + 1);
+    parts.extend(readable.map(part));
+    View::new(parts)
 }
 
 /// Takes an object out of memory again.

@@ -50,6 +50,9 @@ pub struct Mapping {
     pub sealed: bool,
     /// Its writable pages are shared with other processes until somebody writes to them.
     pub shared: bool,
+    /// If its parts have been moved apart, where its file has the dynamic section: debuggers compare that with where it is to
+    /// find out how far the object has been moved, all parts alike.
+    pub linked_dynamic: Option<Vaddr>,
 }
 
 /// What the search for libraries remembers of an object. Apart from [`Object`], which does not change any more once the

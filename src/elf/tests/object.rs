@@ -46,6 +46,7 @@ pub fn load(library: &Library, name: &CStr, identity: FileIdentity) -> Result<Bo
             backend: "test",
             sealed: false,
             shared: false,
+            linked_dynamic: None,
         },
         program_headers: None,
         entry: bias.apply(header.entry),
