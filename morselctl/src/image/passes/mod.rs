@@ -81,7 +81,7 @@ pub const KINDS: &[Kind] = &[
         what: "move libraries' parts apart, so that those of a kind lie together; =random: in an order of its own",
         needs: &[],
         conflicts: &[],
-        usual: false,
+        usual: true,
         make: concatenate::make,
     },
     Kind {
