@@ -3,6 +3,7 @@
 
 use alloc::boxed::Box;
 use alloc::ffi::CString;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::ops::Range;
@@ -15,21 +16,25 @@ use crate::elf::{
     page_up,
 };
 use crate::map::load;
-use crate::program::{Mapping, Object, ObjectId, Origin, Program};
+use crate::program::{Mapping, Object, ObjectId, Origin, Program, TlsPlacement};
 use crate::relocate::{Added, Late};
 use crate::statistics::UsedImage;
 use crate::sys::{self, Errno, File, FileIdentity, FileStamp, MemoryFlags, Text};
 
 use super::check::{self, Refusal};
 use super::format::{
-    Binding, BuildId, FarWindow, HEADER_AT, HEADER_ROOM, Header, Interposed, Key, Member, Role, Tables,
-    VERSION, Watch,
+    Binding, BuildId, FarWindow, HEADER_AT, HEADER_ROOM, Header, Interposed, Key, Member, ProgramEntry, Role,
+    Tables, VERSION, Watch,
 };
 use super::mapped::{Image, Mapped, Place};
 use super::{BASE_ALIGN, SYSTEM_PLACE, base_at, file_name, path_in, portable, portable_name};
 
 /// How often another place is tried for an image whose own is taken.
 const ATTEMPTS: u64 = 8;
+
+/// Most images serve no more programs. What is read of them fits into a page of the stack that is in use anyway.
+const USUAL_PROGRAMS: u64 = 4;
+const USUAL_HEADER: usize = Header::SIZE + USUAL_PROGRAMS as usize * ProgramEntry::SIZE;
 
 /// What an image is checked against.
 pub struct Circumstances<'a> {
@@ -45,6 +50,8 @@ pub struct Circumstances<'a> {
     pub user: u32,
     /// A number that is different in every process, for its place.
     pub random: u64,
+    /// Whether a debugger has started the process.
+    pub debugged: &'a dyn Fn() -> bool,
 }
 
 /// An image in the process.
@@ -61,6 +68,8 @@ pub struct Attached {
     pub(super) file: Option<File>,
     /// Which objects of the process the members are.
     pub(super) ids: Vec<ObjectId>,
+    /// Which of them have thread-local storage, and where the image has been relocated for it to be.
+    pub(super) tls: Vec<(ObjectId, TlsPlacement)>,
     /// What the process has beside them.
     pub added: Added,
 }
@@ -139,9 +148,9 @@ impl Candidate {
         match try_attach(&self.path, &self.file, circumstances) {
             Ok((Found { tables, extended, windows, watch }, place)) => {
                 log::info!("image {} at {:#x}", Text::from(&self.path), place.start);
-                let (path, ids, added) = (self.path, Vec::new(), Added::default());
+                let (path, ids, tls, added) = (self.path, Vec::new(), Vec::new(), Added::default());
                 let file = extended.then_some(self.file);
-                Ok(Some(Attached { path, watch, tables, place, windows, file, ids, added }))
+                Ok(Some(Attached { path, watch, tables, place, windows, file, ids, tls, added }))
             }
             Err(refusal) => self.refuse(refusal),
         }
@@ -158,17 +167,23 @@ fn try_attach(
     let directory = check::directory_of(path).ok_or(Refusal::Damaged("no path"))?;
     let directory = sys::file_status(&directory).map_err(|errno| Refusal::System("its directory", errno))?;
     check::ownership(&status, &directory, circumstances.user, config.secure)?;
-    let mut bytes = [0; HEADER_ROOM];
-    let read = file.read_at(&mut bytes, HEADER_AT as u64);
-    let read = read.map_err(|errno| Refusal::System("read", errno))?;
-    let header = Header::parse(&bytes[..read]).ok_or(Refusal::Damaged("not an image"))?;
+    let mut bytes = [0; USUAL_HEADER];
+    let mut bytes = read_header(file, &mut bytes)?;
+    let header = Header::parse(bytes).ok_or(Refusal::Damaged("not an image"))?;
     if header.version != VERSION {
         return Err(Refusal::Version(header.version));
     }
     if header.loader != circumstances.loader {
         return Err(Refusal::OtherLoader);
     }
-    let mut entries = header.entries(&bytes[..read]).ok_or(Refusal::Damaged("its header"))?;
+    let all;
+    if header.programs > USUAL_PROGRAMS {
+        let mut room = vec![0; HEADER_ROOM];
+        let read = read_header(file, &mut room)?.len();
+        all = room;
+        bytes = &all[..read];
+    }
+    let mut entries = header.entries(bytes).ok_or(Refusal::Damaged("its header"))?;
     let own = [circumstances.file.identity, portable::identity(circumstances.fingerprint)];
     let entry = entries.find(|entry| own.contains(&entry.program));
     let entry = entry.ok_or(Refusal::OtherProgram)?;
@@ -192,6 +207,12 @@ fn try_attach(
         }
     }
     Err(Refusal::Taken)
+}
+
+/// The first bytes of the image's own header, as many as there are and `bytes` has room for.
+fn read_header<'a>(file: &File, bytes: &'a mut [u8]) -> Result<&'a [u8], Refusal> {
+    let read = file.read_at(bytes, HEADER_AT as u64).map_err(|errno| Refusal::System("read", errno))?;
+    Ok(&bytes[..read])
 }
 
 /// Checks the image, and maps it there if it may be used.
@@ -221,6 +242,9 @@ fn attach_at(
     };
     check::key(&tables.key, &now, config.secure)?;
     let extended = check::preloads_others(&tables, config.preload)?;
+    if tables.parts_moved && (circumstances.debugged)() {
+        return Err(Refusal::Debugger);
+    }
     match portable {
         false => check::inputs(&tables.inputs)?,
         true => portable::confirm(&mut tables, path, &image.entry, circumstances)?,
@@ -259,7 +283,10 @@ impl Attached {
     #[inline(never)]
     pub fn objects(&mut self, program: Box<Object>, loader: Box<Object>) -> Result<Program, ElfError> {
         let (mut program, mut loader) = (Some(program), Some(loader));
-        let mut objects = Program::default();
+        let count = self.tables.members.len();
+        // Room for the vDSO as well.
+        let mut objects = Program::with_capacity(count + 1);
+        self.ids.reserve_exact(count);
         for member in &self.tables.members {
             let object = match member.role {
                 Role::Program => program.take(),
@@ -272,9 +299,15 @@ impl Attached {
             let short_name = member.has_short_name.then(|| search::file_name(&object.name).to_vec());
             let id = objects.add(object);
             objects.notes_mut(id).short_name = short_name.and_then(|name| CString::new(name).ok());
-            self.ids.push(id);
+            self.add(id, &member);
         }
         Ok(objects)
+    }
+
+    /// Makes known which object the next member is.
+    pub(super) fn add(&mut self, id: ObjectId, member: &Member<'_>) {
+        self.ids.push(id);
+        self.tls.extend(member.tls.map(|tls| (id, tls)));
     }
 
     /// A member, as [`load::load`] would describe it.
@@ -308,6 +341,7 @@ impl Attached {
         object.program_headers =
             member.headers.map(|(vaddr, count)| (bias.apply(Vaddr(vaddr)), count as u16));
         object.entry = bias.apply(Vaddr(member.entry));
+        object.linked_dynamic = member.linked_dynamic.map(Vaddr);
         Ok(object)
     }
 
@@ -324,7 +358,8 @@ impl Attached {
 
     /// Whether thread-local storage is laid out as the image has been relocated for.
     pub fn has_layout_of(&self, program: &Program) -> bool {
-        self.tables.members.iter().zip(&self.ids).all(|(member, &id)| member.tls == program[id].tls)
+        let laid_out = self.ids.iter().filter_map(|&id| Some((id, program[id].tls?)));
+        laid_out.eq(self.tls.iter().copied())
     }
 
     /// What is left to be relocated.
@@ -354,12 +389,6 @@ impl Attached {
             added: self.added.objects.len(),
             rebound: self.added.rebound.len(),
         }
-    }
-
-    /// Where libc is in the file system.
-    pub fn libc_path(&self) -> CString {
-        let libc = self.tables.members.iter().find(|member| member.role == Role::Libc);
-        libc.map(|libc| CString::from(libc.name)).unwrap_or_default()
     }
 
     fn definition(&self, binding: &Binding, program: &Program) -> Definition {

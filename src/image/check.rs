@@ -37,6 +37,8 @@ pub enum Refusal {
     Key(&'static str),
     /// The process has objects that the image does not know, and cannot have them beside it: why not.
     Added(&'static str),
+    /// Debuggers would not find its libraries, whose parts have been moved apart, and one is there.
+    Debugger,
     /// A file is not the one that it was.
     Changed(CString),
     /// A file that was not there would be found now.
@@ -63,6 +65,9 @@ impl fmt::Display for Refusal {
             Self::Writable(what) => write!(f, "others may write to {what}"),
             Self::Key(what) => write!(f, "made for other circumstances: {what}"),
             Self::Added(why) => write!(f, "LD_PRELOAD: {why}"),
+            Self::Debugger => f.write_str(
+                "a debugger is there, which would not find libraries whose parts were moved (concatenate)",
+            ),
             Self::Changed(path) | Self::Stale(path) => write!(f, "{} has changed", Text::from(path)),
             Self::Appeared(path) => write!(f, "{} was not there when it was built", Text::from(path)),
             Self::Unsettled(path) => write!(f, "{} has been changed just now", Text::from(path)),

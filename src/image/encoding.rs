@@ -92,6 +92,14 @@ impl<'a> Reader<'a> {
         self.take(size_of::<u64>())?.try_into().ok().map(u64::from_le_bytes)
     }
 
+    /// Numbers.
+    pub fn words<const COUNT: usize>(&mut self) -> Option<[u64; COUNT]> {
+        let bytes = self.take(COUNT * size_of::<u64>())?.as_chunks().0;
+        let mut words = [0; COUNT];
+        words.iter_mut().zip(bytes).for_each(|(word, bytes)| *word = u64::from_le_bytes(*bytes));
+        Some(words)
+    }
+
     /// A number of half the size.
     pub fn half(&mut self) -> Option<u32> {
         self.take(size_of::<u32>())?.try_into().ok().map(u32::from_le_bytes)
@@ -130,10 +138,15 @@ impl<'a> Reader<'a> {
 
     /// Records with their count. All of them are sound.
     pub fn list<R: Record<'a>>(&mut self) -> Option<List<'a, R>> {
+        self.list_of(|_| true)
+    }
+
+    /// The same; all of them are also what they must be.
+    pub fn list_of<R: Record<'a>>(&mut self, mut is_sound: impl FnMut(&R) -> bool) -> Option<List<'a, R>> {
         let count = usize::try_from(self.word()?).ok()?;
         let records = self.clone();
         for _ in 0..count {
-            R::read(self)?;
+            R::read(self).filter(&mut is_sound)?;
         }
         Some(List::Written { records, count })
     }

@@ -24,7 +24,7 @@ pub use super::stamp::Digest;
 /// How an image's header begins.
 pub const MAGIC: [u8; 8] = *b"MORSELIM";
 /// The version of the format.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 /// Where the header is in the file: behind the ELF header.
 pub const HEADER_AT: usize = crate::elf::FileHeader::SIZE;
 /// Bytes of the header and of what follows it on the first page.
@@ -66,7 +66,8 @@ pub struct Header {
 }
 
 impl Header {
-    const SIZE: usize = 72;
+    /// Bytes of it.
+    pub const SIZE: usize = 72;
 
     /// The bytes of a header and the entries that belong to it, for the file. The checksum is made here.
     pub fn to_bytes(mut self, entries: &[ProgramEntry]) -> Vec<u8> {
@@ -132,7 +133,8 @@ pub struct ProgramEntry {
 }
 
 impl ProgramEntry {
-    const SIZE: usize = 40;
+    /// Bytes of it.
+    pub const SIZE: usize = 40;
 }
 
 impl<'a> Record<'a> for ProgramEntry {
@@ -173,6 +175,8 @@ pub struct Tables<'a> {
     pub inputs: List<'a, Input<'a>>,
     /// The objects of the process, in load order.
     pub members: List<'a, Member<'a>>,
+    /// Whether a member's parts have been moved apart. Not written: the members tell.
+    pub parts_moved: bool,
     /// What is mapped beside the first window.
     pub windows: List<'a, FarWindow>,
     /// The pages that are different from the rest of their window, in this order.
@@ -236,28 +240,36 @@ impl<'a> Tables<'a> {
         let mut tables = Reader::new(bytes);
         let mut next = || tables.bytes().map(Reader::new);
         let key = Key::read(&mut next()?)?;
-        let inputs: List<'a, Input<'a>> = next()?.list()?;
-        let members: List<'a, Member<'a>> = next()?.list()?;
+        let mut present = 0;
+        let inputs = next()?.list_of(|input: &Input<'_>| {
+            present += usize::from(input.stamp.is_some());
+            true
+        })?;
+        // All objects that a record names must be known; that is seen while it is read for the first time.
+        let (mut highest, mut parts_moved) = (None, false);
+        let members = next()?.list_of(|member: &Member<'_>| {
+            highest = highest.max(member.references().max());
+            parts_moved |= member.linked_dynamic.is_some();
+            true
+        })?;
+        let known = |object: u32| (object as usize) < members.len();
+        let bound = |binding: &Binding| known(binding.object);
         let (windows, regions) = (next()?.list()?, next()?.list()?);
         let (sealed, huge) = (next()?.list()?, next()?.list()?);
-        let late: List<'a, LateRelocation> = next()?.list()?;
-        let interposed: List<'a, Interposed<'a>> = next()?.list()?;
+        let is_sound = |late: &LateRelocation| known(late.object) && late.binding.as_ref().is_none_or(bound);
+        let late = next()?.list_of(is_sound)?;
+        let interposed = next()?.list_of(|entry: &Interposed<'_>| bound(&entry.binding))?;
         let rewritten = next()?.list()?.iter().next();
         let index = next()?.list()?.iter().next();
         let digests: List<'a, Digest> = next()?.list()?;
         let populate = next()?.list()?;
         let rebase = plain::slice_from_bytes(tables.bytes()?).ok()?;
-        let known = |object: u32| (object as usize) < members.len();
-        let bound = |binding: &Binding| known(binding.object);
-        let sound = late.iter().all(|late| known(late.object) && late.binding.as_ref().is_none_or(bound))
-            && interposed.iter().all(|entry| bound(&entry.binding))
-            && (digests.is_empty()
-                || digests.len() == 1 + inputs.iter().filter(|input| input.stamp.is_some()).count())
-            && members.iter().all(|member| member.references().all(known));
+        let sound = highest.is_none_or(known) && (digests.is_empty() || digests.len() == 1 + present);
         sound.then_some(Self {
             key,
             inputs,
             members,
+            parts_moved,
             windows,
             regions,
             sealed,

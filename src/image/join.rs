@@ -121,7 +121,9 @@ impl Attached {
         if members.iter().any(waits) && added.iter().any(|&id| program[id].segments.tls.is_some()) {
             return Err(Refusal::Added("thread-local storage of a library that waits for its first use"));
         }
-        (self.ids, self.added.objects) = (known, added);
+        self.added.objects = added;
+        let members: Vec<Member<'_>> = members.iter().collect();
+        known.into_iter().zip(&members).for_each(|(id, member)| self.add(id, member));
         self.added.rebound = self.rebound(program)?;
         self.restore(program)?;
         for of_object in self.added.rebound.chunk_by(|a, b| a.object == b.object) {

@@ -58,8 +58,8 @@ impl<'a> Record<'a> for FileStamp {
     }
 
     fn read(from: &mut Reader<'a>) -> Option<Self> {
-        let identity = FileIdentity { device: from.word()?, inode: from.word()? };
-        Some(Self { identity, size: from.word()?, modified: from.word()?, changed: from.word()? })
+        let [device, inode, size, modified, changed] = from.words()?;
+        Some(Self { identity: FileIdentity { device, inode }, size, modified, changed })
     }
 }
 
@@ -134,6 +134,8 @@ pub struct Member<'a> {
     pub sealed: bool,
     /// If it is, its arrays of constructors and destructors and where they begin. The copy spares a page that nobody else needs.
     pub arrays: Option<(u64, &'a [u8])>,
+    /// If its parts have been moved apart, where its file has the dynamic section: debuggers think it there.
+    pub linked_dynamic: Option<u64>,
 }
 
 impl Member<'_> {
@@ -145,84 +147,96 @@ impl Member<'_> {
 
 impl<'a> Record<'a> for Member<'a> {
     fn write(&self, to: &mut Writer) {
-        to.byte(self.role as u8);
-        to.text(Some(self.name));
-        to.presence(self.identity.is_some());
-        if let Some(identity) = self.identity {
-            to.words(&[identity.device, identity.inode]);
-        }
-        to.presence(self.has_short_name);
-        to.presence(self.needed_by.is_some());
-        to.half(self.needed_by.unwrap_or(0));
-        to.bytes(self.dependencies.bytes());
-        to.presence(self.tls.is_some());
-        if let Some(tls) = self.tls {
-            to.word(tls.module);
-            to.presence(tls.offset.is_some());
-            to.word(tls.offset.unwrap_or(0));
-        }
-        to.words(&[self.place, self.entry]);
-        to.presence(self.headers.is_some());
-        let (headers, count) = self.headers.unwrap_or_default();
-        to.word(headers);
-        to.half(count);
-        to.bytes(self.header_table);
-        to.bytes(self.dynamic);
-        to.presence(self.gnu_hash.is_some());
-        self.gnu_hash.unwrap_or_default().into_iter().for_each(|half| to.half(half));
-        to.presence(self.sealed);
-        to.presence(self.arrays.is_some());
-        let (start, bytes) = self.arrays.unwrap_or_default();
-        to.word(start);
-        to.bytes(bytes);
+        let present = [
+            self.identity.is_some(),
+            self.has_short_name,
+            self.needed_by.is_some(),
+            self.tls.is_some(),
+            self.tls.is_some_and(|tls| tls.offset.is_some()),
+            self.headers.is_some(),
+            self.gnu_hash.is_some(),
+            self.sealed,
+            self.arrays.is_some(),
+            self.linked_dynamic.is_some(),
+        ];
+        let present = present.iter().rev().fold(0, |bits, &present| bits << 1 | u64::from(present));
+        let both = |low: u32, high: u32| u64::from(high) << 32 | u64::from(low);
+        let (headers, header_count) = self.headers.unwrap_or_default();
+        let [bucket_count, first, filter_size, shift] = self.gnu_hash.unwrap_or_default();
+        to.words(&[
+            present << 8 | self.role as u64,
+            self.identity.map_or(0, |identity| identity.device),
+            self.identity.map_or(0, |identity| identity.inode),
+            both(self.needed_by.unwrap_or(0), header_count),
+            self.tls.map_or(0, |tls| tls.module),
+            self.tls.and_then(|tls| tls.offset).unwrap_or(0),
+            self.place,
+            self.entry,
+            headers,
+            both(bucket_count, first),
+            both(filter_size, shift),
+            self.arrays.map_or(0, |(start, _)| start),
+            self.linked_dynamic.unwrap_or(0),
+        ]);
+        let arrays = self.arrays.map_or(&[][..], |(_, bytes)| bytes);
+        let parts = [
+            self.name.to_bytes_with_nul(),
+            self.dependencies.bytes(),
+            self.header_table,
+            self.dynamic,
+            arrays,
+        ];
+        parts.into_iter().for_each(|bytes| to.bytes(bytes));
     }
 
     fn read(from: &mut Reader<'a>) -> Option<Self> {
-        let role = match from.byte()? {
+        // Numbers first: they are read all at once, which every start does for every object.
+        let [
+            kind,
+            device,
+            inode,
+            counts,
+            module,
+            offset,
+            place,
+            entry,
+            headers,
+            hash_head,
+            hash_rest,
+            arrays,
+            linked_dynamic,
+        ] = from.words()?;
+        let role = match kind & 0xff {
             0 => Role::Program,
             1 => Role::Library,
             2 => Role::Libc,
             3 => Role::Loader,
             _ => return None,
         };
-        let name = from.text()??;
-        let identity = match from.presence()? {
-            true => Some(FileIdentity { device: from.word()?, inode: from.word()? }),
-            false => None,
-        };
-        let has_short_name = from.presence()?;
-        let (needed, needed_by) = (from.presence()?, from.half()?);
+        let has = |number: u32| kind >> (8 + number) & 1 != 0;
+        let both = |word: u64| [word as u32, (word >> 32) as u32];
+        let ([needed_by, header_count], [bucket_count, first], [filter_size, shift]) =
+            (both(counts), both(hash_head), both(hash_rest));
+        let name = CStr::from_bytes_with_nul(from.bytes()?).ok()?;
         let dependencies = Numbers::of(from.bytes()?);
-        let tls = match from.presence()? {
-            true => {
-                let (module, placed, offset) = (from.word()?, from.presence()?, from.word()?);
-                Some(TlsPlacement { module, offset: placed.then_some(offset) })
-            }
-            false => None,
-        };
-        let (place, entry) = (from.word()?, from.word()?);
-        let (loaded, headers) = (from.presence()?, (from.word()?, from.half()?));
-        let (header_table, dynamic) = (from.bytes()?, from.bytes()?);
-        let hashed = from.presence()?;
-        let gnu_hash = [from.half()?, from.half()?, from.half()?, from.half()?];
-        let (sealed, copied) = (from.presence()?, from.presence()?);
-        let arrays = (from.word()?, from.bytes()?);
+        let (header_table, dynamic, array_bytes) = (from.bytes()?, from.bytes()?, from.bytes()?);
         Some(Self {
             role,
             name,
-            identity,
-            has_short_name,
-            needed_by: needed.then_some(needed_by),
+            identity: has(0).then_some(FileIdentity { device, inode }),
+            has_short_name: has(1),
+            needed_by: has(2).then_some(needed_by),
             dependencies,
-            tls,
+            tls: has(3).then(|| TlsPlacement { module, offset: has(4).then_some(offset) }),
             place,
             entry,
-            headers: loaded.then_some(headers),
+            headers: has(5).then_some((headers, header_count)),
             header_table,
             dynamic,
-            gnu_hash: hashed.then_some(gnu_hash),
-            sealed,
-            arrays: copied.then_some(arrays),
+            gnu_hash: has(6).then_some([bucket_count, first, filter_size, shift]),
+            sealed: has(7),
+            arrays: has(8).then_some((arrays, array_bytes)),
+            linked_dynamic: has(9).then_some(linked_dynamic),
         })
     }
 }
@@ -244,19 +258,18 @@ pub struct Binding {
 
 impl<'a> Record<'a> for Binding {
     fn write(&self, to: &mut Writer) {
-        to.half(self.object);
-        to.words(&[self.value, self.size]);
-        to.byte(self.info);
-        to.half(self.section.into());
+        let kind = u64::from(self.section) << 8 | u64::from(self.info);
+        to.words(&[kind << 32 | u64::from(self.object), self.value, self.size]);
     }
 
     fn read(from: &mut Reader<'a>) -> Option<Self> {
+        let [kind, value, size] = from.words()?;
         Some(Self {
-            object: from.half()?,
-            value: from.word()?,
-            size: from.word()?,
-            info: from.byte()?,
-            section: from.half()?.try_into().ok()?,
+            object: kind as u32,
+            value,
+            size,
+            info: (kind >> 32) as u8,
+            section: (kind >> 40) as u16,
         })
     }
 }
@@ -275,23 +288,25 @@ pub struct LateRelocation {
 impl<'a> Record<'a> for LateRelocation {
     fn write(&self, to: &mut Writer) {
         let Relocation { slot, kind, symbol, addend } = self.relocation;
-        [self.object, kind, symbol].into_iter().for_each(|half| to.half(half));
-        to.word(slot.0);
-        to.presence(addend.is_some());
-        to.word(addend.unwrap_or(0));
-        to.presence(self.binding.is_some());
+        let present = u64::from(addend.is_some()) | u64::from(self.binding.is_some()) << 1;
+        to.words(&[
+            present << 32 | u64::from(self.object),
+            u64::from(symbol) << 32 | u64::from(kind),
+            slot.0,
+            addend.unwrap_or(0),
+        ]);
         if let Some(binding) = &self.binding {
             binding.write(to);
         }
     }
 
     fn read(from: &mut Reader<'a>) -> Option<Self> {
-        let (object, kind, symbol) = (from.half()?, from.half()?, from.half()?);
-        let slot = Vaddr(from.word()?);
-        let (has_addend, addend) = (from.presence()?, from.word()?);
-        let relocation = Relocation { slot, kind, symbol, addend: has_addend.then_some(addend) };
-        let binding = if from.presence()? { Some(Binding::read(from)?) } else { None };
-        Some(Self { object, relocation, binding })
+        let [object, kind, slot, addend] = from.words()?;
+        let has = |number: u32| object >> (32 + number) & 1 != 0;
+        let (slot, addend) = (Vaddr(slot), has(0).then_some(addend));
+        let relocation = Relocation { slot, kind: kind as u32, symbol: (kind >> 32) as u32, addend };
+        let binding = if has(1) { Some(Binding::read(from)?) } else { None };
+        Some(Self { object: object as u32, relocation, binding })
     }
 }
 

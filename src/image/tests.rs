@@ -50,6 +50,7 @@ fn tables() -> Tables<'static> {
         gnu_hash: Some([1, 2, 3, 4]),
         sealed: true,
         arrays: Some((0x1100, &[5; 24])),
+        linked_dynamic: Some(0x3de0),
     };
     let program = Member { role: Role::Program, identity: None, tls: None, headers: None, ..member.clone() };
     let region =
@@ -62,6 +63,7 @@ fn tables() -> Tables<'static> {
             Input { path: c"/early/liba.so", stamp: None },
         ]),
         members: list(vec![program, member]),
+        parts_moved: true,
         windows: list(vec![FarWindow {
             pages: 0x4000_0000..0x4000_2000,
             offset: 0x5000,

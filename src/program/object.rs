@@ -103,6 +103,9 @@ pub struct Object {
     pub segments: Segments,
     /// Where its dynamic section is.
     pub dynamic_section: Vaddr,
+    /// If its parts have been moved apart, where its file has the dynamic section: debuggers compare that with where it is to
+    /// find out how far the object has been moved, all parts alike.
+    pub linked_dynamic: Option<Vaddr>,
     /// What its dynamic section says.
     pub dynamic: Dynamic,
     /// Its loaded bytes.
@@ -118,7 +121,7 @@ pub struct Object {
 }
 
 impl Object {
-    /// An object that is mapped. Neither has it a file, nor an entry, nor are its program headers in memory, unless that is
+    /// An object that is mapped. Neither has it a file, nor an entry, nor moved parts, nor are its program headers in memory, unless that is
     /// added.
     pub fn new(name: CString, origin: Origin, mapping: Mapping, anatomy: Anatomy<'static>) -> Box<Self> {
         let Anatomy { segments, dynamic_section, dynamic, view, symbols } = anatomy;
@@ -131,6 +134,7 @@ impl Object {
             entry: Address(0),
             segments,
             dynamic_section,
+            linked_dynamic: None,
             dynamic,
             view,
             symbols,

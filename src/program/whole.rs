@@ -16,6 +16,11 @@ pub struct Program {
 }
 
 impl Program {
+    /// Without objects yet, and with room for so many.
+    pub fn with_capacity(count: usize) -> Self {
+        Self { objects: Vec::with_capacity(count), notes: Vec::with_capacity(count) }
+    }
+
     /// Adds an object at the end of the load order.
     pub fn add(&mut self, object: Box<Object>) -> ObjectId {
         let id = ObjectId(self.objects.len() as u32);

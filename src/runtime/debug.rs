@@ -9,18 +9,35 @@ use core::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 use once_cell::race::OnceBox;
 
 use crate::bind::{self, Group};
-use crate::elf::Address;
+use crate::elf::{Address, Vaddr};
 use crate::program::{Object, ObjectId, Program};
 
-/// `struct link_map`: one object for debuggers, and what `dlopen` returns (`dlinfo` turns one into the other).
+/// The public `struct link_map`.
 #[repr(C)]
-pub struct LinkMap {
+struct PublicMap {
     bias: u64,
     name: *const c_char,
     dynamic: u64,
-    next: AtomicPtr<LinkMap>,
-    previous: *mut LinkMap,
-    // Here ends the public structure.
+    next: AtomicPtr<PublicMap>,
+    previous: *mut PublicMap,
+}
+
+impl PublicMap {
+    fn new(object: &Object, dynamic: Vaddr) -> Self {
+        Self {
+            bias: object.mapping.bias.0,
+            name: object.name.as_ptr(),
+            dynamic: object.address(dynamic).0,
+            next: AtomicPtr::new(null_mut()),
+            previous: null_mut(),
+        }
+    }
+}
+
+/// One object for debuggers, and what `dlopen` returns (`dlinfo` turns one into the other).
+#[repr(C)]
+pub struct LinkMap {
+    public: PublicMap,
     id: ObjectId,
     object: &'static Object,
     group: OnceBox<Group>,
@@ -70,6 +87,14 @@ impl DebugSymbols {
         let breakpoint = address(shown, b"_dl_debug_state").unwrap_or_default();
         Self { breakpoint, variable: address(loader, b"_dl_debug_addr") }
     }
+
+    /// Whether a debugger waits for the list: one that has started the process puts its breakpoint there before our first
+    /// instruction.
+    pub fn are_watched(&self) -> bool {
+        const BREAKPOINT: u8 = 0xcc;
+        // SAFETY: a function of the loader's or of the libc in the same file.
+        self.breakpoint.0 != 0 && unsafe { (self.breakpoint.0 as *const u8).read() } == BREAKPOINT
+    }
 }
 
 /// `r_state`: what is happening to the list.
@@ -83,15 +108,36 @@ pub enum ListState {
 }
 
 /// `struct r_debug`. The program's `DT_DEBUG` points to it.
+///
+/// Debuggers compare a map's dynamic section with that of the object's file to find out how far the object is from where it was
+/// linked. If an image has moved the parts of libraries apart, they are shown a list of copies in which the dynamic sections are
+/// where they would be beside the code, since that is where breakpoints and backtraces lead. All others see the truth.
 #[repr(C)]
 pub struct DebugState {
     version: c_int,
-    head: AtomicPtr<LinkMap>,
+    shown: AtomicPtr<PublicMap>,
     breakpoint: u64,
     state: AtomicI32,
     base: u64,
     // Here ends the public structure.
-    last: AtomicPtr<LinkMap>,
+    last_shown: AtomicPtr<PublicMap>,
+    first: AtomicPtr<PublicMap>,
+    last: AtomicPtr<PublicMap>,
+}
+
+/// Adds a map at the end of a list.
+///
+/// # Safety
+/// The map lives as long as the process and nobody else knows it yet; only one thread at a time adds to the list.
+unsafe fn append(map: *mut PublicMap, first: &AtomicPtr<PublicMap>, last: &AtomicPtr<PublicMap>) {
+    let previous = last.load(Ordering::Relaxed);
+    // SAFETY: the caller's promise, and list entries are never freed.
+    let link = unsafe {
+        (*map).previous = previous;
+        previous.as_ref().map_or(first, |previous| &previous.next)
+    };
+    link.store(map, Ordering::Release);
+    last.store(map, Ordering::Relaxed);
 }
 
 impl DebugState {
@@ -99,10 +145,12 @@ impl DebugState {
     pub fn new(base: Address, symbols: DebugSymbols) -> &'static Self {
         let state = Box::leak(Box::new(Self {
             version: 1,
-            head: AtomicPtr::new(null_mut()),
+            shown: AtomicPtr::new(null_mut()),
             breakpoint: symbols.breakpoint.0,
             state: AtomicI32::new(ListState::Consistent as i32),
             base: base.0,
+            last_shown: AtomicPtr::new(null_mut()),
+            first: AtomicPtr::new(null_mut()),
             last: AtomicPtr::new(null_mut()),
         }));
         if let Some(variable) = symbols.variable {
@@ -118,23 +166,28 @@ impl DebugState {
     /// # Safety
     /// The objects are never dropped, moved or changed any more.
     pub unsafe fn add(&self, program: &Program, first: ObjectId) {
+        // Such objects are there from the start or never.
+        let is_moved = |object: &Object| object.linked_dynamic.is_some();
+        let copies = program.objects().any(is_moved);
         for (id, object) in program.visible().filter(|(id, _)| *id >= first) {
-            let previous = self.last.load(Ordering::Relaxed);
-            let map = Box::leak(Box::new(LinkMap {
-                bias: object.mapping.bias.0,
-                name: object.name.as_ptr(),
-                dynamic: object.address(object.dynamic_section).0,
-                next: AtomicPtr::new(null_mut()),
-                previous,
+            let map = Box::into_raw(Box::new(LinkMap {
+                public: PublicMap::new(object, object.dynamic_section),
                 id,
                 // SAFETY: the caller's promise makes the reference valid for ever.
                 object: unsafe { &*core::ptr::from_ref(object) },
                 group: OnceBox::new(),
             }));
-            // SAFETY: list entries are never freed.
-            let link = unsafe { previous.as_ref() }.map_or(&self.head, |previous| &previous.next);
-            link.store(map, Ordering::Release);
-            self.last.store(map, Ordering::Relaxed);
+            // SAFETY: just made, and never freed; the caller is the only one to add.
+            unsafe { append(map.cast(), &self.first, &self.last) };
+            if copies {
+                let dynamic = object.linked_dynamic.unwrap_or(object.dynamic_section);
+                let copy = Box::into_raw(Box::new(PublicMap::new(object, dynamic)));
+                // SAFETY: likewise.
+                unsafe { append(copy, &self.shown, &self.last_shown) };
+            }
+        }
+        if !copies {
+            self.shown.store(self.first.load(Ordering::Relaxed), Ordering::Release);
         }
     }
 
@@ -150,11 +203,11 @@ impl DebugState {
 
     /// All objects, in load order.
     pub fn maps(&self) -> impl Iterator<Item = &'static LinkMap> + use<> {
-        let mut next = self.head.load(Ordering::Acquire).cast_const();
+        let mut next = self.first.load(Ordering::Acquire);
         core::iter::from_fn(move || {
-            // SAFETY: entries are complete when they are linked, and never freed.
-            let map = unsafe { next.as_ref() }?;
-            next = map.next.load(Ordering::Acquire);
+            // SAFETY: `add` puts whole `LinkMap`s there, which are complete when they are linked, and never freed.
+            let map = unsafe { next.cast::<LinkMap>().as_ref() }?;
+            next = map.public.next.load(Ordering::Acquire);
             Some(map)
         })
     }

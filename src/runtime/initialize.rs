@@ -63,7 +63,9 @@ pub fn queue(program: &Program, root: ObjectId, list: &DebugState) -> Queue {
         program.objects().map(|object| object.dependencies.as_slice()).collect();
     let mut order = initialization_order(root, &dependencies);
     order.retain(|&id| has_code(&program[id]));
-    order.into_iter().filter_map(|id| list.map_of(id)).collect()
+    let maps: Vec<&'static LinkMap> = list.maps().collect();
+    let map_of = |id| maps.binary_search_by_key(&id, |map| map.id()).ok().map(|at| maps[at]);
+    order.into_iter().filter_map(map_of).collect()
 }
 
 /// Whether there is anything to be run. libc initialises itself.

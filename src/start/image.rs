@@ -29,6 +29,7 @@ pub fn find(
     config: &Config<'static>,
     stack: &InitialStack,
     list: bool,
+    debugged: &dyn Fn() -> bool,
 ) -> Option<Attached> {
     let ImageChoice::Use { place, required, .. } = config.image else { return None };
     if list {
@@ -46,7 +47,7 @@ pub fn find(
     let file = if config.secure { own_status() } else { file };
     let Some(file) = file else { return none(Refusal::Unknown) };
     let attached = match image::open(config.image, file.identity) {
-        Ok(Some(candidate)) => attach(candidate, program, file, own, config, stack),
+        Ok(Some(candidate)) => attach(candidate, program, file, own, config, stack, debugged),
         Ok(None) => Ok(None),
         Err(refused) => Err(refused),
     };
@@ -64,6 +65,7 @@ fn attach(
     own: OwnFile,
     config: &Config<'static>,
     stack: &InitialStack,
+    debugged: &dyn Fn() -> bool,
 ) -> Result<Option<Attached>, (CString, Refusal)> {
     // SAFETY: the kernel has mapped our file.
     let loader = unsafe { own.build_id() };
@@ -85,6 +87,7 @@ fn attach(
         loader,
         user: stack.auxiliary_value(AT_EUID).unwrap_or(u64::MAX) as u32,
         random,
+        debugged,
     };
     candidate.attach(&circumstances)
 }
@@ -123,7 +126,8 @@ pub fn objects(
 ) -> Result<Start, (Box<Object>, Box<Object>)> {
     if !image.is_extended() {
         let program = image.objects(program, loader).unwrap_or_else(|cause| damaged(&image.path, cause));
-        let search = Search::done(image.libc_path(), wishes);
+        let libc = program.libc().map(|libc| program[libc].name.clone());
+        let search = Search::done(libc.unwrap_or_default(), wishes);
         return Ok(Start { image, program, search });
     }
     let file = image.program();

@@ -13,6 +13,7 @@ pub mod x86_64;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::cell::OnceCell;
 use core::ffi::CStr;
 
 use linux_raw_sys::auxvec::{AT_BASE, AT_SYSINFO_EHDR};
@@ -75,11 +76,19 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
         library_path: config.library_path,
         secure: config.secure,
     };
-    let found = image::find(&program, invocation.file, own, &config, &stack, system.list);
+    // Only who uses an image asks for them here.
+    let known_symbols = OnceCell::new();
+    let symbols = || {
+        *known_symbols.get_or_init(|| {
+            let shown = fused().and_then(Result::ok);
+            DebugSymbols::of(&loader, shown.as_deref().unwrap_or(&loader))
+        })
+    };
+    let debugged = || symbols().are_watched();
+    let found = image::find(&program, invocation.file, own, &config, &stack, system.list, &debugged);
     let started = match found {
         Some(image) => {
-            let shown = fused().and_then(Result::ok);
-            let symbols = DebugSymbols::of(&loader, shown.as_deref().unwrap_or(&loader));
+            let symbols = symbols();
             phases.end("image");
             if image.watch.contains(Watch::MAIN) {
                 watch_main();

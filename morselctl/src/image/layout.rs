@@ -147,6 +147,7 @@ mod tests {
             header_table: Vec::new(),
             units: units.iter().map(unit).collect(),
             place: 0,
+            linked_dynamic: None,
             names: Default::default(),
         }
     }

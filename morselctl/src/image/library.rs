@@ -67,6 +67,8 @@ pub struct Library {
     pub units: Vec<Unit>,
     /// Where its link-time address 0 is, counted from the image's base.
     pub place: u64,
+    /// If a pass has moved its parts apart, where its file has the dynamic section.
+    pub linked_dynamic: Option<Vaddr>,
     /// What tools shall call what is in it.
     pub names: Names,
 }
@@ -126,6 +128,7 @@ pub fn read_object(
         units,
         plan,
         place: 0,
+        linked_dynamic: None,
         names: Names::read(bytes),
     };
     let mapping = Mapping { bias, pages, backend: "image", sealed: false, shared: false };
@@ -142,7 +145,8 @@ pub fn read_object(
 /// The loader would refuse the file.
 pub fn read_anew(object: &mut Object, bytes: &[u8]) -> Result<Library, ElfError> {
     let (name, bias) = (object.name.clone(), object.mapping.bias);
-    let (mut new, library) = read_object(bytes, name, object.origin, object.identity, |_| bias)?;
+    let (mut new, mut library) = read_object(bytes, name, object.origin, object.identity, |_| bias)?;
+    library.linked_dynamic = Some(object.dynamic_section);
     new.needed_by = object.needed_by;
     new.dependencies = std::mem::take(&mut object.dependencies);
     new.tls = object.tls;

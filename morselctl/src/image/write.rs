@@ -198,6 +198,7 @@ fn plan(built: &Built, map: &mut FileMap, places: &[Places]) -> (Vec<Planned>, O
             key,
             inputs: List::Values(&served.inputs()),
             members: List::Values(&members(built, served, &dependencies)),
+            parts_moved: built.libraries.iter().any(|library| library.linked_dynamic.is_some()),
             windows: List::Values(&map.far),
             regions: List::Values(&difference.regions),
             sealed: List::Values(&difference.sealed),
@@ -280,6 +281,7 @@ fn members<'a>(built: &'a Built, served: &'a Served, dependencies: &'a [Vec<u8>]
             arrays: library
                 .filter(|_| is_sealed(served, id))
                 .and_then(|library| arrays(library, object, served)),
+            linked_dynamic: library.and_then(|library| library.linked_dynamic).map(|vaddr| vaddr.0),
         }
     });
     members.collect()

@@ -1,6 +1,7 @@
 //! When an image may be used, and what becomes of it.
 
 mod checks;
+mod debuggers;
 mod direct;
 mod life;
 mod passes;

@@ -117,7 +117,7 @@ pub const KINDS: &[Kind] = &[
         what: "move libraries' parts apart, so that those of a kind lie together",
         needs: &[],
         conflicts: &[],
-        usual: false,
+        usual: true,
         make: concatenate::make,
     },
     Kind {
