@@ -296,9 +296,9 @@ fn corpus(args: &Args, loader: &Path) -> Result<Tally> {
     if !Path::new(paths::STOCK).exists() {
         bail!("there is no {} to compare with", paths::STOCK);
     }
-    let mut tally = super::corpus::run_cases(&chosen, loader, None, false, None)?;
-    // Once more with a library preloaded that tells what relocations were bound to, and with all passes over images.
-    let bound = super::corpus::run_cases(&chosen, loader, None, true, Some(&every_pass()))?;
+    let mut tally = super::corpus::run_cases(&chosen, loader, None, false, Some(&every_pass()))?;
+    // Once more with a library preloaded that tells what relocations were bound to. Passes would move that.
+    let bound = super::corpus::run_cases(&chosen, loader, None, true, None)?;
     tally.passed += bound.passed;
     tally.failed += bound.failed;
     Ok(tally)
