@@ -25,6 +25,8 @@ use crate::{apt, jobs, ui};
 enum Part {
     /// Measure calls between libraries, with each pass over an image and without
     Calls(calls::Args),
+    /// Measure how calls depend on the places of what is called, and on the way there
+    Places(calls::PlacesArgs),
     /// Count misses of the instruction TLB in these calls, where the processor lets us
     Itlb,
     /// Measure starts with an image, with each pass over it and without
@@ -89,6 +91,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<bool> {
     match &args.part {
         Some(Part::Calls(args)) => return calls::run(args),
+        Some(Part::Places(args)) => return calls::run_places(args),
         Some(Part::Itlb) => return calls::run_itlb(),
         Some(Part::Loads(args)) => return loads::run(args),
         Some(Part::Applications(args)) => return applications::run(args),

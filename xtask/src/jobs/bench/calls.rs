@@ -1,4 +1,5 @@
-//! `cargo xtask bench calls`: how long a call between libraries takes. `cargo xtask bench itlb`: misses of the instruction TLB.
+//! `cargo xtask bench calls`: how long a call between libraries takes. `cargo xtask bench places`: what that depends on,
+//! without libraries. `cargo xtask bench itlb`: misses of the instruction TLB.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use anyhow::{Context, Result};
 use crate::bench::results::machine;
 use crate::bench::stats::Ratio;
 use crate::calls::itlb::{self, Misses};
+use crate::calls::places::{self, KINDS, LAYOUTS};
 use crate::calls::{Load, Shape, Times, Way, program, way, ways};
 use crate::vm::evaluate::{Table, into_page, today};
 use crate::{apt, jobs, paths, ui};
@@ -87,6 +89,42 @@ pub fn run(args: &Args) -> Result<bool> {
     }
     if args.write {
         into_page(&paths::repo().join(PAGE), "calls", &text)?;
+    }
+    Ok(true)
+}
+
+/// Options of the job `places`.
+#[derive(clap::Args)]
+pub struct PlacesArgs {
+    /// Write the table into docs/passes-evaluation.md
+    #[arg(long)]
+    write: bool,
+    /// How often each program runs
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+}
+
+/// The job `places`.
+pub fn run_places(args: &PlacesArgs) -> Result<bool> {
+    jobs::setup::everything()?;
+    let program = places::program()?;
+    let note = "Nanoseconds for a call of an empty function: median and, in brackets, least of the runs.";
+    let head = ["functions"].into_iter().chain(KINDS.map(|(_, name)| name));
+    let mut table = Table::new(format!("Places of {} functions", places::COUNT), note, head);
+    for (alike, distance, layout) in LAYOUTS {
+        let mut times = KINDS.map(|_| Vec::new());
+        for _ in 0..args.rounds {
+            for ((kind, _), times) in KINDS.iter().zip(&mut times) {
+                times.push(places::time(&program, alike, distance, kind)?);
+            }
+        }
+        let cells = times.iter().map(|times| format!("{:.2} ({:.2})", middle(times), least(times)));
+        table.rows.push([layout.to_owned()].into_iter().chain(cells).collect());
+    }
+    let text = format!("{}, {}.\n\n{}", machine(), today()?, table.markdown());
+    println!("\n{text}");
+    if args.write {
+        into_page(&paths::repo().join(PAGE), "places", &text)?;
     }
     Ok(true)
 }
