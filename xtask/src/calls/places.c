@@ -42,7 +42,7 @@ int main(int argc, char **argv)
 	// The functions, then the caller, the stubs and the slots, which have room for a thousand.
 	enum { CALLER, STUBS = 4 * PAGE, SLOTS = 8 * PAGE, REST = 16 * PAGE };
 	size_t size = (count + 1) * distance;
-	uint8_t *functions = mmap(0, size + REST, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint8_t *functions = mmap(0, size + REST, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (functions == MAP_FAILED || count > 1000 || alike == 0) return 1;
 	uint8_t *rest = functions + size, *stubs = rest + STUBS, *slots = rest + SLOTS, *next = rest + CALLER;
 	*next++ = 0x53; // push %rbx, which aligns the stack
@@ -60,6 +60,7 @@ int main(int argc, char **argv)
 	}
 	*next++ = 0x5b; // pop %rbx
 	*next = 0xc3;
+	if (mprotect(functions, size + REST, PROT_READ | PROT_EXEC)) return 1;
 	void (*call_all)(void);
 	memcpy(&call_all, &rest, sizeof call_all);
 	static uint64_t times[ROUNDS];
