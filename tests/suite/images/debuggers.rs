@@ -36,6 +36,9 @@ fn stopped_in_library(fixture: &Fixture, target: &[&str], go: &str) -> String {
 #[test]
 fn one_that_starts_the_program_has_it_without_the_image() {
     let fixture = Fixture::new();
+    fixture.source("main.c", "const char *a(void);\nint main(void) { return *a(); }\n");
+    fixture.link(fixture.loader(), &[RUN_PATH]);
+    fixture.build(&[]);
     let program = fixture.path("prog").display().to_string();
     let refused = "is not used: a debugger is there";
     let said = stopped_in_library(&fixture, &[&program], "run");
