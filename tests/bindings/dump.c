@@ -2,10 +2,12 @@
 //
 //   object type symbol -> target
 //
-// The target is what the slot holds, less the addend, as an offset into the object that has it in one of its segments, or
-// in this thread's copy of its thread-local storage. Such lines are the same wherever objects are mapped. They go to a
-// file in the folder $BINDINGS that has the program's name. This library is the first to be preloaded and depends on
-// nothing but libc, so that its constructor runs before all others: nobody has changed a slot yet.
+// The target is what the slot holds, less the addend: an offset into the object that has it in a segment, or into this
+// thread's copy of its thread-local storage. Offsets of what is writable in libraries are counted back from the end of the
+// segments, one after the other: images may have moved these away, and made room at their beginning. Such lines are the same
+// wherever segments are mapped. They go to a file in the folder $BINDINGS that has the program's name. This library is the
+// first to be preloaded and depends on nothing but libc, so that its constructor runs before all others: nobody has changed
+// a slot yet.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <elf.h>
@@ -107,11 +109,11 @@ static int collect(struct dl_phdr_info *info, size_t size, void *unused)
 	return 0;
 }
 
-static int contains(const struct object *o, uintptr_t address)
+static const Elf64_Phdr *segment(const struct object *o, uintptr_t address)
 {
 	for (size_t i = 0; i < o->header_count; i++) {
 		const Elf64_Phdr *h = &o->headers[i];
-		if (h->p_type == PT_LOAD && address - o->base - h->p_vaddr < h->p_memsz) return 1;
+		if (h->p_type == PT_LOAD && address - o->base - h->p_vaddr < h->p_memsz) return h;
 	}
 	return 0;
 }
@@ -119,9 +121,9 @@ static int contains(const struct object *o, uintptr_t address)
 static struct object *owner(uintptr_t address)
 {
 	static struct object *last = objects;
-	if (contains(last, address)) return last;
+	if (segment(last, address)) return last;
 	for (size_t i = 0; i < object_count; i++)
-		if (contains(&objects[i], address)) return last = &objects[i];
+		if (segment(&objects[i], address)) return last = &objects[i];
 	return 0;
 }
 
@@ -142,12 +144,22 @@ static void put_place(const struct object *o, const char *kind, uint64_t offset)
 	put_hex(offset);
 }
 
+static void put_in_segment(const struct object *o, uintptr_t address)
+{
+	const Elf64_Phdr *its = segment(o, address), *end = o->headers + o->header_count;
+	if (o == objects || !(its->p_flags & PF_W)) return put_place(o, "+", address - o->base);
+	uint64_t behind = o->base + its->p_vaddr + its->p_memsz - address;
+	for (const Elf64_Phdr *h = its + 1; h < end; h++)
+		if (h->p_type == PT_LOAD) behind += h->p_memsz;
+	put_place(o, "-", behind);
+}
+
 static void put_address(uintptr_t address)
 {
 	const struct object *o = owner(address);
 	Dl_info info;
 	if (!address) put("null");
-	else if (o && o != libc) put_place(o, "+", address - o->base);
+	else if (o && o != libc) put_in_segment(o, address);
 	else if (dladdr((void *)address, &info) && owner((uintptr_t)info.dli_fbase) == libc && info.dli_sname) {
 		put("libc:");
 		put(info.dli_sname);

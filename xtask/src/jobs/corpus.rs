@@ -37,16 +37,8 @@ pub struct Args {
     names: Vec<String>,
 }
 
-/// The pass with which addresses in libraries are not those of their files.
-const MOVING: &str = "concatenate";
-
 /// The job.
 pub fn run(args: &Args) -> Result<bool> {
-    if args.bindings && args.passes.as_ref().is_some_and(|passes| passes.contains(MOVING)) {
-        bail!(
-            "--bindings: the pass `{MOVING}` moves what relocations are bound to, which stock musl does not"
-        );
-    }
     let manifest = Manifest::read()?;
     let chosen = choose(&manifest, args)?;
     if args.list {

@@ -157,15 +157,8 @@ impl Session<'_> {
                 suite
                     .args(["--test", "cases"])
                     .env("DIFFTEST_IMAGES", "1")
-                    .env("DIFFTEST_PASSES", every_pass())
-                    // gdb knows one place of a library, not two: why `concatenate` must be asked for (docs/images.md).
-                    .args([
-                        "--",
-                        "--skip",
-                        "debugger/breakpoint_and_backtrace",
-                        filter.unwrap_or(WITH_IMAGES),
-                    ]);
-                tests(&mut suite, None)
+                    .env("DIFFTEST_PASSES", every_pass());
+                tests(&mut suite, Some(filter.unwrap_or(WITH_IMAGES)))
             }
             Step::Corpus => corpus(self.args, self.loader()?),
             Step::Tool => {
@@ -303,10 +296,10 @@ fn corpus(args: &Args, loader: &Path) -> Result<Tally> {
     if !Path::new(paths::STOCK).exists() {
         bail!("there is no {} to compare with", paths::STOCK);
     }
-    let mut tally = super::corpus::run_cases(&chosen, loader, None, false, Some(&every_pass()))?;
-    // Once more with a library preloaded that tells what relocations were bound to. Without passes that move parts of libraries:
-    // it tells addresses by their distances from the libraries'.
-    let bound = super::corpus::run_cases(&chosen, loader, None, true, None)?;
+    let passes = every_pass();
+    let mut tally = super::corpus::run_cases(&chosen, loader, None, false, Some(&passes))?;
+    // Once more with a library preloaded that tells what relocations were bound to.
+    let bound = super::corpus::run_cases(&chosen, loader, None, true, Some(&passes))?;
     tally.passed += bound.passed;
     tally.failed += bound.failed;
     Ok(tally)
