@@ -170,6 +170,10 @@ impl Attached {
     /// Gives libraries their own code back that calls functions directly which are other ones now.
     fn restore(&self, program: &Program) -> Result<(), Refusal> {
         let (Some(aside), Some(file)) = (self.tables.rewritten, &self.file) else { return Ok(()) };
+        let (_, size) = file.status().map_err(|errno| Refusal::System("fstat", errno))?;
+        if aside.size > size {
+            return Err(Refusal::Damaged("its list of direct calls is longer than the file"));
+        }
         let mut bytes = vec![0; aside.size as usize];
         let read = file.read_at(&mut bytes, aside.offset).map_err(|errno| Refusal::System("read", errno))?;
         let rewritten: Option<List<'_, Rewritten<'_>>> = aside.list(&bytes[..read]);
