@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
@@ -42,8 +43,16 @@ pub enum Peer {
 
 impl Peer {
     /// Those that take part unless others are asked for.
-    pub const USUAL: [Self; 7] =
-        [Self::Stock, Self::Ours, Self::Fused, Self::GlibcLazy, Self::GlibcNow, Self::Static, Self::Floor];
+    pub const USUAL: [Self; 8] = [
+        Self::Stock,
+        Self::Ours,
+        Self::Fused,
+        Self::Image,
+        Self::GlibcLazy,
+        Self::GlibcNow,
+        Self::Static,
+        Self::Floor,
+    ];
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -173,7 +182,14 @@ impl Lab {
 
     /// The start of a program of ours with an image, which is built for it and its environment by these passes or the usual ones.
     pub fn with_image(&self, start: Start, passes: Option<&str>) -> Result<Start> {
-        let images = self.stage.place(&format!("images-{}", passes.unwrap_or("default")));
+        proc::output(&mut self.build_image(&start, passes)?)?;
+        let images = self.image_directory(passes);
+        Ok(start.with("LD_MORSEL_IMAGE", format!("require:{}/", images.display())))
+    }
+
+    /// The command that builds such an image.
+    pub fn build_image(&self, start: &Start, passes: Option<&str>) -> Result<Command> {
+        let images = self.image_directory(passes);
         fs::create_dir_all(&images)?;
         let mut build = proc::command(jobs::build::tool()?);
         build.arg("build").arg(&start.program).arg("--into").arg(&images);
@@ -183,8 +199,12 @@ impl Lab {
                 build.arg(option).arg(value);
             }
         }
-        proc::output(&mut build)?;
-        Ok(start.with("LD_MORSEL_IMAGE", format!("require:{}/", images.display())))
+        Ok(build)
+    }
+
+    /// Where such images are.
+    pub fn image_directory(&self, passes: Option<&str>) -> PathBuf {
+        self.stage.place(&format!("images-{}", passes.unwrap_or("default").replace('/', "-")))
     }
 
     /// A library that sends the mark when main is entered, for programs that do not do so themselves.

@@ -4,6 +4,7 @@
 mod applications;
 mod calls;
 mod loads;
+mod prefetch;
 
 use std::ffi::OsString;
 use std::fs;
@@ -31,6 +32,8 @@ enum Part {
     Itlb,
     /// Measure starts with an image, with each pass over it and without
     Loads(loads::Args),
+    /// Measure starts with and without mapping at once what they touch
+    Prefetch(prefetch::Args),
     /// Measure work of real applications, with each pass over an image and without
     Applications(applications::Args),
 }
@@ -44,7 +47,7 @@ pub struct Args {
     /// Rounds for each workload [default: as many as take five seconds, 20 to 500]
     #[arg(long)]
     rounds: Option<usize>,
-    /// Who takes part; the first one is what the others are compared to [default: all but image, again and rustld]
+    /// Who takes part; the first one is what the others are compared to [default: all but again and rustld]
     #[arg(long, value_delimiter = ',')]
     peers: Vec<Peer>,
     /// Count instructions as well, by callgrind
@@ -94,6 +97,7 @@ pub fn run(args: &Args) -> Result<bool> {
         Some(Part::Places(args)) => return calls::run_places(args),
         Some(Part::Itlb) => return calls::run_itlb(),
         Some(Part::Loads(args)) => return loads::run(args),
+        Some(Part::Prefetch(args)) => return prefetch::run(args),
         Some(Part::Applications(args)) => return applications::run(args),
         None => {}
     }

@@ -311,7 +311,10 @@ mod tests {
     #[test]
     fn what_is_usual_leaves_values_alone() {
         for text in ["default,prefetch=/a/b", "prefetch=/a/b,default", "default,default,prefetch=/a/b"] {
-            assert_eq!(text.parse::<Choice>().expect(text).to_string(), "huge-pages,prefetch=/a/b");
+            assert_eq!(
+                text.parse::<Choice>().expect(text).to_string(),
+                "concatenate,huge-pages,prefetch=/a/b"
+            );
         }
     }
 
