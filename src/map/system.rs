@@ -2,7 +2,6 @@
 
 use alloc::boxed::Box;
 use alloc::ffi::CString;
-use alloc::vec;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 
@@ -50,11 +49,7 @@ impl World for System {
     }
 
     fn contents(&mut self, file: File) -> Result<Vec<u8>, Errno> {
-        let (_, size) = file.status()?;
-        let mut contents = vec![0; usize::try_from(size).map_err(|_| Errno::NOMEM)?];
-        let read = file.read_at(&mut contents, 0)?;
-        contents.truncate(read);
-        Ok(contents)
+        file.contents()
     }
 
     fn executable<'a>(&mut self, buffer: &'a mut [u8]) -> Result<&'a [u8], Errno> {

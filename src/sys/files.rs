@@ -1,5 +1,7 @@
 //! System calls about files, each counted: opening, reading, looking at them, and the little that the loader writes.
 
+use alloc::vec;
+use alloc::vec::Vec;
 use core::ffi::CStr;
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -108,6 +110,18 @@ impl File {
             }
         }
         Ok(filled)
+    }
+
+    /// All that is in it.
+    ///
+    /// # Errors
+    /// What `fstat` and `pread` say; `ENOMEM` if it is larger than memory can be.
+    pub fn contents(&self) -> Result<Vec<u8>, Errno> {
+        let (_, size) = self.status()?;
+        let mut contents = vec![0; usize::try_from(size).map_err(|_| Errno::NOMEM)?];
+        let read = self.read_at(&mut contents, 0)?;
+        contents.truncate(read);
+        Ok(contents)
     }
 }
 

@@ -157,11 +157,7 @@ impl World for Recorder<'_> {
     }
 
     fn contents(&mut self, file: File) -> Result<Vec<u8>, Errno> {
-        let (_, size) = file.status()?;
-        let mut contents = vec![0; usize::try_from(size).map_err(|_| Errno::NOMEM)?];
-        let read = file.read_at(&mut contents, 0)?;
-        contents.truncate(read);
-        Ok(contents)
+        file.contents()
     }
 
     fn executable<'a>(&mut self, buffer: &'a mut [u8]) -> Result<&'a [u8], Errno> {
