@@ -53,6 +53,8 @@ static bool injects(void)
 		snprintf(path, sizeof(path), "/sys/kernel/debug/%s", settings[i]);
 		write_file(path, "0");
 	}
+	/* Opened before anything fails. */
+	device();
 	return true;
 }
 

@@ -304,7 +304,7 @@ const struct test load_tests[] = {
 	{ "concurrent first attach", concurrent_first_attach, 120 },
 	{ "a long fill", a_long_fill, 0 },
 	{ "ready or not", ready_or_not, 120 },
-	{ "caretakers", caretakers, 120 },
+	{ "caretakers", caretakers, 300 },
 	{ "the module stays while it is used", module_stays, 0 },
 	{ 0 },
 };

@@ -136,14 +136,20 @@ static void fuse(void)
 	check(fd >= 0);
 	attach_plain(fd, SIZE, BASE, MORSEL_WHY_FILESYSTEM);
 	check_pages(BASE, 0, SIZE / PAGE, SEED);
+	/* It is a private mapping. */
+	check(mprotect((void *)BASE, SIZE, PROT_READ | PROT_WRITE) == 0);
+	*(volatile char *)(BASE + 5) = 1;
 	check(munmap((void *)BASE, SIZE) == 0);
 
 	/* Nor in any other way, nor held. */
+	r = region(fd, 0, SIZE, BASE);
+	r.flags = MORSEL_READY;
+	check(attach_expecting(&r, MORSEL_PLAIN) == MORSEL_WHY_FILESYSTEM);
 	check(mmap((void *)BASE, SIZE, RX, MAP_SHARED | MAP_FIXED, fd, 0) ==
 	      (void *)BASE);
-	r = region(fd, 0, SIZE, BASE);
 	r.flags = MORSEL_ADOPT;
-	check(attach_expecting(&r, MORSEL_PLAIN) == MORSEL_WHY_FILESYSTEM);
+	attach_expecting(&r, MORSEL_FAILED);
+	check(r.error == -EEXIST);
 	check_pages(BASE, 0, SIZE / PAGE, SEED);
 	r = region(fd, 0, SIZE, 0);
 	check(ioctl(device(), MORSEL_HOLD, &r) < 0 && errno == EBUSY);
