@@ -134,6 +134,11 @@ static void overlay(void)
 		attach_expecting(&r, MORSEL_SHARED);
 	}
 	munmap((void *)BASE, 4 * SIZE);
+	/* Only the file below can be held. */
+	struct morsel_region r = region(fd, 0, SIZE, 0);
+
+	check(ioctl(device(), MORSEL_HOLD, &r) < 0 && errno == EBUSY);
+	check(r.reason == MORSEL_WHY_FILESYSTEM);
 	close(fd);
 
 	fd = make_file("merged/up", SIZE, 46);
