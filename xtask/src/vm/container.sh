@@ -1,8 +1,8 @@
 #!/bin/sh
 # container DEVICES PROGRAM...: runs a program as containers are: an ordinary user in namespaces of its own, on an
-# overlay of the root, with a /dev that has only what is passed in.
+# overlay of the root, with a /dev that has only what is passed in. Paths, because busybox has lesser commands of these names.
 if [ "$$" != 1 ]; then
-  exec unshare --mount --pid --fork --ipc --uts --net -- "$0" "$@"
+  exec /usr/bin/unshare --mount --pid --fork --ipc --uts --net -- "$0" "$@"
 fi
 devices=$1
 shift
@@ -15,4 +15,4 @@ mkdir -p $here && mount -t tmpfs tmpfs $here &&
 for device in $devices; do
   : >$root/dev/$device && mount -o bind /dev/$device $root/dev/$device || exit
 done
-exec chroot $root setpriv --reuid 1000 --regid 1000 --clear-groups -- "$@"
+exec chroot $root /usr/bin/setpriv --reuid 1000 --regid 1000 --clear-groups -- "$@"
