@@ -301,8 +301,8 @@ static void over_itself(void)
 }
 
 const struct test hostile_tests[] = {
-	{ "each field at its extremes", each_field, 120 },
-	{ "random fields", fuzz, 120 },
+	{ "each field at its extremes", each_field, 300 },
+	{ "random fields", fuzz, 300 },
 	{ "threads that quarrel", quarrels, 120 },
 	{ "bad pointers", pointers, 0 },
 	{ "over itself", over_itself, 0 },

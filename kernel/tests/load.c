@@ -300,7 +300,7 @@ static void module_stays(void)
 
 const struct test load_tests[] = {
 	{ "500 processes", processes_500, 120 },
-	{ "2000 cycles", cycles_2000, 240 },
+	{ "2000 cycles", cycles_2000, 600 },
 	{ "concurrent first attach", concurrent_first_attach, 120 },
 	{ "a long fill", a_long_fill, 0 },
 	{ "ready or not", ready_or_not, 120 },
