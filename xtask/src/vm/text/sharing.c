@@ -33,7 +33,7 @@
 
 extern long touch(int percent) __attribute__((weak));
 
-/* KiB of the library that are mapped shared: text, and nothing else. */
+/* KiB of the library that are mapped shared: text, and nothing else that can be accessed. */
 static long shared(void)
 {
 	FILE *maps = fopen("/proc/self/maps", "r");
@@ -44,7 +44,7 @@ static long shared(void)
 		err(1, "/proc/self/maps");
 	while (fgets(line, sizeof line, maps))
 		if (strstr(line, "/libtext") && sscanf(line, "%lx-%lx %7s", &start, &end, flags) == 3 &&
-		    flags[3] == 's') {
+		    flags[3] == 's' && strncmp(flags, "---", 3)) {
 			if (strcmp(flags, "r-xs"))
 				errx(1, "shared, but no text: %s", line);
 			bytes += end - start;
