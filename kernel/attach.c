@@ -346,6 +346,7 @@ static bool morsel_only_asks(const struct morsel_region *region)
 
 static int morsel_attach_file(struct morsel_region *region, struct file *file)
 {
+	struct address_space *mapping = morsel_mapping_of(file);
 	int error;
 
 	if (!S_ISREG(file_inode(file)->i_mode))
@@ -359,6 +360,9 @@ static int morsel_attach_file(struct morsel_region *region, struct file *file)
 	/* With a writable descriptor the mapping could become writable. */
 	if (!region->reason && file->f_mode & FMODE_WRITE)
 		region->reason = MORSEL_WHY_WRITERS;
+	/* Now: what FUSE has mapped shared cannot be made private later. */
+	if (!region->reason && mapping)
+		region->reason = morsel_suitable_inode(mapping->host);
 	if (region->flags & MORSEL_READY && !region->reason &&
 	    !morsel_is_ready(file, region))
 		region->reason = MORSEL_WHY_NOT_READY;

@@ -18,20 +18,16 @@ static DEFINE_SPINLOCK(morsel_cache_lock);
 static u64 morsel_last_id;
 
 /**
- * morsel_suitable - may regions of a file be shared at all?
- * @backing: the file that a mapping refers to
+ * morsel_suitable_inode - may regions of a file be shared at all?
+ * @inode: what holds its pages
  *
  * What is needed is that nothing but this kernel changes the file's pages.
  *
  * Return: MORSEL_WHY_NONE or MORSEL_WHY_FILESYSTEM.
  */
-u32 morsel_suitable(struct file *backing)
+u32 morsel_suitable_inode(const struct inode *inode)
 {
-	struct address_space *mapping = backing->f_mapping;
-	struct inode *inode = file_inode(backing);
-
-	if (!S_ISREG(inode->i_mode) || mapping != inode->i_mapping ||
-	    IS_DAX(inode) || IS_SWAPFILE(inode))
+	if (!S_ISREG(inode->i_mode) || IS_DAX(inode) || IS_SWAPFILE(inode))
 		return MORSEL_WHY_FILESYSTEM;
 
 	switch (inode->i_sb->s_magic) {
@@ -44,9 +40,24 @@ u32 morsel_suitable(struct file *backing)
 		return MORSEL_WHY_FILESYSTEM;
 	}
 	if (!(inode->i_sb->s_type->fs_flags & FS_REQUIRES_DEV) ||
-	    !mapping->a_ops->read_folio)
+	    !inode->i_mapping->a_ops->read_folio)
 		return MORSEL_WHY_FILESYSTEM;
 	return MORSEL_WHY_NONE;
+}
+
+/**
+ * morsel_suitable - the same of an open file
+ * @backing: the file that a mapping refers to
+ *
+ * Return: MORSEL_WHY_NONE or MORSEL_WHY_FILESYSTEM.
+ */
+u32 morsel_suitable(struct file *backing)
+{
+	struct inode *inode = file_inode(backing);
+
+	if (backing->f_mapping != inode->i_mapping)
+		return MORSEL_WHY_FILESYSTEM;
+	return morsel_suitable_inode(inode);
 }
 
 /* Whether a morsel is of this region. */

@@ -171,6 +171,7 @@ void morsel_make_private(struct vm_area_struct *vma,
 void morsel_detach_vma(struct vm_area_struct *vma);
 
 /* cache.c */
+u32 morsel_suitable_inode(const struct inode *inode);
 u32 morsel_suitable(struct file *backing);
 struct morsel *morsel_find(struct file *backing,
 			   const struct morsel_region *region);

@@ -49,6 +49,37 @@ static void replaced_by_rename(void)
 	check(totals().morsels == 20);
 }
 
+/* Processes of many generations, as of a program that is updated. */
+static void generations(void)
+{
+	enum { COUNT = 12 };
+	int there[2], end[2], status;
+	char c;
+
+	check(pipe(there) == 0 && pipe(end) == 0);
+	for (uint32_t i = 0; i < COUNT; i++) {
+		close(make_file("new", SIZE, 200 + i));
+		check(rename("new", "f") == 0);
+		/* Two of each: whoever opens the path finds the new file. */
+		for (int k = 0; k < 2; k++) {
+			if (!fork()) {
+				close(end[1]);
+				attach(open("f", O_RDONLY), 0, SIZE, BASE);
+				check_pages(BASE, 0, 1024, 200 + i);
+				check(write(there[1], "x", 1) == 1);
+				check(read(end[0], &c, 1) == 0);
+				check_pages(BASE, 0, 1024, 200 + i);
+				_exit(0);
+			}
+			check(read(there[0], &c, 1) == 1);
+		}
+	}
+	check(totals().morsels == COUNT && totals().mappings == 2 * COUNT);
+	close(end[1]);
+	for (int i = 0; i < 2 * COUNT; i++)
+		check(wait(&status) > 0 && status == 0);
+}
+
 static void two_files_at_one_offset(void)
 {
 	int a = make_file("a", SIZE, 42), b = make_file("b", SIZE, 43);
@@ -103,6 +134,11 @@ static void overlay(void)
 		attach_expecting(&r, MORSEL_SHARED);
 	}
 	munmap((void *)BASE, 4 * SIZE);
+	/* Only the file below can be held. */
+	struct morsel_region r = region(fd, 0, SIZE, 0);
+
+	check(ioctl(device(), MORSEL_HOLD, &r) < 0 && errno == EBUSY);
+	check(r.reason == MORSEL_WHY_FILESYSTEM);
 	close(fd);
 
 	fd = make_file("merged/up", SIZE, 46);
@@ -225,6 +261,7 @@ const struct test files_tests[] = {
 	{ "writers are kept out", writers_are_kept_out, 0 },
 	{ "a writable descriptor is plain", writable_descriptor_is_plain, 0 },
 	{ "replaced by rename", replaced_by_rename, 0 },
+	{ "generations of processes", generations, 0 },
 	{ "two files at one offset", two_files_at_one_offset, 0 },
 	{ "one file through two mounts", two_mounts, 0 },
 	{ "overlay", overlay, 0 },

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Arguments that nobody in his right mind would use. */
+#include <pthread.h>
+#include <sys/uio.h>
+#include <time.h>
+
 #include "lib.h"
 
 static const uint64_t extremes[] = {
@@ -36,6 +40,15 @@ static void set_field(struct morsel_region *r, int field, uint64_t value)
 	}
 }
 
+/* Not merely asked, nor left as it was because it is not ready. */
+static bool is_mapped_by(const struct morsel_region *r)
+{
+	if (!(r->flags & MORSEL_READY))
+		return r->state != MORSEL_FAILED;
+	return r->state == MORSEL_SHARED &&
+	       r->flags & (MORSEL_REPLACE | MORSEL_ADOPT);
+}
+
 static void try(struct morsel_region r)
 {
 	uint64_t addr = r.addr;
@@ -44,10 +57,13 @@ static void try(struct morsel_region r)
 	check(r.state <= MORSEL_FAILED);
 	check((r.state == MORSEL_FAILED) == (r.error < 0));
 	check(r.reason < MORSEL_WHY_COUNT);
-	if (r.state != MORSEL_FAILED) {
-		check(r.addr == addr && addr % CHUNK == 0);
-		check(munmap((void *)addr, r.length) == 0);
-	}
+	check(r.state == MORSEL_FAILED ||
+	      (r.addr == addr && addr % CHUNK == 0));
+	if (!is_mapped_by(&r))
+		return;
+	/* It lies inside the file. */
+	(void)*(volatile char *)addr;
+	check(munmap((void *)addr, r.length) == 0);
 }
 
 static void each_field(void)
@@ -75,7 +91,8 @@ static void each_field(void)
 		}
 }
 
-static uint64_t state = 0x9e3779b97f4a7c15;
+/* Each thread's own. */
+static __thread uint64_t state = 0x9e3779b97f4a7c15;
 
 static uint64_t number(void)
 {
@@ -85,27 +102,126 @@ static uint64_t number(void)
 	return state;
 }
 
+/* Something to replace or to adopt, or that must not be. */
+static void map_something(int fd, unsigned long addr, unsigned long length)
+{
+	static const struct {
+		int prot, flags;
+		bool of_file;
+	} kinds[] = {
+		{ PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, false },
+		{ PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, false },
+		{ RX, MAP_PRIVATE, true },
+		{ RX, MAP_SHARED, true },
+		{ PROT_READ, MAP_SHARED, true },
+	};
+	unsigned int kind = number() % 8;
+
+	if (kind < sizeof(kinds) / sizeof(*kinds))
+		mmap((void *)addr, length, kinds[kind].prot,
+		     kinds[kind].flags | MAP_FIXED,
+		     kinds[kind].of_file ? fd : -1, 0);
+	else
+		munmap((void *)addr, length);
+}
+
+static struct morsel_region any_region(int fd, unsigned long addr)
+{
+	struct morsel_region r = region(fd, 0, 5 * MIB, addr);
+
+	for (int field = 1; field < 6; field++)
+		switch (number() % 12) {
+		case 0:
+			set_field(&r, field, number());
+			break;
+		case 1:
+			set_field(&r, field, extremes[number() % EXTREMES]);
+			break;
+		case 2:
+			set_field(&r, field, number() % 64 * PAGE);
+			break;
+		}
+	if (number() % 2)
+		r.flags = number() & MORSEL_FLAGS;
+	return r;
+}
+
 static void fuzz(void)
 {
-	int fd = make_file("f", 5 * MIB, 81);
+	int fd = make_file("f", 5 * MIB, 81), held = -1;
+	unsigned long shared = totals().shared;
 
-	for (int i = 0; i < 30000; i++) {
-		struct morsel_region r = region(fd, 0, 5 * MIB, BASE);
+	for (int i = 0; i < 8000; i++) {
+		struct morsel_region r;
 
-		for (int field = 1; field < 6; field++)
-			switch (number() % 6) {
-			case 0:
-				set_field(&r, field, number());
-				break;
-			case 1:
-				set_field(&r, field, extremes[number() % EXTREMES]);
-				break;
-			case 2:
-				set_field(&r, field, number() % 64 * PAGE);
-				break;
-			}
-		try(r);
+		map_something(fd, BASE, 8 * MIB);
+		try(any_region(fd, BASE));
+		if (i % 4)
+			continue;
+		/* Kept for a while, so that something is ready. */
+		if (held >= 0)
+			close(held);
+		r = any_region(fd, 0);
+		held = ioctl(device(), MORSEL_HOLD, &r);
+		check(r.reason < MORSEL_WHY_COUNT);
 	}
+	/* It was not only refused. */
+	dprintf(1, "# %lu shared\n", (unsigned long)totals().shared - shared);
+	check(totals().shared - shared > 100);
+}
+
+#define PLACES 4
+
+static void *quarrel(void *arg)
+{
+	time_t end = time(NULL) + 5;
+	int fd = *(int *)arg;
+
+	state += (uint64_t)&end;
+	while (time(NULL) < end) {
+		struct morsel_region r[PLACES];
+		struct morsel_regions all = { (uintptr_t)r, PLACES, 0, 0, 0 };
+		unsigned long addr = BASE + number() % PLACES * CHUNK;
+		struct iovec here = { &(long) { 0 }, 8 },
+			     there = { (void *)addr, 8 };
+
+		for (int i = 0; i < PLACES; i++)
+			r[i] = any_region(fd, BASE + i * CHUNK);
+		switch (number() % 4) {
+		case 0:
+			map_something(fd, addr, CHUNK * (1 + number() % 3));
+			break;
+		case 1:
+			madvise((void *)addr, CHUNK, MADV_DONTNEED);
+			break;
+		case 2:
+			/* As a read, but it may be of nothing. */
+			process_vm_readv(getpid(), &here, 1, &there, 1, 0);
+			break;
+		default:
+			ioctl(device(), MORSEL_ATTACH_MANY, &all);
+			/* Who asks for any address may get it. */
+			for (int i = 0; i < PLACES; i++)
+				if (r[i].addr != BASE + i * CHUNK &&
+				    is_mapped_by(&r[i]))
+					munmap((void *)r[i].addr, r[i].length);
+		}
+	}
+	return NULL;
+}
+
+/* Threads of one process that do not leave each other's regions alone. */
+static void quarrels(void)
+{
+	int fd = make_file("f", 5 * MIB, 84);
+	unsigned long shared = totals().shared;
+	pthread_t threads[4];
+
+	for (int i = 0; i < 4; i++)
+		check(!pthread_create(&threads[i], NULL, quarrel, &fd));
+	for (int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	check(totals().shared > shared);
 }
 
 static void pointers(void)
@@ -185,8 +301,9 @@ static void over_itself(void)
 }
 
 const struct test hostile_tests[] = {
-	{ "each field at its extremes", each_field, 120 },
-	{ "random fields", fuzz, 120 },
+	{ "each field at its extremes", each_field, 300 },
+	{ "random fields", fuzz, 300 },
+	{ "threads that quarrel", quarrels, 120 },
 	{ "bad pointers", pointers, 0 },
 	{ "over itself", over_itself, 0 },
 	{ 0 },

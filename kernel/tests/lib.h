@@ -37,7 +37,8 @@ struct test {
 
 /* Each file's tests, ended by one without a name. */
 extern const struct test attach_tests[], process_tests[], debugger_tests[],
-	files_tests[], load_tests[], pressure_tests[], hostile_tests[];
+	files_tests[], load_tests[], pressure_tests[], hostile_tests[],
+	injection_tests[], remote_tests[];
 
 /* Ends the test unless the condition holds. */
 #define check(condition) \

@@ -156,6 +156,49 @@ static void concurrent_first_attach(void)
 	}
 }
 
+/* A fill that takes long neither holds up another nor who is killed. */
+static void a_long_fill(void)
+{
+	enum { LONG = 256 * MIB };
+	int fd = make_file("f", CHUNK, 68), out, status, tries = 0;
+	unsigned long built = totals().built;
+	pid_t filling, waiting;
+
+	/* All of it is a hole. */
+	out = open("long", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
+	check(ftruncate(out, LONG) == 0);
+	close(out);
+	filling = fork();
+	if (!filling) {
+		attach(open("long", O_RDONLY), 0, LONG, BASE);
+		_exit(0);
+	}
+	/* It has begun when nobody can write any more. */
+	while ((out = open("long", O_WRONLY)) >= 0) {
+		close(out);
+		sleep_ms(1);
+		check(tries++ < 10000);
+	}
+	check(errno == ETXTBSY);
+	waiting = fork();
+	if (!waiting) {
+		attach(open("long", O_RDONLY), 0, LONG, BASE);
+		_exit(0);
+	}
+	attach(fd, 0, CHUNK, BASE);
+	check_pages(BASE, 0, 512, 68);
+	sleep_ms(5);
+	kill(waiting, SIGKILL);
+	check(waitpid(waiting, &status, 0) == waiting);
+	check(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	kill(filling, SIGKILL);
+	check(waitpid(filling, &status, 0) == filling);
+	check(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	/* The long one has not come to its end. */
+	check(totals().built == built + 1);
+	check(unlink("long") == 0);
+}
+
 /* Morsels come and go, and others take only what is there. */
 static void ready_or_not(void)
 {
@@ -257,10 +300,11 @@ static void module_stays(void)
 
 const struct test load_tests[] = {
 	{ "500 processes", processes_500, 120 },
-	{ "2000 cycles", cycles_2000, 240 },
+	{ "2000 cycles", cycles_2000, 600 },
 	{ "concurrent first attach", concurrent_first_attach, 120 },
+	{ "a long fill", a_long_fill, 0 },
 	{ "ready or not", ready_or_not, 120 },
-	{ "caretakers", caretakers, 120 },
+	{ "caretakers", caretakers, 300 },
 	{ "the module stays while it is used", module_stays, 0 },
 	{ 0 },
 };

@@ -17,7 +17,8 @@ static const struct {
 	{ "attach", attach_tests }, { "process", process_tests },
 	{ "debugger", debugger_tests }, { "files", files_tests },
 	{ "hostile", hostile_tests }, { "load", load_tests },
-	{ "pressure", pressure_tests },
+	{ "pressure", pressure_tests }, { "injection", injection_tests },
+	{ "remote", remote_tests },
 };
 
 static bool run(const struct test *test)

@@ -305,14 +305,18 @@ fn corpus(args: &Args, loader: &Path) -> Result<Tally> {
     Ok(tally)
 }
 
-/// What a kernel with every check switched on can run in a time that one can wait for.
-const THREADS: &str = "threads/";
+/// What a kernel with every check switched on can run of the suite in a time that one can wait for, and the checks of what
+/// is shared.
+const CHOSEN: [&str; 2] = ["threads/", "sharing"];
 
 /// The module by itself, and with the loader.
 fn kernel(args: &Args, loader: &Path) -> Result<Tally> {
     if args.debug_kernel {
-        let tally = vm::selftest::run(Flavour::Debug, None, false)?;
-        return Ok(tally + vm::loader::run(Flavour::Debug, loader, true, Some(THREADS))?);
+        let mut tally = vm::selftest::run(Flavour::Debug, None, false)?;
+        for chosen in CHOSEN {
+            tally = tally + vm::loader::run(Flavour::Debug, loader, true, Some(chosen))?;
+        }
+        return Ok(tally);
     }
     let tally =
         vm::selftest::run(Flavour::V6_1, None, false)? + vm::selftest::run(Flavour::V6_12, None, false)?;

@@ -94,6 +94,7 @@ pub fn run(flavour: Flavour, loader: &Path, module: bool, filter: Option<&str>) 
     if let Some(file) = file {
         guest.files.copy("morsel.ko", &file)?;
     }
+    guest.modules = &["overlay"];
     guest.disk = Some(root.dir());
     guest.memory = 2048;
     guest.limit = Duration::from_secs(3600);

@@ -1,5 +1,6 @@
 # Runs programs of the corpus on the guest's disk as if it were the root (see loader.rs).
 mount -t proc proc /disk/proc
+mount -t sysfs sysfs /disk/sys
 mount -o bind /dev /disk/dev
 mount -t tmpfs tmpfs /disk/dev/shm
 chroot /disk /bin/busybox --install -s /bin 2>/dev/null

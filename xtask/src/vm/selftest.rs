@@ -23,7 +23,7 @@ pub fn run(flavour: Flavour, filter: Option<&str>, echo: bool) -> Result<Tally> 
     if let Some(module) = build.file() {
         guest.files.copy("kernel/morsel.ko", &module)?;
     }
-    guest.modules = &["overlay"];
+    guest.modules = &["overlay", "fuse"];
     guest.memory = 2048;
     // KASAN and lockdep cost most of the time.
     guest.limit = Duration::from_secs(if flavour == Flavour::Debug { 2400 } else { 900 });

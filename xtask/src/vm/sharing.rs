@@ -3,6 +3,8 @@
 //! they print under stock musl, and where morsels are not to be had they run all the same.
 
 use std::fmt::Write;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -19,6 +21,12 @@ const TEXT_KIB: u64 = 8 << 10;
 
 /// Where the tool that holds morsels is in the guest.
 const HOLD: &str = "/bin/morsel-hold";
+
+/// Where the script that makes a container is in the guest.
+const CONTAINER: &str = "/bin/container";
+
+/// The module's parameter that allows morsels in secure-execution mode.
+const SECURE_EXEC: &str = "/sys/module/morsel/parameters/secure_exec";
 
 /// A run of a program.
 struct Check {
@@ -39,6 +47,8 @@ struct Check {
 enum Expect {
     /// The library's text, in each process that reports.
     Shared,
+    /// The library's text in the first process, nothing in the second.
+    First,
     /// Nothing.
     Plain,
 }
@@ -55,6 +65,10 @@ impl Sharing {
         let hold = root.place(Path::new(HOLD));
         let source = paths::repo().join("kernel/tools/morsel-hold.c");
         proc::output(text::compiler().arg("-static").arg(source).arg("-o").arg(hold))?;
+        let container = root.place(Path::new(CONTAINER));
+        fs::write(&container, include_str!("container.sh"))
+            .and_then(|()| fs::set_permissions(&container, fs::Permissions::from_mode(0o755)))
+            .with_context(|| format!("cannot write {}", container.display()))?;
         for link in [Link::Ordinary, Link::Script] {
             let text = Text::build(TEXT_KIB, link)?;
             let linked = text.program(Program::Sharing)?.display().to_string();
@@ -73,7 +87,7 @@ impl Sharing {
             };
             let morsel = "LD_MORSEL_MAP=morsel";
             let start = |by: &str| format!("{by} {linked}");
-            check("no-device", "", false, Expect::Plain, &start);
+            check("no-device", "LD_MORSEL_LOG=debug", false, Expect::Plain, &start);
             check("start", "LD_MORSEL_MAP=morsel LD_MORSEL_STATS=-", true, Expect::Shared, &start);
             check("dlopen", morsel, true, Expect::Shared, &|by| format!("{by} {unlinked} {library}"));
             check("fork", morsel, true, Expect::Shared, &|by| format!("{by} {linked} fork"));
@@ -97,6 +111,21 @@ impl Sharing {
             check("file", "LD_MORSEL_MAP=file", true, Expect::Plain, &start);
             check("auto", "LD_MORSEL_MAP=auto", true, Expect::Plain, &start);
             check("traced", morsel, true, Expect::Plain, &|by| format!("{by} {linked} traced {by} {linked}"));
+            check("dlopen-traced", morsel, true, Expect::Plain, &|by| {
+                format!("{by} {linked} traced {by} {unlinked} {library}")
+            });
+            check("container", morsel, true, Expect::Shared, &|by| {
+                format!("{CONTAINER} 'null morsel' {by} {linked}")
+            });
+            check("container-without", morsel, true, Expect::Plain, &|by| {
+                format!("{CONTAINER} null {by} {linked}")
+            });
+            // Such a process would take what the other has filled.
+            let secure = |by: &str| format!("{by} {linked} secure {by} {linked}");
+            check("secure", morsel, true, Expect::First, &secure);
+            check("secure-allowed", morsel, true, Expect::Shared, &|by| {
+                format!("echo Y >{SECURE_EXEC} && {}; end=$?; echo N >{SECURE_EXEC}; exit $end", secure(by))
+            });
         }
         Ok(Self { checks })
     }
@@ -142,11 +171,17 @@ fn judge(check: &Check, stock: &Outcome, ours: &Outcome) -> Result<()> {
     );
     let shared = numbers(&ours.stderr, "shared ");
     ensure!(!shared.is_empty(), "it does not say what is shared; {}", said());
-    let right = |kib: &u64| match check.expect {
+    let right = |(process, kib): (usize, &u64)| match check.expect {
         Expect::Shared => *kib >= TEXT_KIB,
-        Expect::Plain => *kib == 0,
+        Expect::First if process == 0 => *kib >= TEXT_KIB,
+        Expect::First | Expect::Plain => *kib == 0,
     };
-    ensure!(shared.iter().all(right), "shared KiB: {shared:?}; {}", said());
+    ensure!(shared.iter().enumerate().all(right), "shared KiB: {shared:?}; {}", said());
+    if !check.device {
+        // It is looked for once.
+        let looked = ours.stderr.matches("no morsels: /dev/morsel").count();
+        ensure!(looked == 1, "the device was opened {looked} times; {}", said());
+    }
     if check.settings.contains("LD_MORSEL_STATS") {
         ensure!(ours.stderr.contains(r#""state":"shared""#), "LD_MORSEL_STATS does not say so; {}", said());
     }
@@ -155,7 +190,7 @@ fn judge(check: &Check, stock: &Outcome, ours: &Outcome) -> Result<()> {
         ensure!(first >= TEXT_KIB / (2 << 10) && first == both, "page tables: {first} and then {both}");
     } else {
         ensure!(
-            ![" pair ", " auto "].iter().any(|job| check.command.contains(job)),
+            ![" pair ", " auto ", " secure "].iter().any(|job| check.command.contains(job)),
             "it does not count page tables; {}",
             said()
         );

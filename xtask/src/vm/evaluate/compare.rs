@@ -49,11 +49,6 @@ fn ways(starts: &[Counted]) -> Vec<Way> {
     ways
 }
 
-/// Alone, and beside the least number of others: more of them change little.
-fn company(case: &Case) -> impl Iterator<Item = usize> {
-    case.others.iter().copied().take(2)
-}
-
 fn beside(others: usize) -> String {
     match others {
         0 => "alone".to_owned(),
@@ -63,7 +58,7 @@ fn beside(others: usize) -> String {
 
 fn instructions(title: String, note: &str, cases: &[&Case], starts: &[Counted], value: Value) -> Table {
     let columns: Vec<_> =
-        cases.iter().flat_map(|case| company(case).map(move |others| (*case, others))).collect();
+        cases.iter().flat_map(|case| case.others.iter().map(move |&others| (*case, others))).collect();
     let head = columns.iter().map(|(case, others)| format!("{}, {}", case.name, beside(*others)));
     let mut table = Table::new(title, note, std::iter::once(String::new()).chain(head));
     for way in ways(starts) {
@@ -82,7 +77,7 @@ fn instructions(title: String, note: &str, cases: &[&Case], starts: &[Counted], 
 /// Page faults beside others, and the page tables of most of them.
 fn memory(title: String, cases: &[Case], starts: &[Counted]) -> Table {
     let most = |case: &Case| case.others.iter().copied().max().unwrap_or_default();
-    let few = |case: &Case| company(case).last().unwrap_or_default();
+    let few = |case: &Case| case.others.iter().copied().find(|&others| others > 0).unwrap_or_default();
     let faults = cases.iter().map(|case| format!("{}: faults", case.name));
     let tables = cases.iter().map(|case| format!("tables of {}", most(case)));
     let note = "Page faults of a start beside others; KiB that so many processes have added to PageTables.";

@@ -9,6 +9,8 @@
  *                               page tables there are for the first and for both (`tables FIRST BOTH`)
  *   sharing auto LOADER PROGRAM [LIBRARY]
  *                               the same with LD_MORSEL_MAP=auto for the second one
+ *   sharing secure LOADER PROGRAM [LIBRARY]
+ *                               the same, and the second one is in secure-execution mode
  *   sharing held HOLD FILE LOADER PROGRAM [LIBRARY]
  *                               calls all pages, lets HOLD keep the morsels of FILE, and becomes such a process itself
  *   sharing traced PROGRAM...   runs a program whose parent traces it
@@ -31,7 +33,7 @@
 
 extern long touch(int percent) __attribute__((weak));
 
-/* KiB of the library that are mapped shared. */
+/* KiB of the library that are mapped shared: text, and nothing else that can be accessed. */
 static long shared(void)
 {
 	FILE *maps = fopen("/proc/self/maps", "r");
@@ -42,8 +44,11 @@ static long shared(void)
 		err(1, "/proc/self/maps");
 	while (fgets(line, sizeof line, maps))
 		if (strstr(line, "/libtext") && sscanf(line, "%lx-%lx %7s", &start, &end, flags) == 3 &&
-		    !strcmp(flags, "r-xs"))
+		    flags[3] == 's' && strncmp(flags, "---", 3)) {
+			if (strcmp(flags, "r-xs"))
+				errx(1, "shared, but no text: %s", line);
 			bytes += end - start;
+		}
 	fclose(maps);
 	return bytes >> 10;
 }
@@ -84,7 +89,7 @@ static long tables(void)
 }
 
 /* The second process is started by us, anew, while we have the library. */
-static void pair(char **again)
+static void pair(char **again, int secure)
 {
 	long first = tables();
 	int there[2], end[2];
@@ -97,6 +102,9 @@ static void pair(char **again)
 		/* It stays until its input ends. */
 		dup2(end[0], 0);
 		dup2(there[1], 3);
+		/* A set-user-id program, as the kernel sees it. */
+		if (secure && setresuid(1000, 0, 0))
+			err(1, "setresuid");
 		execv(again[0], again);
 		err(1, "%s", again[0]);
 	}
@@ -169,11 +177,11 @@ int main(int argc, char **argv)
 	} else if (!strcmp(job, "held")) {
 		call(argv[6]);
 		held(argv[2], argv[3], (char *[]){ argv[4], argv[5], argv[6], NULL });
-	} else if (!strcmp(job, "pair") || !strcmp(job, "auto")) {
+	} else if (!strcmp(job, "pair") || !strcmp(job, "auto") || !strcmp(job, "secure")) {
 		call(argv[4]);
 		if (!strcmp(job, "auto"))
 			setenv("LD_MORSEL_MAP", job, 1);
-		pair((char *[]){ argv[2], argv[3], "second", argv[4], NULL });
+		pair((char *[]){ argv[2], argv[3], "second", argv[4], NULL }, !strcmp(job, "secure"));
 	} else {
 		call(argv[1]);
 	}
