@@ -2,10 +2,8 @@
 
 mod index;
 mod lfs64;
-mod query;
 #[cfg(test)]
 mod tests;
-mod walk;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -15,10 +13,7 @@ use once_cell::race::OnceBox;
 use crate::elf::{Address, Filter, LoadBias, Symbol, SymbolName, SymbolTable};
 use crate::program::{Object, ObjectId, Origin, Program};
 
-pub use index::{Index, Outline};
-pub use query::Query;
-
-use query::Candidate;
+pub use index::{Index, Outline, Query};
 
 /// Where a name is defined.
 #[derive(Clone, Copy, Debug)]
@@ -215,10 +210,8 @@ impl<'a> Lookup<'a> {
 
     /// Makes ready for some searches at once.
     pub fn prepare(&self, queries: &mut [Query<'_>]) {
-        let first = &self.global.first.entries;
-        match &self.index {
-            Some(index) => index.prepare(queries, first),
-            None => walk::prepare(queries, first),
+        if let Some(index) = &self.index {
+            index.prepare(queries, &self.global.first.entries);
         }
     }
 
@@ -227,18 +220,6 @@ impl<'a> Lookup<'a> {
     /// never sees, are taken only where musl finds nothing.
     #[inline]
     pub fn find(&self, query: &Query<'_>, accept: Accept) -> Option<Definition> {
-        if !self.local_first {
-            let (likely, first) = (query.likely.iter().copied(), &self.global.first.entries);
-            let found = find_among(likely, first, &query.name, 0, |symbol| acceptable(symbol, accept));
-            if found.is_some() {
-                return found;
-            }
-        }
-        self.find_unprepared(query, accept)
-    }
-
-    #[inline(never)]
-    fn find_unprepared(&self, query: &Query<'_>, accept: Accept) -> Option<Definition> {
         let found = self.find_where(query, 0, |symbol| acceptable(symbol, accept));
         if found.is_some() { found } else { self.find_substitute(query) }
     }
@@ -271,7 +252,7 @@ impl<'a> Lookup<'a> {
         }
         let first = &self.global.first.entries;
         let found = match &self.index {
-            Some(index) => find_among(index.candidates(name), first, name, skip, &acceptable),
+            Some(index) => find_among(index.candidates(query), first, name, skip, &acceptable),
             None => find(first.get(skip..).unwrap_or_default(), name, &acceptable),
         };
         if found.is_some() {
@@ -320,20 +301,19 @@ fn find<'a>(
 /// The first definition of `name` behind `skip` objects, as [`find`] would find it, among those that may be one.
 #[inline]
 fn find_among(
-    candidates: impl Iterator<Item = Candidate>,
+    candidates: impl Iterator<Item = (usize, u32)>,
     entries: &[Entry],
     name: &SymbolName<'_>,
     skip: usize,
     acceptable: impl Fn(&Symbol) -> bool,
 ) -> Option<Definition> {
     let mut next = skip;
-    for Candidate { place, symbol } in candidates {
-        let place = place as usize;
+    for (place, number) in candidates {
         if place < next {
             continue;
         }
         let entry = entries.get(place)?;
-        let Some(symbol) = entry.table.lookup_at(symbol, name) else { continue };
+        let Some(symbol) = entry.table.lookup_at(number, name) else { continue };
         if acceptable(&symbol) {
             return Some(Definition { object: entry.object, symbol, bias: entry.bias });
         }

@@ -253,34 +253,13 @@ impl<'a> GnuHash<'a> {
     }
 
     #[inline]
-    fn find(&self, name: &SymbolName<'_>, accept: impl FnMut(u32) -> bool) -> Option<u32> {
-        self.find_from(*self.bucket(name)?, name, accept)
-    }
-
-    /// The bucket of a name: it holds the number of the first symbol of its chain.
-    #[inline]
-    pub fn bucket(&self, name: &SymbolName<'_>) -> Option<&'a u32> {
-        let bucket = name.gnu.checked_rem(u32::try_from(self.buckets.len()).ok()?)?;
-        self.buckets.get(bucket as usize)
-    }
-
-    /// The hash value of a symbol's name.
-    #[inline]
-    pub fn chained(&self, symbol: u32) -> Option<&'a u32> {
-        self.chains.get(symbol.checked_sub(self.first_symbol)? as usize)
-    }
-
-    /// The first symbol that has the hash value and that `accept` takes, from `index` to the end of its chain.
-    #[inline]
-    pub fn find_from(
-        &self,
-        mut index: u32,
-        name: &SymbolName<'_>,
-        mut accept: impl FnMut(u32) -> bool,
-    ) -> Option<u32> {
+    fn find(&self, name: &SymbolName<'_>, mut accept: impl FnMut(u32) -> bool) -> Option<u32> {
+        let hash = name.gnu;
+        let bucket = hash.checked_rem(u32::try_from(self.buckets.len()).ok()?)?;
+        let mut index = *self.buckets.get(bucket as usize)?;
         let start = index.checked_sub(self.first_symbol)? as usize;
         for &chained in self.chains.get(start..)? {
-            if chained | 1 == name.gnu | 1 && accept(index) {
+            if chained | 1 == hash | 1 && accept(index) {
                 return Some(index);
             }
             if chained & 1 == 1 {

@@ -7,7 +7,7 @@ use goblin::elf64::sym::{
     STT_OBJECT, STT_TLS, Sym,
 };
 
-use super::{Dynamic, ElfError, Filter, GnuHash, HashTable, SymbolName, Vaddr, VersionDefinitions, View};
+use super::{Dynamic, ElfError, Filter, HashTable, SymbolName, Vaddr, VersionDefinitions, View};
 
 /// One `Elf64_Sym`; laid out as it is in the file, so that it is copied as a whole.
 #[derive(Clone, Copy, Debug, Default)]
@@ -156,6 +156,12 @@ impl<'a> SymbolTable<'a> {
         SymbolName::read(self.strings.get(symbol.name as usize..)?)
     }
 
+    /// The name of the symbol at `index`.
+    #[inline]
+    pub fn name_at(&self, index: u32) -> Option<SymbolName<'a>> {
+        SymbolName::read(self.strings.get(self.raw_entry(index)?.st_name as usize..)?)
+    }
+
     /// The NUL-terminated string at `offset` of the string table.
     pub fn string(&self, offset: u64) -> Option<&'a core::ffi::CStr> {
         let rest = self.strings.get(usize::try_from(offset).ok()?..)?;
@@ -207,15 +213,6 @@ impl<'a> SymbolTable<'a> {
         let visible = self.versions.get(index as usize).is_none_or(|&version| version & VERSION_HIDDEN == 0);
         let named = self.strings.get(symbol.st_name as usize..).is_some_and(|rest| name.is_at(rest));
         (visible && named).then(|| Symbol::from_raw(symbol))
-    }
-
-    /// The `DT_GNU_HASH` table, if that is what the object has.
-    #[inline]
-    pub fn gnu_hash(&self) -> Option<&GnuHash<'a>> {
-        match &self.hash {
-            HashTable::Gnu(table) => Some(table),
-            HashTable::Sysv(_) | HashTable::None => None,
-        }
     }
 
     /// The first byte of the name of the symbol at `index`.

@@ -13,7 +13,7 @@ use crate::elf::{Address, ElfError, Relocation, RelocationTable, RelrSlots, Symb
 use crate::error::{RelocationProblem, StartError};
 use crate::map::protect;
 use crate::program::{Object, ObjectId, Origin, Program};
-use crate::sys::Text;
+use crate::sys::{Text, prefetch};
 
 pub use ahead::{Added, Late, Rebound, complete, relocate_ahead};
 pub use slots::Slots;
@@ -322,26 +322,33 @@ impl Pass<'_> {
     #[inline(never)]
     unsafe fn symbolic_batch(&mut self, batch: &[Relocation]) {
         let table = &self.object.symbols;
-        let mut symbols = [Symbol::default(); RelocationTable::BATCH];
+        // Where relocations are sorted by address, their symbols are in no order.
+        for entry in batch.iter().filter_map(|relocation| table.raw_entry(relocation.symbol)) {
+            prefetch(entry);
+        }
+        for text in batch.iter().filter_map(|relocation| table.start_of_name(relocation.symbol)) {
+            prefetch(text);
+        }
         let mut queries = [Query::from(SymbolName::EMPTY); RelocationTable::BATCH];
         // Which of them belongs to a relocation.
-        let mut places = [usize::MAX; RelocationTable::BATCH];
+        let mut places = [u8::MAX; RelocationTable::BATCH];
         let (mut count, mut last) = (0, 0);
         for (place, relocation) in places.iter_mut().zip(batch) {
             if relocation.symbol == 0 {
                 continue;
             }
             if relocation.symbol != last {
-                let Some(symbol) = table.get(relocation.symbol) else { continue };
-                let Some(name) = table.name_of(&symbol) else { continue };
-                (symbols[count], queries[count]) = (symbol, name.into());
+                let Some(name) = table.name_at(relocation.symbol) else { continue };
+                let Some(query) = queries.get_mut(count) else { continue };
+                *query = name.into();
                 (count, last) = (count + 1, relocation.symbol);
             }
-            *place = count - 1;
+            *place = (count - 1) as u8;
         }
         self.lookup.prepare(&mut queries[..count]);
         for (relocation, place) in batch.iter().zip(places) {
-            let named = symbols.get(place).zip(queries.get(place));
+            let symbol = table.get(relocation.symbol);
+            let named = symbol.as_ref().zip(queries.get(usize::from(place)));
             let reference = named.map(|(symbol, query)| Reference { symbol, query });
             // SAFETY: passed on to the caller.
             if let Err(problem) = unsafe { self.apply(relocation, reference.as_ref()) } {

@@ -78,7 +78,19 @@ impl Pass<'_> {
         if relocation.kind == R_X86_64_NONE {
             return Ok(());
         }
-        let target = *self.target(relocation, reference)?;
+        let ahead = self.moment == Moment::Ahead;
+        let target = self.target(relocation, reference)?;
+        if let (Target::Found(definition), Some(addend)) = (target, relocation.addend)
+            && is_address(relocation.kind)
+            && !definition.symbol.is_ifunc()
+            && !ahead
+        {
+            let value = definition.address().0.wrapping_add(addend);
+            // SAFETY: `Slots` checks the slot, the caller vouches for the rest.
+            let written = unsafe { self.slots.write(relocation.slot, value) };
+            return written.ok_or_else(|| corrupt(relocation));
+        }
+        let target = *target;
         if self.moment == Moment::Ahead && self.is_late(relocation, &target) {
             self.leave(relocation, &target);
             return Ok(());
@@ -263,6 +275,11 @@ pub(super) fn search_for(kind: u32) -> Search {
         R_X86_64_COPY => Search::BehindProgram,
         _ => Search::Anywhere(Accept::AnyWithValue),
     }
+}
+
+/// Whether what is written is the address of the symbol and the addend, 64 bits wide.
+fn is_address(kind: u32) -> bool {
+    matches!(kind, R_X86_64_64 | R_X86_64_GLOB_DAT | R_X86_64_JUMP_SLOT)
 }
 
 /// Whether a relocation copies a variable.
