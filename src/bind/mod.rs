@@ -8,6 +8,7 @@ mod tests;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use goblin::elf64::sym::Sym;
 use once_cell::race::OnceBox;
 
 use crate::elf::{Address, Filter, LoadBias, Symbol, SymbolName, SymbolTable};
@@ -172,7 +173,7 @@ impl Scope {
     pub fn find_before_libc(&self, name: &SymbolName<'_>) -> Option<Definition> {
         let entries = &self.first.entries;
         let libc = entries.iter().position(|entry| entry.is_libc).unwrap_or(entries.len());
-        find(&entries[..libc], name, |symbol| acceptable(symbol, Accept::DefinitionOnly))
+        find(&entries[..libc], name, |symbol| acceptable(symbol, Accept::DefinitionOnly)).map(Definition::from)
     }
 
     /// What every search begins with: the start-up objects.
@@ -218,8 +219,18 @@ impl<'a> Lookup<'a> {
     /// The first definition of a name. Weak and strong definitions count alike, as do all versions. A name of the
     /// large-file interface that nobody defines stands for libc's plain one. `STT_GNU_IFUNC` definitions, which musl
     /// never sees, are taken only where musl finds nothing.
-    #[inline]
     pub fn find(&self, query: &Query<'_>, accept: Accept) -> Option<Definition> {
+        self.search(query, accept).map(Definition::from)
+    }
+
+    /// The first definition behind the program itself: what a copy relocation copies.
+    pub fn find_behind_program(&self, query: &Query<'_>) -> Option<Definition> {
+        self.search_behind_program(query).map(Definition::from)
+    }
+
+    /// What [`Lookup::find`] finds.
+    #[inline]
+    pub fn search(&self, query: &Query<'_>, accept: Accept) -> Option<Found<'a>> {
         let found = self.find_where(query, 0, |symbol| acceptable(symbol, accept));
         if found.is_some() { found } else { self.find_substitute(query) }
     }
@@ -227,12 +238,12 @@ impl<'a> Lookup<'a> {
     /// What is taken where nobody defines a name.
     #[cold]
     #[inline(never)]
-    fn find_substitute(&self, query: &Query<'_>) -> Option<Definition> {
+    fn find_substitute(&self, query: &Query<'_>) -> Option<Found<'a>> {
         self.find_lfs64(&query.name).or_else(|| self.find_where(query, 0, acceptable_ifunc))
     }
 
-    /// The first definition behind the program itself: what a copy relocation copies.
-    pub fn find_behind_program(&self, query: &Query<'_>) -> Option<Definition> {
+    /// What [`Lookup::find_behind_program`] finds.
+    pub fn search_behind_program(&self, query: &Query<'_>) -> Option<Found<'a>> {
         self.find_where(query, 1, |symbol| acceptable(symbol, Accept::AnyWithValue))
             .or_else(|| self.find_lfs64(&query.name))
     }
@@ -243,7 +254,7 @@ impl<'a> Lookup<'a> {
         query: &Query<'_>,
         skip: usize,
         acceptable: impl Fn(&Symbol) -> bool,
-    ) -> Option<Definition> {
+    ) -> Option<Found<'a>> {
         let name = &query.name;
         if let Some(group) = self.local.filter(|_| self.local_first)
             && let Some(found) = find(&group.entries, name, &acceptable)
@@ -262,7 +273,7 @@ impl<'a> Lookup<'a> {
         later.into_iter().find_map(|group| find(&group.entries, name, &acceptable))
     }
 
-    fn find_lfs64(&self, name: &SymbolName<'_>) -> Option<Definition> {
+    fn find_lfs64(&self, name: &SymbolName<'_>) -> Option<Found<'a>> {
         let plain = SymbolName::new(lfs64::plain_name(name.bytes())?);
         let libc = core::slice::from_ref(self.global.libc()?);
         find(libc, &plain, |symbol| acceptable(symbol, Accept::DefinitionOnly))
@@ -277,6 +288,28 @@ pub fn find_in<'a>(
 ) -> Option<Definition> {
     find(entries.clone(), name, |symbol| acceptable(symbol, accept))
         .or_else(|| find(entries, name, acceptable_ifunc))
+        .map(Definition::from)
+}
+
+/// What a search has found: two references, which stay in registers until somebody wants more of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'a> {
+    entry: &'a Entry,
+    symbol: &'a Sym,
+}
+
+impl Found<'_> {
+    /// Where it is defined.
+    pub fn object(&self) -> ObjectId {
+        self.entry.object
+    }
+}
+
+impl From<Found<'_>> for Definition {
+    #[inline]
+    fn from(Found { entry, symbol }: Found<'_>) -> Self {
+        Self { object: entry.object, symbol: symbol.into(), bias: entry.bias }
+    }
 }
 
 #[inline]
@@ -284,15 +317,15 @@ fn find<'a>(
     entries: impl IntoIterator<Item = &'a Entry>,
     name: &SymbolName<'_>,
     acceptable: impl Fn(&Symbol) -> bool,
-) -> Option<Definition> {
+) -> Option<Found<'a>> {
     for entry in entries {
         if entry.filter.excludes(name) {
             continue;
         }
         if let Some(symbol) = entry.table.lookup(name)
-            && acceptable(&symbol)
+            && acceptable(&symbol.into())
         {
-            return Some(Definition { object: entry.object, symbol, bias: entry.bias });
+            return Some(Found { entry, symbol });
         }
     }
     None
@@ -300,13 +333,13 @@ fn find<'a>(
 
 /// The first definition of `name` behind `skip` objects, as [`find`] would find it, among those that may be one.
 #[inline]
-fn find_among(
+fn find_among<'a>(
     candidates: impl Iterator<Item = (usize, u32)>,
-    entries: &[Entry],
+    entries: &'a [Entry],
     name: &SymbolName<'_>,
     skip: usize,
     acceptable: impl Fn(&Symbol) -> bool,
-) -> Option<Definition> {
+) -> Option<Found<'a>> {
     let mut next = skip;
     for (place, number) in candidates {
         if place < next {
@@ -314,8 +347,8 @@ fn find_among(
         }
         let entry = entries.get(place)?;
         let Some(symbol) = entry.table.lookup_at(number, name) else { continue };
-        if acceptable(&symbol) {
-            return Some(Definition { object: entry.object, symbol, bias: entry.bias });
+        if acceptable(&symbol.into()) {
+            return Some(Found { entry, symbol });
         }
         // An object has one chance: its first symbol of the name.
         next = place + 1;
@@ -345,7 +378,7 @@ pub fn definition_in(object: &Object, name: &[u8]) -> Option<Symbol> {
 
 /// The same, by a name whose hash values are known.
 pub fn definition_of(object: &Object, name: &SymbolName<'_>) -> Option<Symbol> {
-    object.symbols.lookup(name).filter(|symbol| acceptable(symbol, Accept::DefinitionOnly))
+    object.symbols.lookup(name).map(Symbol::from).filter(|symbol| acceptable(symbol, Accept::DefinitionOnly))
 }
 
 /// Whether an object is a C library, musl's or another: it must not be loaded beside the one we host. The two names

@@ -24,8 +24,9 @@ pub struct Symbol {
     pub size: u64,
 }
 
-impl Symbol {
-    fn from_raw(raw: &Sym) -> Self {
+impl From<&Sym> for Symbol {
+    #[inline]
+    fn from(raw: &Sym) -> Self {
         Self {
             name: raw.st_name,
             value: raw.st_value,
@@ -35,7 +36,9 @@ impl Symbol {
             section: raw.st_shndx,
         }
     }
+}
 
+impl Symbol {
     /// A symbol that is known by its parts; it has no name.
     pub fn from_parts(value: u64, size: u64, info: u8, section: u16) -> Self {
         Self { name: 0, info, other: 0, section, value, size }
@@ -148,7 +151,7 @@ impl<'a> SymbolTable<'a> {
     /// The symbol at `index`, if the table is that long.
     #[inline]
     pub fn get(&self, index: u32) -> Option<Symbol> {
-        self.symbols.get(index as usize).map(Symbol::from_raw)
+        self.symbols.get(index as usize).map(Symbol::from)
     }
 
     /// A symbol's name; `None` if the string table has no such offset or the name no end.
@@ -181,8 +184,8 @@ impl<'a> SymbolTable<'a> {
     /// The first symbol of that name in the hash table, whatever its type or value, unless its version is hidden
     /// (`gnu_lookup`, `sysv_lookup`). Does not ask the filter.
     #[inline]
-    pub fn lookup(&self, name: &SymbolName<'_>) -> Option<Symbol> {
-        self.get(self.number_of(name)?)
+    pub fn lookup(&self, name: &SymbolName<'_>) -> Option<&'a Sym> {
+        self.raw_entry(self.number_of(name)?)
     }
 
     /// The number of the symbol that [`SymbolTable::lookup`] finds.
@@ -193,7 +196,7 @@ impl<'a> SymbolTable<'a> {
 
     /// The symbol of that name and version, hidden or not. An object that defines no versions has one for all.
     pub fn lookup_version(&self, name: &SymbolName<'_>, version: &SymbolName<'_>) -> Option<Symbol> {
-        let Some(definitions) = &self.definitions else { return self.lookup(name) };
+        let Some(definitions) = &self.definitions else { return self.lookup(name).map(Symbol::from) };
         let is_version = |offset| {
             let name = usize::try_from(offset).ok().and_then(|offset| self.strings.get(offset..));
             name.is_some_and(|rest| version.is_at(rest))
@@ -205,14 +208,14 @@ impl<'a> SymbolTable<'a> {
     /// What [`SymbolTable::lookup`] finds, for a name that may be the one of the symbol at `index`, if the symbols before it do
     /// not have it. Chains of the SysV table have an order of their own, so that they are asked.
     #[inline]
-    pub fn lookup_at(&self, index: u32, name: &SymbolName<'_>) -> Option<Symbol> {
+    pub fn lookup_at(&self, index: u32, name: &SymbolName<'_>) -> Option<&'a Sym> {
         if let HashTable::Sysv(_) = self.hash {
             return self.lookup(name);
         }
         let symbol = self.symbols.get(index as usize)?;
         let visible = self.versions.get(index as usize).is_none_or(|&version| version & VERSION_HIDDEN == 0);
         let named = self.strings.get(symbol.st_name as usize..).is_some_and(|rest| name.is_at(rest));
-        (visible && named).then(|| Symbol::from_raw(symbol))
+        (visible && named).then_some(symbol)
     }
 
     /// The first byte of the name of the symbol at `index`.
