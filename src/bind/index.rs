@@ -10,7 +10,8 @@ use core::ops::Range;
 use crate::elf::SymbolName;
 use crate::sys::prefetch;
 
-use super::Entry;
+use super::query::{Ahead, Bucket};
+use super::{Entry, Query};
 
 /// What it costs to enter a name, in steps of a walk.
 const STEPS_TO_ENTER: usize = 3;
@@ -100,28 +101,6 @@ fn steps(lookups: usize, objects: usize) -> usize {
     lookups.saturating_mul(objects) / STEPS_TAKEN
 }
 
-/// A bucket of the table: a range of its exports.
-#[derive(Clone, Copy, Debug)]
-struct Bucket {
-    start: u32,
-    end: u32,
-}
-
-/// A search for a name.
-#[derive(Clone, Copy, Debug)]
-pub struct Query<'n> {
-    /// The name.
-    pub name: SymbolName<'n>,
-    /// Where it leads to in the table; `None` if that is not known yet.
-    bucket: Option<Bucket>,
-}
-
-impl<'n> From<SymbolName<'n>> for Query<'n> {
-    fn from(name: SymbolName<'n>) -> Self {
-        Self { name, bucket: None }
-    }
-}
-
 impl<'a> Index<'a> {
     /// Makes the table in `memory`, which is zero, and as much as the outline says.
     pub fn new(outline: &Outline<'_>, memory: &'a mut [u32]) -> Self {
@@ -173,7 +152,7 @@ impl<'a> Index<'a> {
         queries.iter().for_each(|query| self.prefetch(&query.name));
         for query in queries.iter_mut() {
             let bucket = self.bucket(&query.name);
-            query.bucket = Some(bucket);
+            query.ahead = Ahead::Bucket(bucket);
             if let Some(export) = self.exports.get(bucket.start as usize) {
                 prefetch(export);
             }
@@ -198,7 +177,10 @@ impl<'a> Index<'a> {
     #[inline]
     pub fn candidates(&self, query: &Query<'_>) -> impl Iterator<Item = (usize, u32)> + use<'a> {
         let wanted = query.name.gnu_hash() >> 1;
-        let bucket = query.bucket.unwrap_or_else(|| self.bucket(&query.name));
+        let bucket = match query.ahead {
+            Ahead::Bucket(bucket) => bucket,
+            Ahead::Nothing | Ahead::Candidate(_) => self.bucket(&query.name),
+        };
         let exports = self.exports.get(bucket.start as usize..bucket.end as usize).unwrap_or_default();
         exports.iter().filter(move |[hash, _]| *hash == wanted).map(|&[_, definition]| {
             ((definition >> SYMBOL_BITS) as usize, definition & ((1 << SYMBOL_BITS) - 1))

@@ -2,8 +2,10 @@
 
 mod index;
 mod lfs64;
+mod query;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -14,7 +16,10 @@ use once_cell::race::OnceBox;
 use crate::elf::{Address, Filter, LoadBias, Symbol, SymbolName, SymbolTable};
 use crate::program::{Object, ObjectId, Origin, Program};
 
-pub use index::{Index, Outline, Query};
+pub use index::{Index, Outline};
+pub use query::Query;
+
+use query::{Ahead, Candidate};
 
 /// Where a name is defined.
 #[derive(Clone, Copy, Debug)]
@@ -211,8 +216,10 @@ impl<'a> Lookup<'a> {
 
     /// Makes ready for some searches at once.
     pub fn prepare(&self, queries: &mut [Query<'_>]) {
-        if let Some(index) = &self.index {
-            index.prepare(queries, &self.global.first.entries);
+        let first = &self.global.first.entries;
+        match &self.index {
+            Some(index) => index.prepare(queries, first),
+            None => walk::prepare(queries, first),
         }
     }
 
@@ -231,6 +238,19 @@ impl<'a> Lookup<'a> {
     /// What [`Lookup::find`] finds.
     #[inline]
     pub fn search(&self, query: &Query<'_>, accept: Accept) -> Option<Found<'a>> {
+        if let Ahead::Candidate(candidate) = query.ahead
+            && !self.local_first
+        {
+            let found = find_at(candidate, &self.global.first.entries, &query.name);
+            if let Some(found) = found.filter(|found| acceptable(&found.symbol.into(), accept)) {
+                return Some(found);
+            }
+        }
+        self.search_unprepared(query, accept)
+    }
+
+    #[inline(never)]
+    fn search_unprepared(&self, query: &Query<'_>, accept: Accept) -> Option<Found<'a>> {
         let found = self.find_where(query, 0, |symbol| acceptable(symbol, accept));
         if found.is_some() { found } else { self.find_substitute(query) }
     }
@@ -329,6 +349,13 @@ fn find<'a>(
         }
     }
     None
+}
+
+/// The first symbol of that name in an object whose table has led to a candidate.
+#[inline]
+fn find_at<'a>(candidate: Candidate, entries: &'a [Entry], name: &SymbolName<'_>) -> Option<Found<'a>> {
+    let entry = entries.get(candidate.place as usize)?;
+    Some(Found { entry, symbol: entry.table.lookup_from(candidate.symbol, name)? })
 }
 
 /// The first definition of `name` behind `skip` objects, as [`find`] would find it, among those that may be one.

@@ -192,6 +192,21 @@ impl<'a> HashTable<'a> {
         }
     }
 
+    /// What [`HashTable::find`] finds, if the chain of `name` in a `DT_GNU_HASH` table has nothing for it before `index`.
+    #[inline]
+    pub fn find_from(
+        &self,
+        index: u32,
+        name: &SymbolName<'_>,
+        accept: impl FnMut(u32) -> bool,
+    ) -> Option<u32> {
+        match self {
+            Self::Gnu(table) => table.find_from(index, name, accept),
+            Self::Sysv(table) => table.find(name, accept),
+            Self::None => None,
+        }
+    }
+
     /// The head of a `DT_GNU_HASH` table, for [`HashTable::parse`].
     pub fn gnu_head(&self) -> Option<[u32; 4]> {
         match self {
@@ -253,13 +268,23 @@ impl<'a> GnuHash<'a> {
     }
 
     #[inline]
-    fn find(&self, name: &SymbolName<'_>, mut accept: impl FnMut(u32) -> bool) -> Option<u32> {
-        let hash = name.gnu;
-        let bucket = hash.checked_rem(u32::try_from(self.buckets.len()).ok()?)?;
-        let mut index = *self.buckets.get(bucket as usize)?;
+    pub(super) fn find(&self, name: &SymbolName<'_>, accept: impl FnMut(u32) -> bool) -> Option<u32> {
+        let bucket = name.gnu.checked_rem(u32::try_from(self.buckets.len()).ok()?)?;
+        self.find_from(*self.buckets.get(bucket as usize)?, name, accept)
+    }
+
+    /// The first symbol that `accept` takes, from `index` to the end of its chain, among those that may have the name: the hash value
+    /// is the same, but for its lowest bit.
+    #[inline]
+    fn find_from(
+        &self,
+        mut index: u32,
+        name: &SymbolName<'_>,
+        mut accept: impl FnMut(u32) -> bool,
+    ) -> Option<u32> {
         let start = index.checked_sub(self.first_symbol)? as usize;
         for &chained in self.chains.get(start..)? {
-            if chained | 1 == hash | 1 && accept(index) {
+            if chained | 1 == name.gnu | 1 && accept(index) {
                 return Some(index);
             }
             if chained & 1 == 1 {

@@ -109,6 +109,10 @@ pub struct SymbolTable<'a> {
 /// The bit of a `DT_VERSYM` entry that hides a symbol from lookup by name (musl: `versym[i] < 0`).
 const VERSION_HIDDEN: u16 = 0x8000;
 
+fn is_visible(version: u16) -> bool {
+    version & VERSION_HIDDEN == 0
+}
+
 impl<'a> SymbolTable<'a> {
     /// A table without symbols.
     pub const EMPTY: Self =
@@ -191,7 +195,7 @@ impl<'a> SymbolTable<'a> {
     /// The number of the symbol that [`SymbolTable::lookup`] finds.
     #[inline(never)]
     fn number_of(&self, name: &SymbolName<'_>) -> Option<u32> {
-        self.number_where(name, |version| version & VERSION_HIDDEN == 0)
+        self.number_where(name, is_visible)
     }
 
     /// The symbol of that name and version, hidden or not. An object that defines no versions has one for all.
@@ -205,6 +209,27 @@ impl<'a> SymbolTable<'a> {
         self.get(self.number_where(name, |version| version & !VERSION_HIDDEN == wanted)?)
     }
 
+    /// Whether hash values tell which symbols may have a name: the object has a `DT_GNU_HASH` table.
+    #[inline]
+    pub fn has_hash_values(&self) -> bool {
+        matches!(self.hash, HashTable::Gnu(_))
+    }
+
+    /// The number of the first symbol that [`SymbolTable::lookup`] compares with a name, if [`SymbolTable::has_hash_values`].
+    #[inline]
+    pub fn candidate(&self, name: &SymbolName<'_>) -> Option<u32> {
+        match &self.hash {
+            HashTable::Gnu(table) => table.find(name, |_| true),
+            HashTable::Sysv(_) | HashTable::None => None,
+        }
+    }
+
+    /// What [`SymbolTable::lookup`] finds, if the first symbol that it compares is the one at `index`.
+    #[inline]
+    pub fn lookup_from(&self, index: u32, name: &SymbolName<'_>) -> Option<&'a Sym> {
+        self.raw_entry(self.hash.find_from(index, name, |index| self.is_at(index, name, is_visible))?)
+    }
+
     /// What [`SymbolTable::lookup`] finds, for a name that may be the one of the symbol at `index`, if the symbols before it do
     /// not have it. Chains of the SysV table have an order of their own, so that they are asked.
     #[inline]
@@ -212,10 +237,7 @@ impl<'a> SymbolTable<'a> {
         if let HashTable::Sysv(_) = self.hash {
             return self.lookup(name);
         }
-        let symbol = self.symbols.get(index as usize)?;
-        let visible = self.versions.get(index as usize).is_none_or(|&version| version & VERSION_HIDDEN == 0);
-        let named = self.strings.get(symbol.st_name as usize..).is_some_and(|rest| name.is_at(rest));
-        (visible && named).then_some(symbol)
+        self.raw_entry(index).filter(|_| self.is_at(index, name, is_visible))
     }
 
     /// The first byte of the name of the symbol at `index`.
@@ -258,11 +280,15 @@ impl<'a> SymbolTable<'a> {
 
     #[inline]
     fn number_where(&self, name: &SymbolName<'_>, accepts: impl Fn(u16) -> bool) -> Option<u32> {
-        self.hash.find(name, |index| {
-            let Some(symbol) = self.symbols.get(index as usize) else { return false };
-            self.versions.get(index as usize).is_none_or(|&version| accepts(version))
-                && self.strings.get(symbol.st_name as usize..).is_some_and(|rest| name.is_at(rest))
-        })
+        self.hash.find(name, |index| self.is_at(index, name, &accepts))
+    }
+
+    /// Whether the symbol at `index` has that name, and a version that is accepted.
+    #[inline]
+    fn is_at(&self, index: u32, name: &SymbolName<'_>, accepts: impl Fn(u16) -> bool) -> bool {
+        let Some(symbol) = self.symbols.get(index as usize) else { return false };
+        self.versions.get(index as usize).is_none_or(|&version| accepts(version))
+            && self.strings.get(symbol.st_name as usize..).is_some_and(|rest| name.is_at(rest))
     }
 
     /// Where in memory a symbol's entry is, for those who want to see it as it is.
