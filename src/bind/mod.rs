@@ -342,7 +342,7 @@ fn find<'a>(
         if entry.filter.excludes(name) {
             continue;
         }
-        if let Some(symbol) = entry.table.lookup(name)
+        if let Some(symbol) = entry.table.lookup_raw(name)
             && acceptable(&symbol.into())
         {
             return Some(Found { entry, symbol });
@@ -405,7 +405,7 @@ pub fn definition_in(object: &Object, name: &[u8]) -> Option<Symbol> {
 
 /// The same, by a name whose hash values are known.
 pub fn definition_of(object: &Object, name: &SymbolName<'_>) -> Option<Symbol> {
-    object.symbols.lookup(name).map(Symbol::from).filter(|symbol| acceptable(symbol, Accept::DefinitionOnly))
+    object.symbols.lookup(name).filter(|symbol| acceptable(symbol, Accept::DefinitionOnly))
 }
 
 /// Whether an object is a C library, musl's or another: it must not be loaded beside the one we host. The two names

@@ -188,7 +188,13 @@ impl<'a> SymbolTable<'a> {
     /// The first symbol of that name in the hash table, whatever its type or value, unless its version is hidden
     /// (`gnu_lookup`, `sysv_lookup`). Does not ask the filter.
     #[inline]
-    pub fn lookup(&self, name: &SymbolName<'_>) -> Option<&'a Sym> {
+    pub fn lookup(&self, name: &SymbolName<'_>) -> Option<Symbol> {
+        self.lookup_raw(name).map(Symbol::from)
+    }
+
+    /// The same, as it is in memory.
+    #[inline]
+    pub fn lookup_raw(&self, name: &SymbolName<'_>) -> Option<&'a Sym> {
         self.raw_entry(self.number_of(name)?)
     }
 
@@ -200,7 +206,7 @@ impl<'a> SymbolTable<'a> {
 
     /// The symbol of that name and version, hidden or not. An object that defines no versions has one for all.
     pub fn lookup_version(&self, name: &SymbolName<'_>, version: &SymbolName<'_>) -> Option<Symbol> {
-        let Some(definitions) = &self.definitions else { return self.lookup(name).map(Symbol::from) };
+        let Some(definitions) = &self.definitions else { return self.lookup(name) };
         let is_version = |offset| {
             let name = usize::try_from(offset).ok().and_then(|offset| self.strings.get(offset..));
             name.is_some_and(|rest| version.is_at(rest))
@@ -235,7 +241,7 @@ impl<'a> SymbolTable<'a> {
     #[inline]
     pub fn lookup_at(&self, index: u32, name: &SymbolName<'_>) -> Option<&'a Sym> {
         if let HashTable::Sysv(_) = self.hash {
-            return self.lookup(name);
+            return self.lookup_raw(name);
         }
         self.raw_entry(index).filter(|_| self.is_at(index, name, is_visible))
     }

@@ -46,7 +46,7 @@ impl Pass<'_> {
     ///
     /// # Safety
     /// As for [`super::relocate`].
-    #[inline]
+    #[inline(always)]
     pub(super) unsafe fn apply(
         &mut self,
         relocation: &Relocation,
@@ -70,6 +70,7 @@ impl Pass<'_> {
 
     /// # Safety
     /// As for [`super::relocate`].
+    #[inline(always)]
     unsafe fn apply_symbolic(
         &mut self,
         relocation: &Relocation,
@@ -91,15 +92,30 @@ impl Pass<'_> {
             return written.ok_or_else(|| corrupt(relocation));
         }
         let target = *target;
-        if self.moment == Moment::Ahead && self.is_late(relocation, &target) {
-            self.leave(relocation, &target);
+        // SAFETY: passed on to the caller.
+        unsafe { self.apply_unusual(relocation, reference, &target) }
+    }
+
+    /// Carries out a relocation whose target has been found, and which is not just an address.
+    ///
+    /// # Safety
+    /// As for [`super::relocate`].
+    #[inline(never)]
+    unsafe fn apply_unusual(
+        &mut self,
+        relocation: &Relocation,
+        reference: Option<&Reference<'_>>,
+        target: &Target,
+    ) -> Outcome<()> {
+        if self.moment == Moment::Ahead && self.is_late(relocation, target) {
+            self.leave(relocation, target);
             return Ok(());
         }
         // SAFETY: passed on to the caller.
         unsafe {
             match relocation.kind {
-                R_X86_64_COPY => self.copy(relocation, reference, &target),
-                _ => self.apply_target(relocation, target),
+                R_X86_64_COPY => self.copy(relocation, reference, target),
+                _ => self.apply_target(relocation, *target),
             }
         }
     }
