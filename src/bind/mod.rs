@@ -178,7 +178,8 @@ impl Scope {
     pub fn find_before_libc(&self, name: &SymbolName<'_>) -> Option<Definition> {
         let entries = &self.first.entries;
         let libc = entries.iter().position(|entry| entry.is_libc).unwrap_or(entries.len());
-        find(&entries[..libc], name, |symbol| acceptable(symbol, Accept::DefinitionOnly)).map(Definition::from)
+        find(&entries[..libc], name, |symbol| acceptable(symbol, Accept::DefinitionOnly))
+            .map(Definition::from)
     }
 
     /// What every search begins with: the start-up objects.
@@ -238,13 +239,18 @@ impl<'a> Lookup<'a> {
     /// What [`Lookup::find`] finds.
     #[inline]
     pub fn search(&self, query: &Query<'_>, accept: Accept) -> Option<Found<'a>> {
-        if let Ahead::Candidate(candidate) = query.ahead
-            && !self.local_first
-        {
-            let found = find_at(candidate, &self.global.first.entries, &query.name);
-            if let Some(found) = found.filter(|found| acceptable(&found.symbol.into(), accept)) {
-                return Some(found);
+        let (first, name) = (&self.global.first.entries, &query.name);
+        let acceptable = |symbol: &Symbol| acceptable(symbol, accept);
+        let found = match &query.ahead {
+            _ if self.local_first => None,
+            Ahead::Nothing => None,
+            Ahead::Walk(candidate) => {
+                find_at(*candidate, first, name).filter(|found| acceptable(&found.symbol.into()))
             }
+            Ahead::Likely(candidates) => find_among(candidates.iter().copied(), first, name, 0, acceptable),
+        };
+        if found.is_some() {
+            return found;
         }
         self.search_unprepared(query, accept)
     }
@@ -283,7 +289,7 @@ impl<'a> Lookup<'a> {
         }
         let first = &self.global.first.entries;
         let found = match &self.index {
-            Some(index) => find_among(index.candidates(query), first, name, skip, &acceptable),
+            Some(index) => find_among(index.candidates(name), first, name, skip, &acceptable),
             None => find(first.get(skip..).unwrap_or_default(), name, &acceptable),
         };
         if found.is_some() {
@@ -361,19 +367,20 @@ fn find_at<'a>(candidate: Candidate, entries: &'a [Entry], name: &SymbolName<'_>
 /// The first definition of `name` behind `skip` objects, as [`find`] would find it, among those that may be one.
 #[inline]
 fn find_among<'a>(
-    candidates: impl Iterator<Item = (usize, u32)>,
+    candidates: impl Iterator<Item = Candidate>,
     entries: &'a [Entry],
     name: &SymbolName<'_>,
     skip: usize,
     acceptable: impl Fn(&Symbol) -> bool,
 ) -> Option<Found<'a>> {
     let mut next = skip;
-    for (place, number) in candidates {
+    for Candidate { place, symbol } in candidates {
+        let place = place as usize;
         if place < next {
             continue;
         }
         let entry = entries.get(place)?;
-        let Some(symbol) = entry.table.lookup_at(number, name) else { continue };
+        let Some(symbol) = entry.table.lookup_at(symbol, name) else { continue };
         if acceptable(&symbol.into()) {
             return Some(Found { entry, symbol });
         }

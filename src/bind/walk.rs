@@ -10,31 +10,29 @@ use super::{Entry, Query};
 /// Prepares some searches.
 pub(super) fn prepare(queries: &mut [Query<'_>], entries: &[Entry]) {
     for query in &mut *queries {
-        query.ahead = candidate(&query.name, entries);
+        query.ahead = first_candidate(&query.name, entries).map_or(Ahead::Nothing, Ahead::Walk);
     }
     for query in queries {
-        if let Ahead::Candidate(Candidate { place, symbol }) = query.ahead
-            && let Some(text) = entries.get(place as usize).and_then(|entry| entry.table.start_of_name(symbol))
-        {
-            prefetch(text);
+        if let Ahead::Walk(candidate) = &query.ahead {
+            candidate.prefetch_name(entries);
         }
     }
 }
 
 /// Where a walk leads, if all tables on the way are such that hash values tell.
 #[inline]
-fn candidate(name: &SymbolName<'_>, entries: &[Entry]) -> Ahead {
+fn first_candidate(name: &SymbolName<'_>, entries: &[Entry]) -> Option<Candidate> {
     for (place, entry) in (0..).zip(entries) {
         if entry.filter.excludes(name) {
             continue;
         }
         if let Some(symbol) = entry.table.candidate(name) {
             entry.table.raw_entry(symbol).into_iter().for_each(prefetch);
-            return Ahead::Candidate(Candidate { place, symbol });
+            return Some(Candidate { place, symbol });
         }
         if !entry.table.has_hash_values() {
-            break;
+            return None;
         }
     }
-    Ahead::Nothing
+    None
 }
