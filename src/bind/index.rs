@@ -10,7 +10,8 @@ use core::ops::Range;
 use crate::elf::SymbolName;
 use crate::sys::prefetch;
 
-use super::Entry;
+use super::query::{Ahead, Candidate, LIKELY};
+use super::{Entry, Query};
 
 /// What it costs to enter a name, in steps of a walk.
 const STEPS_TO_ENTER: usize = 3;
@@ -23,9 +24,6 @@ const MOST_NAMES: usize = 1 << 20;
 
 /// The symbols and names of so many exports are all in a near cache once they have been used: there is no need to ask early.
 const FEW_NAMES: usize = 1 << 14;
-
-/// The first symbols of the right hash value are likely to be looked at, later ones (of a name that many objects define) are not.
-const LIKELY: usize = 2;
 
 /// A name in the table: its hash value, and where it is defined.
 type Export = [u32; 2];
@@ -100,28 +98,6 @@ fn steps(lookups: usize, objects: usize) -> usize {
     lookups.saturating_mul(objects) / STEPS_TAKEN
 }
 
-/// A bucket of the table: a range of its exports.
-#[derive(Clone, Copy, Debug)]
-struct Bucket {
-    start: u32,
-    end: u32,
-}
-
-/// A search for a name.
-#[derive(Clone, Copy, Debug)]
-pub struct Query<'n> {
-    /// The name.
-    pub name: SymbolName<'n>,
-    /// Where it leads to in the table; `None` if that is not known yet.
-    bucket: Option<Bucket>,
-}
-
-impl<'n> From<SymbolName<'n>> for Query<'n> {
-    fn from(name: SymbolName<'n>) -> Self {
-        Self { name, bucket: None }
-    }
-}
-
 impl<'a> Index<'a> {
     /// Makes the table in `memory`, which is zero, and as much as the outline says.
     pub fn new(outline: &Outline<'_>, memory: &'a mut [u32]) -> Self {
@@ -155,13 +131,13 @@ impl<'a> Index<'a> {
         }
     }
 
-    /// The bucket of a name.
+    /// Where the exports that may have a name are.
     #[inline]
-    fn bucket(&self, name: &SymbolName<'_>) -> Bucket {
+    fn bucket(&self, name: &SymbolName<'_>) -> Range<usize> {
         let bucket = bucket(name.gnu_hash(), self.starts.len() - 1);
         match self.starts.get(bucket..bucket + 2) {
-            Some(&[start, end]) => Bucket { start, end },
-            _ => Bucket { start: 0, end: 0 },
+            Some(&[start, end]) => start as usize..end as usize,
+            _ => 0..0,
         }
     }
 
@@ -171,37 +147,32 @@ impl<'a> Index<'a> {
             return;
         }
         queries.iter().for_each(|query| self.prefetch(&query.name));
+        for query in queries.iter() {
+            self.exports.get(self.bucket(&query.name).start).into_iter().for_each(prefetch);
+        }
         for query in queries.iter_mut() {
-            let bucket = self.bucket(&query.name);
-            query.bucket = Some(bucket);
-            if let Some(export) = self.exports.get(bucket.start as usize) {
-                prefetch(export);
+            let mut likely = [Candidate::NONE; LIKELY];
+            for (likely, found) in likely.iter_mut().zip(self.candidates(&query.name)) {
+                *likely = found;
+                found.prefetch_symbol(entries);
             }
+            query.ahead = Ahead::Likely(likely);
         }
-        for query in queries.iter() {
-            for (place, symbol) in self.candidates(query).take(LIKELY) {
-                if let Some(symbol) = entries.get(place).and_then(|entry| entry.table.raw_entry(symbol)) {
-                    prefetch(symbol);
-                }
-            }
-        }
-        for query in queries.iter() {
-            for (place, symbol) in self.candidates(query).take(LIKELY) {
-                if let Some(text) = entries.get(place).and_then(|entry| entry.table.start_of_name(symbol)) {
-                    prefetch(text);
-                }
+        for query in queries {
+            if let Ahead::Likely(likely) = &query.ahead {
+                likely.iter().for_each(|candidate| candidate.prefetch_name(entries));
             }
         }
     }
 
-    /// Symbols that may have the name, in order of the scope: the object's place in it, and the symbol's number.
+    /// Symbols that may have the name, in order of the scope.
     #[inline]
-    pub fn candidates(&self, query: &Query<'_>) -> impl Iterator<Item = (usize, u32)> + use<'a> {
-        let wanted = query.name.gnu_hash() >> 1;
-        let bucket = query.bucket.unwrap_or_else(|| self.bucket(&query.name));
-        let exports = self.exports.get(bucket.start as usize..bucket.end as usize).unwrap_or_default();
-        exports.iter().filter(move |[hash, _]| *hash == wanted).map(|&[_, definition]| {
-            ((definition >> SYMBOL_BITS) as usize, definition & ((1 << SYMBOL_BITS) - 1))
+    pub(super) fn candidates(&self, name: &SymbolName<'_>) -> impl Iterator<Item = Candidate> + use<'a> {
+        let wanted = name.gnu_hash() >> 1;
+        let exports = self.exports.get(self.bucket(name)).unwrap_or_default();
+        exports.iter().filter(move |[hash, _]| *hash == wanted).map(|&[_, definition]| Candidate {
+            place: definition >> SYMBOL_BITS,
+            symbol: definition & ((1 << SYMBOL_BITS) - 1),
         })
     }
 }

@@ -2,18 +2,24 @@
 
 mod index;
 mod lfs64;
+mod query;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use goblin::elf64::sym::Sym;
 use once_cell::race::OnceBox;
 
 use crate::elf::{Address, Filter, LoadBias, Symbol, SymbolName, SymbolTable};
 use crate::program::{Object, ObjectId, Origin, Program};
 
-pub use index::{Index, Outline, Query};
+pub use index::{Index, Outline};
+pub use query::Query;
+
+use query::{Ahead, Candidate};
 
 /// Where a name is defined.
 #[derive(Clone, Copy, Debug)]
@@ -173,6 +179,7 @@ impl Scope {
         let entries = &self.first.entries;
         let libc = entries.iter().position(|entry| entry.is_libc).unwrap_or(entries.len());
         find(&entries[..libc], name, |symbol| acceptable(symbol, Accept::DefinitionOnly))
+            .map(Definition::from)
     }
 
     /// What every search begins with: the start-up objects.
@@ -210,16 +217,46 @@ impl<'a> Lookup<'a> {
 
     /// Makes ready for some searches at once.
     pub fn prepare(&self, queries: &mut [Query<'_>]) {
-        if let Some(index) = &self.index {
-            index.prepare(queries, &self.global.first.entries);
+        let first = &self.global.first.entries;
+        match &self.index {
+            Some(index) => index.prepare(queries, first),
+            None => walk::prepare(queries, first),
         }
     }
 
     /// The first definition of a name. Weak and strong definitions count alike, as do all versions. A name of the
     /// large-file interface that nobody defines stands for libc's plain one. `STT_GNU_IFUNC` definitions, which musl
     /// never sees, are taken only where musl finds nothing.
-    #[inline]
     pub fn find(&self, query: &Query<'_>, accept: Accept) -> Option<Definition> {
+        self.search(query, accept).map(Definition::from)
+    }
+
+    /// The first definition behind the program itself: what a copy relocation copies.
+    pub fn find_behind_program(&self, query: &Query<'_>) -> Option<Definition> {
+        self.search_behind_program(query).map(Definition::from)
+    }
+
+    /// What [`Lookup::find`] finds.
+    #[inline]
+    pub fn search(&self, query: &Query<'_>, accept: Accept) -> Option<Found<'a>> {
+        let (first, name) = (&self.global.first.entries, &query.name);
+        let acceptable = |symbol: &Symbol| acceptable(symbol, accept);
+        let found = match &query.ahead {
+            _ if self.local_first => None,
+            Ahead::Nothing => None,
+            Ahead::Walk(candidate) => {
+                find_at(*candidate, first, name).filter(|found| acceptable(&found.symbol.into()))
+            }
+            Ahead::Likely(candidates) => find_among(candidates.iter().copied(), first, name, 0, acceptable),
+        };
+        if found.is_some() {
+            return found;
+        }
+        self.search_unprepared(query, accept)
+    }
+
+    #[inline(never)]
+    fn search_unprepared(&self, query: &Query<'_>, accept: Accept) -> Option<Found<'a>> {
         let found = self.find_where(query, 0, |symbol| acceptable(symbol, accept));
         if found.is_some() { found } else { self.find_substitute(query) }
     }
@@ -227,12 +264,12 @@ impl<'a> Lookup<'a> {
     /// What is taken where nobody defines a name.
     #[cold]
     #[inline(never)]
-    fn find_substitute(&self, query: &Query<'_>) -> Option<Definition> {
+    fn find_substitute(&self, query: &Query<'_>) -> Option<Found<'a>> {
         self.find_lfs64(&query.name).or_else(|| self.find_where(query, 0, acceptable_ifunc))
     }
 
-    /// The first definition behind the program itself: what a copy relocation copies.
-    pub fn find_behind_program(&self, query: &Query<'_>) -> Option<Definition> {
+    /// What [`Lookup::find_behind_program`] finds.
+    pub fn search_behind_program(&self, query: &Query<'_>) -> Option<Found<'a>> {
         self.find_where(query, 1, |symbol| acceptable(symbol, Accept::AnyWithValue))
             .or_else(|| self.find_lfs64(&query.name))
     }
@@ -243,7 +280,7 @@ impl<'a> Lookup<'a> {
         query: &Query<'_>,
         skip: usize,
         acceptable: impl Fn(&Symbol) -> bool,
-    ) -> Option<Definition> {
+    ) -> Option<Found<'a>> {
         let name = &query.name;
         if let Some(group) = self.local.filter(|_| self.local_first)
             && let Some(found) = find(&group.entries, name, &acceptable)
@@ -252,7 +289,7 @@ impl<'a> Lookup<'a> {
         }
         let first = &self.global.first.entries;
         let found = match &self.index {
-            Some(index) => find_among(index.candidates(query), first, name, skip, &acceptable),
+            Some(index) => find_among(index.candidates(name), first, name, skip, &acceptable),
             None => find(first.get(skip..).unwrap_or_default(), name, &acceptable),
         };
         if found.is_some() {
@@ -262,7 +299,7 @@ impl<'a> Lookup<'a> {
         later.into_iter().find_map(|group| find(&group.entries, name, &acceptable))
     }
 
-    fn find_lfs64(&self, name: &SymbolName<'_>) -> Option<Definition> {
+    fn find_lfs64(&self, name: &SymbolName<'_>) -> Option<Found<'a>> {
         let plain = SymbolName::new(lfs64::plain_name(name.bytes())?);
         let libc = core::slice::from_ref(self.global.libc()?);
         find(libc, &plain, |symbol| acceptable(symbol, Accept::DefinitionOnly))
@@ -277,6 +314,28 @@ pub fn find_in<'a>(
 ) -> Option<Definition> {
     find(entries.clone(), name, |symbol| acceptable(symbol, accept))
         .or_else(|| find(entries, name, acceptable_ifunc))
+        .map(Definition::from)
+}
+
+/// What a search has found: two references, which stay in registers until somebody wants more of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'a> {
+    entry: &'a Entry,
+    symbol: &'a Sym,
+}
+
+impl Found<'_> {
+    /// Where it is defined.
+    pub fn object(&self) -> ObjectId {
+        self.entry.object
+    }
+}
+
+impl From<Found<'_>> for Definition {
+    #[inline]
+    fn from(Found { entry, symbol }: Found<'_>) -> Self {
+        Self { object: entry.object, symbol: symbol.into(), bias: entry.bias }
+    }
 }
 
 #[inline]
@@ -284,38 +343,46 @@ fn find<'a>(
     entries: impl IntoIterator<Item = &'a Entry>,
     name: &SymbolName<'_>,
     acceptable: impl Fn(&Symbol) -> bool,
-) -> Option<Definition> {
+) -> Option<Found<'a>> {
     for entry in entries {
         if entry.filter.excludes(name) {
             continue;
         }
-        if let Some(symbol) = entry.table.lookup(name)
-            && acceptable(&symbol)
+        if let Some(symbol) = entry.table.lookup_raw(name)
+            && acceptable(&symbol.into())
         {
-            return Some(Definition { object: entry.object, symbol, bias: entry.bias });
+            return Some(Found { entry, symbol });
         }
     }
     None
 }
 
+/// The first symbol of that name in an object whose table has led to a candidate.
+#[inline]
+fn find_at<'a>(candidate: Candidate, entries: &'a [Entry], name: &SymbolName<'_>) -> Option<Found<'a>> {
+    let entry = entries.get(candidate.place as usize)?;
+    Some(Found { entry, symbol: entry.table.lookup_from(candidate.symbol, name)? })
+}
+
 /// The first definition of `name` behind `skip` objects, as [`find`] would find it, among those that may be one.
 #[inline]
-fn find_among(
-    candidates: impl Iterator<Item = (usize, u32)>,
-    entries: &[Entry],
+fn find_among<'a>(
+    candidates: impl Iterator<Item = Candidate>,
+    entries: &'a [Entry],
     name: &SymbolName<'_>,
     skip: usize,
     acceptable: impl Fn(&Symbol) -> bool,
-) -> Option<Definition> {
+) -> Option<Found<'a>> {
     let mut next = skip;
-    for (place, number) in candidates {
+    for Candidate { place, symbol } in candidates {
+        let place = place as usize;
         if place < next {
             continue;
         }
         let entry = entries.get(place)?;
-        let Some(symbol) = entry.table.lookup_at(number, name) else { continue };
-        if acceptable(&symbol) {
-            return Some(Definition { object: entry.object, symbol, bias: entry.bias });
+        let Some(symbol) = entry.table.lookup_at(symbol, name) else { continue };
+        if acceptable(&symbol.into()) {
+            return Some(Found { entry, symbol });
         }
         // An object has one chance: its first symbol of the name.
         next = place + 1;

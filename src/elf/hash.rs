@@ -71,18 +71,24 @@ impl<'a> SymbolName<'a> {
     }
 }
 
-/// Whether two names of one length are the same. Mostly they are, and too short for a call to pay.
+/// Whether two names of one length are the same: too short for a call to pay. If they are not, and have one hash value, then they
+/// differ at their ends, as a rule.
 #[inline]
 fn same(one: &[u8], other: &[u8]) -> bool {
-    let word = |bytes: &[u8; 8]| u64::from_ne_bytes(*bytes);
-    let ((words, rest), (other_words, other_rest)) = (one.as_chunks(), other.as_chunks());
-    let same_words = words.iter().zip(other_words).all(|(one, other)| word(one) == word(other));
-    same_words
-        && match (one.last_chunk(), other.last_chunk()) {
-            // It may overlap the word before it.
-            (Some(one), Some(other)) => word(one) == word(other),
-            _ => rest.iter().eq(other_rest),
+    // The last chunk may overlap the one before it.
+    if let (Some(one_end), Some(other_end)) = (one.last_chunk(), other.last_chunk()) {
+        let long = |bytes: &[u8; 16]| u128::from_ne_bytes(*bytes);
+        let ((chunks, _), (other_chunks, _)) = (one.as_chunks(), other.as_chunks());
+        return long(one_end) == long(other_end)
+            && chunks.iter().zip(other_chunks).all(|(one, other)| long(one) == long(other));
+    }
+    let word = |bytes: Option<&[u8; 8]>| bytes.map(|bytes| u64::from_ne_bytes(*bytes));
+    match (word(one.last_chunk()), word(other.last_chunk())) {
+        (Some(one_end), Some(other_end)) => {
+            one_end == other_end && word(one.first_chunk()) == word(other.first_chunk())
         }
+        _ => one.iter().eq(other),
+    }
 }
 
 /// The hash function of `DT_GNU_HASH` (Bernstein's) is a polynomial in 33 that begins with this.
@@ -192,6 +198,21 @@ impl<'a> HashTable<'a> {
         }
     }
 
+    /// What [`HashTable::find`] finds, if the chain of `name` in a `DT_GNU_HASH` table has nothing for it before `index`.
+    #[inline]
+    pub fn find_from(
+        &self,
+        index: u32,
+        name: &SymbolName<'_>,
+        accept: impl FnMut(u32) -> bool,
+    ) -> Option<u32> {
+        match self {
+            Self::Gnu(table) => table.find_from(index, name, accept),
+            Self::Sysv(table) => table.find(name, accept),
+            Self::None => None,
+        }
+    }
+
     /// The head of a `DT_GNU_HASH` table, for [`HashTable::parse`].
     pub fn gnu_head(&self) -> Option<[u32; 4]> {
         match self {
@@ -253,13 +274,23 @@ impl<'a> GnuHash<'a> {
     }
 
     #[inline]
-    fn find(&self, name: &SymbolName<'_>, mut accept: impl FnMut(u32) -> bool) -> Option<u32> {
-        let hash = name.gnu;
-        let bucket = hash.checked_rem(u32::try_from(self.buckets.len()).ok()?)?;
-        let mut index = *self.buckets.get(bucket as usize)?;
+    pub(super) fn find(&self, name: &SymbolName<'_>, accept: impl FnMut(u32) -> bool) -> Option<u32> {
+        let bucket = name.gnu.checked_rem(u32::try_from(self.buckets.len()).ok()?)?;
+        self.find_from(*self.buckets.get(bucket as usize)?, name, accept)
+    }
+
+    /// The first symbol that `accept` takes, from `index` to the end of its chain, among those that may have the name: the hash value
+    /// is the same, but for its lowest bit.
+    #[inline]
+    fn find_from(
+        &self,
+        mut index: u32,
+        name: &SymbolName<'_>,
+        mut accept: impl FnMut(u32) -> bool,
+    ) -> Option<u32> {
         let start = index.checked_sub(self.first_symbol)? as usize;
         for &chained in self.chains.get(start..)? {
-            if chained | 1 == hash | 1 && accept(index) {
+            if chained | 1 == name.gnu | 1 && accept(index) {
                 return Some(index);
             }
             if chained & 1 == 1 {

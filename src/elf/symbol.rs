@@ -24,8 +24,9 @@ pub struct Symbol {
     pub size: u64,
 }
 
-impl Symbol {
-    fn from_raw(raw: &Sym) -> Self {
+impl From<&Sym> for Symbol {
+    #[inline]
+    fn from(raw: &Sym) -> Self {
         Self {
             name: raw.st_name,
             value: raw.st_value,
@@ -35,7 +36,9 @@ impl Symbol {
             section: raw.st_shndx,
         }
     }
+}
 
+impl Symbol {
     /// A symbol that is known by its parts; it has no name.
     pub fn from_parts(value: u64, size: u64, info: u8, section: u16) -> Self {
         Self { name: 0, info, other: 0, section, value, size }
@@ -106,6 +109,10 @@ pub struct SymbolTable<'a> {
 /// The bit of a `DT_VERSYM` entry that hides a symbol from lookup by name (musl: `versym[i] < 0`).
 const VERSION_HIDDEN: u16 = 0x8000;
 
+fn is_visible(version: u16) -> bool {
+    version & VERSION_HIDDEN == 0
+}
+
 impl<'a> SymbolTable<'a> {
     /// A table without symbols.
     pub const EMPTY: Self =
@@ -148,12 +155,18 @@ impl<'a> SymbolTable<'a> {
     /// The symbol at `index`, if the table is that long.
     #[inline]
     pub fn get(&self, index: u32) -> Option<Symbol> {
-        self.symbols.get(index as usize).map(Symbol::from_raw)
+        self.symbols.get(index as usize).map(Symbol::from)
     }
 
     /// A symbol's name; `None` if the string table has no such offset or the name no end.
     pub fn name_of(&self, symbol: &Symbol) -> Option<SymbolName<'a>> {
         SymbolName::read(self.strings.get(symbol.name as usize..)?)
+    }
+
+    /// The name of the symbol at `index`.
+    #[inline]
+    pub fn name_at(&self, index: u32) -> Option<SymbolName<'a>> {
+        SymbolName::read(self.strings.get(self.raw_entry(index)?.st_name as usize..)?)
     }
 
     /// The NUL-terminated string at `offset` of the string table.
@@ -176,13 +189,19 @@ impl<'a> SymbolTable<'a> {
     /// (`gnu_lookup`, `sysv_lookup`). Does not ask the filter.
     #[inline]
     pub fn lookup(&self, name: &SymbolName<'_>) -> Option<Symbol> {
-        self.get(self.number_of(name)?)
+        self.lookup_raw(name).map(Symbol::from)
+    }
+
+    /// The same, as it is in memory.
+    #[inline]
+    pub fn lookup_raw(&self, name: &SymbolName<'_>) -> Option<&'a Sym> {
+        self.raw_entry(self.number_of(name)?)
     }
 
     /// The number of the symbol that [`SymbolTable::lookup`] finds.
     #[inline(never)]
     fn number_of(&self, name: &SymbolName<'_>) -> Option<u32> {
-        self.number_where(name, |version| version & VERSION_HIDDEN == 0)
+        self.number_where(name, is_visible)
     }
 
     /// The symbol of that name and version, hidden or not. An object that defines no versions has one for all.
@@ -196,17 +215,35 @@ impl<'a> SymbolTable<'a> {
         self.get(self.number_where(name, |version| version & !VERSION_HIDDEN == wanted)?)
     }
 
+    /// Whether hash values tell which symbols may have a name: the object has a `DT_GNU_HASH` table.
+    #[inline]
+    pub fn has_hash_values(&self) -> bool {
+        matches!(self.hash, HashTable::Gnu(_))
+    }
+
+    /// The number of the first symbol that [`SymbolTable::lookup`] compares with a name, if [`SymbolTable::has_hash_values`].
+    #[inline]
+    pub fn candidate(&self, name: &SymbolName<'_>) -> Option<u32> {
+        match &self.hash {
+            HashTable::Gnu(table) => table.find(name, |_| true),
+            HashTable::Sysv(_) | HashTable::None => None,
+        }
+    }
+
+    /// What [`SymbolTable::lookup`] finds, if the first symbol that it compares is the one at `index`.
+    #[inline]
+    pub fn lookup_from(&self, index: u32, name: &SymbolName<'_>) -> Option<&'a Sym> {
+        self.raw_entry(self.hash.find_from(index, name, |index| self.is_at(index, name, is_visible))?)
+    }
+
     /// What [`SymbolTable::lookup`] finds, for a name that may be the one of the symbol at `index`, if the symbols before it do
     /// not have it. Chains of the SysV table have an order of their own, so that they are asked.
     #[inline]
-    pub fn lookup_at(&self, index: u32, name: &SymbolName<'_>) -> Option<Symbol> {
+    pub fn lookup_at(&self, index: u32, name: &SymbolName<'_>) -> Option<&'a Sym> {
         if let HashTable::Sysv(_) = self.hash {
-            return self.lookup(name);
+            return self.lookup_raw(name);
         }
-        let symbol = self.symbols.get(index as usize)?;
-        let visible = self.versions.get(index as usize).is_none_or(|&version| version & VERSION_HIDDEN == 0);
-        let named = self.strings.get(symbol.st_name as usize..).is_some_and(|rest| name.is_at(rest));
-        (visible && named).then(|| Symbol::from_raw(symbol))
+        self.raw_entry(index).filter(|_| self.is_at(index, name, is_visible))
     }
 
     /// The first byte of the name of the symbol at `index`.
@@ -249,11 +286,15 @@ impl<'a> SymbolTable<'a> {
 
     #[inline]
     fn number_where(&self, name: &SymbolName<'_>, accepts: impl Fn(u16) -> bool) -> Option<u32> {
-        self.hash.find(name, |index| {
-            let Some(symbol) = self.symbols.get(index as usize) else { return false };
-            self.versions.get(index as usize).is_none_or(|&version| accepts(version))
-                && self.strings.get(symbol.st_name as usize..).is_some_and(|rest| name.is_at(rest))
-        })
+        self.hash.find(name, |index| self.is_at(index, name, &accepts))
+    }
+
+    /// Whether the symbol at `index` has that name, and a version that is accepted.
+    #[inline]
+    fn is_at(&self, index: u32, name: &SymbolName<'_>, accepts: impl Fn(u16) -> bool) -> bool {
+        let Some(symbol) = self.symbols.get(index as usize) else { return false };
+        self.versions.get(index as usize).is_none_or(|&version| accepts(version))
+            && self.strings.get(symbol.st_name as usize..).is_some_and(|rest| name.is_at(rest))
     }
 
     /// Where in memory a symbol's entry is, for those who want to see it as it is.

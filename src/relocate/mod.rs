@@ -8,12 +8,12 @@ mod x86_64;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use crate::bind::{Accept, Definition, Lookup, Query};
+use crate::bind::{Accept, Definition, Found, Lookup, Query};
 use crate::elf::{Address, ElfError, Relocation, RelocationTable, RelrSlots, Symbol, SymbolName};
 use crate::error::{RelocationProblem, StartError};
 use crate::map::protect;
 use crate::program::{Object, ObjectId, Origin, Program};
-use crate::sys::Text;
+use crate::sys::{Text, prefetch};
 
 pub use ahead::{Added, Late, Rebound, complete, relocate_ahead};
 pub use slots::Slots;
@@ -196,17 +196,17 @@ enum Search {
 
 impl Search {
     #[inline]
-    fn find(self, lookup: &Lookup<'_>, query: &Query<'_>) -> Option<Definition> {
+    fn find<'a>(self, lookup: &Lookup<'a>, query: &Query<'_>) -> Option<Found<'a>> {
         match self {
-            Self::Anywhere(accept) => lookup.find(query, accept),
-            Self::BehindProgram => lookup.find_behind_program(query),
+            Self::Anywhere(accept) => lookup.search(query, accept),
+            Self::BehindProgram => lookup.search_behind_program(query),
         }
     }
 }
 
 /// What a relocation of this `R_X86_64_*` kind is bound to whose symbol has that name, and is not local.
 pub fn definition_for(kind: u32, lookup: &Lookup<'_>, query: &Query<'_>) -> Option<Definition> {
-    x86_64::search_for(kind).find(lookup, query)
+    x86_64::search_for(kind).find(lookup, query).map(Definition::from)
 }
 
 /// One object being relocated.
@@ -244,7 +244,7 @@ enum Target {
     Found(Definition),
 }
 
-impl Pass<'_> {
+impl<'a> Pass<'a> {
     /// # Safety
     /// As for [`relocate`].
     unsafe fn run(&mut self) {
@@ -322,26 +322,33 @@ impl Pass<'_> {
     #[inline(never)]
     unsafe fn symbolic_batch(&mut self, batch: &[Relocation]) {
         let table = &self.object.symbols;
-        let mut symbols = [Symbol::default(); RelocationTable::BATCH];
+        // Where relocations are sorted by address, their symbols are in no order.
+        for entry in batch.iter().filter_map(|relocation| table.raw_entry(relocation.symbol)) {
+            prefetch(entry);
+        }
+        for text in batch.iter().filter_map(|relocation| table.start_of_name(relocation.symbol)) {
+            prefetch(text);
+        }
         let mut queries = [Query::from(SymbolName::EMPTY); RelocationTable::BATCH];
         // Which of them belongs to a relocation.
-        let mut places = [usize::MAX; RelocationTable::BATCH];
+        let mut places = [u8::MAX; RelocationTable::BATCH];
         let (mut count, mut last) = (0, 0);
         for (place, relocation) in places.iter_mut().zip(batch) {
             if relocation.symbol == 0 {
                 continue;
             }
             if relocation.symbol != last {
-                let Some(symbol) = table.get(relocation.symbol) else { continue };
-                let Some(name) = table.name_of(&symbol) else { continue };
-                (symbols[count], queries[count]) = (symbol, name.into());
+                let Some(name) = table.name_at(relocation.symbol) else { continue };
+                let Some(query) = queries.get_mut(count) else { continue };
+                *query = name.into();
                 (count, last) = (count + 1, relocation.symbol);
             }
-            *place = count - 1;
+            *place = (count - 1) as u8;
         }
         self.lookup.prepare(&mut queries[..count]);
         for (relocation, place) in batch.iter().zip(places) {
-            let named = symbols.get(place).zip(queries.get(place));
+            let symbol = table.get(relocation.symbol);
+            let named = symbol.as_ref().zip(queries.get(usize::from(place)));
             let reference = named.map(|(symbol, query)| Reference { symbol, query });
             // SAFETY: passed on to the caller.
             if let Err(problem) = unsafe { self.apply(relocation, reference.as_ref()) } {
@@ -361,31 +368,34 @@ impl Pass<'_> {
         };
         let search = x86_64::search_for(relocation.kind);
         if self.last.0 != (relocation.symbol, search) {
-            let target = self.look_up(relocation.kind, reference, search)?;
+            self.last.0 = NOTHING.0;
+            // Made in place: it is larger than what a processor copies well just after it has been written piece by piece.
+            self.last.1 = if reference.symbol.is_local() {
+                let bias = self.object.mapping.bias;
+                Target::Found(Definition { object: self.id, symbol: *reference.symbol, bias })
+            } else if let Some(found) = self.look_up(reference, search) {
+                Target::Found(found.into())
+            } else {
+                self.not_found(relocation.kind, reference)?
+            };
             // Another relocation of the symbol need not be of a kind that may be postponed.
-            let symbol = if matches!(target, Target::Postponed) { 0 } else { relocation.symbol };
-            self.last = ((symbol, search), target);
+            if !matches!(self.last.1, Target::Postponed) {
+                self.last.0 = (relocation.symbol, search);
+            }
         }
         Ok(&self.last.1)
     }
 
-    /// Finds the definition that a symbol refers to.
+    /// Finds the definition that a symbol refers to, which is not local.
     #[inline]
-    fn look_up(&mut self, kind: u32, reference: &Reference<'_>, search: Search) -> Outcome<Target> {
-        let Reference { symbol, query } = reference;
-        if symbol.is_local() {
-            let bias = self.object.mapping.bias;
-            return Ok(Target::Found(Definition { object: self.id, symbol: **symbol, bias }));
-        }
+    fn look_up(&mut self, reference: &Reference<'_>, search: Search) -> Option<Found<'a>> {
         self.done.counts.lookups += 1;
-        let Some(definition) = search.find(&self.lookup, query) else {
-            return self.not_found(kind, reference);
-        };
+        let found = search.find(&self.lookup, reference.query)?;
         if log::log_enabled!(log::Level::Trace) {
-            let (object, name) = (Text::from(&self.object.name), Text(query.name.bytes()));
-            log::trace!("{object}: {name} -> {}", Text::from(&self.program[definition.object].name));
+            let (object, name) = (Text::from(&self.object.name), Text(reference.query.name.bytes()));
+            log::trace!("{object}: {name} -> {}", Text::from(&self.program[found.object()].name));
         }
-        Ok(Target::Found(definition))
+        Some(found)
     }
 
     /// What a relocation refers to whose symbol nobody defines.

@@ -23,7 +23,7 @@ pub struct Slots {
     /// What is read-only after relocation.
     sealed: Range<u64>,
     /// The window that the last slot was in: relocations are sorted by address, mostly.
-    current: usize,
+    current: Range<u64>,
 }
 
 impl Slots {
@@ -42,7 +42,7 @@ impl Slots {
         let writable = segments.loads.iter().filter(|load| text || load.flags.contains(SegmentFlags::WRITE));
         let windows = writable.map(|load| load.range().start.0..load.range().end.0).collect();
         let sealed = segments.relro.clone().unwrap_or_default();
-        Self { memory, windows, sealed: sealed.start.0..sealed.end.0, current: 0 }
+        Self { memory, windows, sealed: sealed.start.0..sealed.end.0, current: 0..0 }
     }
 
     /// The address of `size` writable bytes at `slot`.
@@ -50,8 +50,8 @@ impl Slots {
     fn locate(&mut self, slot: Vaddr, size: u64) -> Option<*mut u8> {
         let end = slot.0.checked_add(size)?;
         let holds = |window: &Range<u64>| window.start <= slot.0 && end <= window.end;
-        if !self.windows.get(self.current).is_some_and(holds) {
-            self.current = self.windows.iter().position(holds)?;
+        if !holds(&self.current) {
+            self.current = self.windows.iter().find(|window| holds(window))?.clone();
         }
         Some(self.memory.apply(slot).0 as *mut u8)
     }
@@ -97,8 +97,7 @@ impl Slots {
             if self.locate(Vaddr(first.r_offset), SIZE).is_none() {
                 break;
             }
-            let window = &self.windows[self.current];
-            let (start, last) = (window.start, window.end - SIZE);
+            let (start, last) = (self.current.start, self.current.end - SIZE);
             self.populate(&entries[done..], kind);
             let before = done;
             for entry in entries[done..].iter().take_while(in_run) {

@@ -46,7 +46,7 @@ impl Pass<'_> {
     ///
     /// # Safety
     /// As for [`super::relocate`].
-    #[inline]
+    #[inline(always)]
     pub(super) unsafe fn apply(
         &mut self,
         relocation: &Relocation,
@@ -70,6 +70,7 @@ impl Pass<'_> {
 
     /// # Safety
     /// As for [`super::relocate`].
+    #[inline(always)]
     unsafe fn apply_symbolic(
         &mut self,
         relocation: &Relocation,
@@ -78,16 +79,43 @@ impl Pass<'_> {
         if relocation.kind == R_X86_64_NONE {
             return Ok(());
         }
-        let target = *self.target(relocation, reference)?;
-        if self.moment == Moment::Ahead && self.is_late(relocation, &target) {
-            self.leave(relocation, &target);
+        let ahead = self.moment == Moment::Ahead;
+        let target = self.target(relocation, reference)?;
+        if let (Target::Found(definition), Some(addend)) = (target, relocation.addend)
+            && is_address(relocation.kind)
+            && !definition.symbol.is_ifunc()
+            && !ahead
+        {
+            let value = definition.address().0.wrapping_add(addend);
+            // SAFETY: `Slots` checks the slot, the caller vouches for the rest.
+            let written = unsafe { self.slots.write(relocation.slot, value) };
+            return written.ok_or_else(|| corrupt(relocation));
+        }
+        let target = *target;
+        // SAFETY: passed on to the caller.
+        unsafe { self.apply_unusual(relocation, reference, &target) }
+    }
+
+    /// Carries out a relocation whose target has been found, and which is not just an address.
+    ///
+    /// # Safety
+    /// As for [`super::relocate`].
+    #[inline(never)]
+    unsafe fn apply_unusual(
+        &mut self,
+        relocation: &Relocation,
+        reference: Option<&Reference<'_>>,
+        target: &Target,
+    ) -> Outcome<()> {
+        if self.moment == Moment::Ahead && self.is_late(relocation, target) {
+            self.leave(relocation, target);
             return Ok(());
         }
         // SAFETY: passed on to the caller.
         unsafe {
             match relocation.kind {
-                R_X86_64_COPY => self.copy(relocation, reference, &target),
-                _ => self.apply_target(relocation, target),
+                R_X86_64_COPY => self.copy(relocation, reference, target),
+                _ => self.apply_target(relocation, *target),
             }
         }
     }
@@ -263,6 +291,11 @@ pub(super) fn search_for(kind: u32) -> Search {
         R_X86_64_COPY => Search::BehindProgram,
         _ => Search::Anywhere(Accept::AnyWithValue),
     }
+}
+
+/// Whether what is written is the address of the symbol and the addend, 64 bits wide.
+fn is_address(kind: u32) -> bool {
+    matches!(kind, R_X86_64_64 | R_X86_64_GLOB_DAT | R_X86_64_JUMP_SLOT)
 }
 
 /// Whether a relocation copies a variable.

@@ -121,12 +121,17 @@ fn compare<'n>(
     for batch in names.chunks(16) {
         let queries: Vec<Query<'_>> =
             batch.iter().map(|name| SymbolName::new(name.as_bytes()).into()).collect();
-        let mut prepared = queries.clone();
-        table.prepare(&mut prepared);
-        for ((name, query), prepared) in batch.iter().zip(&queries).zip(&prepared) {
+        let prepared = [walk, table].map(|lookup| {
+            let mut prepared = queries.clone();
+            lookup.prepare(&mut prepared);
+            (lookup, prepared)
+        });
+        for (place, (name, query)) in batch.iter().zip(&queries).enumerate() {
             let expected = searches(&walk, query);
             prop_assert_eq!(searches(&table, query), expected, "{}", name);
-            prop_assert_eq!(searches(&table, prepared), expected, "{}, prepared", name);
+            for (lookup, prepared) in &prepared {
+                prop_assert_eq!(searches(lookup, &prepared[place]), expected, "{}, prepared", name);
+            }
         }
     }
     Ok(())
