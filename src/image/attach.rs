@@ -42,6 +42,8 @@ pub struct Circumstances<'a> {
     pub config: &'a Config<'static>,
     /// The program's file.
     pub file: FileStamp,
+    /// The path by which the kernel has found it.
+    pub called: Option<&'a CStr>,
     /// The [`fingerprint`](check::fingerprint) of the program in memory.
     pub fingerprint: u64,
     /// The loader's own build ID.
@@ -241,6 +243,7 @@ fn attach_at(
         fingerprint: circumstances.fingerprint,
     };
     check::key(&tables.key, &now, config.secure)?;
+    check::origin(&tables.key, circumstances.called, circumstances.file)?;
     let extended = check::preloads_others(&tables, config.preload)?;
     if tables.parts_moved && (circumstances.debugged)() {
         return Err(Refusal::Debugger);
@@ -287,6 +290,7 @@ impl Attached {
         // Room for the vDSO as well.
         let mut objects = Program::with_capacity(count + 1);
         self.ids.reserve_exact(count);
+        sys::provide_memory(count * size_of::<Object>());
         for member in &self.tables.members {
             let object = match member.role {
                 Role::Program => program.take(),
@@ -294,6 +298,7 @@ impl Attached {
                 Role::Library | Role::Libc => Some(self.object(&member)?),
             };
             let mut object = object.ok_or(ElfError::BadTable("an image's object is there twice"))?;
+            object.idle_constructors = member.idle_constructors;
             object.needed_by = member.needed_by.map(ObjectId);
             object.dependencies = member.dependencies.iter().map(ObjectId).collect();
             let short_name = member.has_short_name.then(|| search::file_name(&object.name).to_vec());

@@ -270,6 +270,10 @@ extern "C" fn at_exit() {
 /// # Safety
 /// The object is relocated, libc is up, and what it depends on is constructed.
 unsafe fn construct(object: &Object) {
+    // To call them would touch a page of code that may not be needed otherwise.
+    if object.idle_constructors {
+        return;
+    }
     // SAFETY: passed on to the caller.
     unsafe {
         if let Some(init) = object.dynamic.init {

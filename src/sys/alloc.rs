@@ -10,9 +10,10 @@ use core::ops::Range;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use super::calls::Memory;
+use super::calls::{Memory, populate_writable};
 use super::seal;
 
+const PAGE: u64 = 4096;
 /// Bytes in the loader's own zeroed data that serve first, so that small programs cost no system call.
 const FIRST_SEALED: usize = 128 << 10;
 /// The same for what is not sealed: with the loader's variables that are not, it fits in a page.
@@ -39,6 +40,19 @@ pub fn memory_is_available(bytes: usize) -> bool {
         }
         !block.is_null()
     }
+}
+
+/// Asks for the pages of the next so many bytes to be there, at once instead of by a fault for each. The caller is to allocate as
+/// many.
+pub fn provide_memory(bytes: usize) {
+    with_arena(|arena| {
+        let available = (arena.end as usize - arena.next as usize).min(bytes);
+        let start = (arena.next as u64).next_multiple_of(PAGE);
+        let end = (arena.next as u64 + available as u64) / PAGE * PAGE;
+        if start < end {
+            populate_writable(start, end - start);
+        }
+    });
 }
 
 /// Zeroed memory that is not sealed; null if there is none.
