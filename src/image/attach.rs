@@ -329,7 +329,9 @@ impl Attached {
         }
         // SAFETY: the member's segments are mapped in the window, for the life of the process.
         let mut view = unsafe { load::view(&segments, bias) };
-        if let Some((start, bytes)) = member.arrays.filter(|_| self.place.delta == 0) {
+        // Neither moved nor bound to what is added: they are what the process has there.
+        let arrays = member.arrays.filter(|_| self.place.delta == 0 && !self.is_extended());
+        if let Some((start, bytes)) = arrays {
             view.cover(Vaddr(start), bytes);
         }
         let dynamic_section = segments.dynamic.ok_or(ElfError::NoDynamic)?;

@@ -201,7 +201,7 @@ struct Neighbours<'a> {
 impl<'a> Neighbours<'a> {
     /// With so many neighbours seen, more are to be expected: to open and to close a directory takes as long as it saves for eight
     /// files.
-    const MANY: usize = 8;
+    const MANY: usize = 16;
 
     /// What there is to know of the file that a path leads to.
     fn file_status(&mut self, path: &'a CStr) -> Result<FileStatus, Errno> {
