@@ -32,6 +32,9 @@ use super::{BASE_ALIGN, SYSTEM_PLACE, base_at, file_name, path_in, portable, por
 /// How often another place is tried for an image whose own is taken.
 const ATTEMPTS: u64 = 8;
 
+/// Bytes that the loader needs for a member, above all for the object; the rest are its name and entries of lists.
+const USUAL_MEMBER: usize = size_of::<Object>() + 256;
+
 /// Most images serve no more programs. What is read of them fits into a page of the stack that is in use anyway.
 const USUAL_PROGRAMS: u64 = 4;
 const USUAL_HEADER: usize = Header::SIZE + USUAL_PROGRAMS as usize * ProgramEntry::SIZE;
@@ -290,7 +293,7 @@ impl Attached {
         // Room for the vDSO as well.
         let mut objects = Program::with_capacity(count + 1);
         self.ids.reserve_exact(count);
-        sys::provide_memory(count * size_of::<Object>());
+        sys::provide_memory(count * USUAL_MEMBER);
         for member in &self.tables.members {
             let object = match member.role {
                 Role::Program => program.take(),
