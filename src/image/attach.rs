@@ -32,6 +32,9 @@ use super::{BASE_ALIGN, SYSTEM_PLACE, base_at, file_name, path_in, portable, por
 /// How often another place is tried for an image whose own is taken.
 const ATTEMPTS: u64 = 8;
 
+/// Bytes that the loader needs for a member, above all for the object; the rest are its name and entries of lists.
+const USUAL_MEMBER: usize = size_of::<Object>() + 256;
+
 /// Most images serve no more programs. What is read of them fits into a page of the stack that is in use anyway.
 const USUAL_PROGRAMS: u64 = 4;
 const USUAL_HEADER: usize = Header::SIZE + USUAL_PROGRAMS as usize * ProgramEntry::SIZE;
@@ -42,6 +45,8 @@ pub struct Circumstances<'a> {
     pub config: &'a Config<'static>,
     /// The program's file.
     pub file: FileStamp,
+    /// The path by which the kernel has found it.
+    pub called: Option<&'a CStr>,
     /// The [`fingerprint`](check::fingerprint) of the program in memory.
     pub fingerprint: u64,
     /// The loader's own build ID.
@@ -241,6 +246,7 @@ fn attach_at(
         fingerprint: circumstances.fingerprint,
     };
     check::key(&tables.key, &now, config.secure)?;
+    check::origin(&tables.key, circumstances.called, circumstances.file)?;
     let extended = check::preloads_others(&tables, config.preload)?;
     if tables.parts_moved && (circumstances.debugged)() {
         return Err(Refusal::Debugger);
@@ -287,6 +293,7 @@ impl Attached {
         // Room for the vDSO as well.
         let mut objects = Program::with_capacity(count + 1);
         self.ids.reserve_exact(count);
+        sys::provide_memory(count * USUAL_MEMBER);
         for member in &self.tables.members {
             let object = match member.role {
                 Role::Program => program.take(),
@@ -294,6 +301,7 @@ impl Attached {
                 Role::Library | Role::Libc => Some(self.object(&member)?),
             };
             let mut object = object.ok_or(ElfError::BadTable("an image's object is there twice"))?;
+            object.idle_constructors = member.idle_constructors;
             object.needed_by = member.needed_by.map(ObjectId);
             object.dependencies = member.dependencies.iter().map(ObjectId).collect();
             let short_name = member.has_short_name.then(|| search::file_name(&object.name).to_vec());
@@ -324,7 +332,9 @@ impl Attached {
         }
         // SAFETY: the member's segments are mapped in the window, for the life of the process.
         let mut view = unsafe { load::view(&segments, bias) };
-        if let Some((start, bytes)) = member.arrays.filter(|_| self.place.delta == 0) {
+        // Neither moved nor bound to what is added: they are what the process has there.
+        let arrays = member.arrays.filter(|_| self.place.delta == 0 && !self.is_extended());
+        if let Some((start, bytes)) = arrays {
             view.cover(Vaddr(start), bytes);
         }
         let dynamic_section = segments.dynamic.ok_or(ElfError::NoDynamic)?;

@@ -136,6 +136,8 @@ pub struct Member<'a> {
     pub arrays: Option<(u64, &'a [u8])>,
     /// If its parts have been moved apart, where its file has the dynamic section: debuggers think it there.
     pub linked_dynamic: Option<u64>,
+    /// Its constructors do nothing, so that they need not be called.
+    pub idle_constructors: bool,
 }
 
 impl Member<'_> {
@@ -158,6 +160,7 @@ impl<'a> Record<'a> for Member<'a> {
             self.sealed,
             self.arrays.is_some(),
             self.linked_dynamic.is_some(),
+            self.idle_constructors,
         ];
         let present = present.iter().rev().fold(0, |bits, &present| bits << 1 | u64::from(present));
         let both = |low: u32, high: u32| u64::from(high) << 32 | u64::from(low);
@@ -237,6 +240,7 @@ impl<'a> Record<'a> for Member<'a> {
             sealed: has(7),
             arrays: has(8).then_some((arrays, array_bytes)),
             linked_dynamic: has(9).then_some(linked_dynamic),
+            idle_constructors: has(10),
         })
     }
 }

@@ -118,11 +118,13 @@ pub struct Object {
     pub dependencies: Vec<ObjectId>,
     /// Its thread-local storage, once laid out.
     pub tls: Option<TlsPlacement>,
+    /// Its constructors are known to do nothing, as those that compilers add to every library do without need.
+    pub idle_constructors: bool,
 }
 
 impl Object {
-    /// An object that is mapped. Neither has it a file, nor an entry, nor moved parts, nor are its program headers in memory, unless that is
-    /// added.
+    /// An object that is mapped. Neither has it a file, nor an entry, nor moved parts, nor are its program headers in memory, nor are its
+    /// constructors known, unless that is added.
     pub fn new(name: CString, origin: Origin, mapping: Mapping, anatomy: Anatomy<'static>) -> Box<Self> {
         let Anatomy { segments, dynamic_section, dynamic, view, symbols } = anatomy;
         Box::new(Self {
@@ -141,6 +143,7 @@ impl Object {
             needed_by: None,
             dependencies: Vec::new(),
             tls: None,
+            idle_constructors: false,
         })
     }
 

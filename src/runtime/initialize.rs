@@ -210,6 +210,14 @@ impl Initialization {
 }
 
 impl Progress {
+    /// The calling thread begins with the start-up objects. To make room for all of them once takes less than to grow.
+    fn begin_start(&mut self, queue: &[&'static LinkMap]) {
+        self.starting = Some(thread_pointer());
+        self.begun.reserve_exact(queue.len());
+        let objects = queue.iter().map(|map| map.id().index() + 1).max();
+        self.states.reserve_exact(objects.unwrap_or(0));
+    }
+
     fn state_of(&self, map: &LinkMap) -> State {
         self.states.get(map.id().index()).copied().unwrap_or_default()
     }
@@ -230,7 +238,7 @@ impl Progress {
 pub extern "C" fn initialize() {
     let process = Process::get();
     let initialization = process.initialization;
-    initialization.progress.lock().starting = Some(thread_pointer());
+    initialization.progress.lock().begin_start(&process.start);
     if let Some(atexit) = process.libc_function(b"atexit") {
         // SAFETY: libc's `atexit` has this signature (C11 7.22.4.2), and libc is up.
         unsafe {
@@ -270,6 +278,10 @@ extern "C" fn at_exit() {
 /// # Safety
 /// The object is relocated, libc is up, and what it depends on is constructed.
 unsafe fn construct(object: &Object) {
+    // To call them would touch a page of code that may not be needed otherwise.
+    if object.idle_constructors {
+        return;
+    }
     // SAFETY: passed on to the caller.
     unsafe {
         if let Some(init) = object.dynamic.init {

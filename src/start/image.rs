@@ -5,7 +5,7 @@ use alloc::ffi::CString;
 use core::ffi::CStr;
 
 use goblin::elf64::program_header::{ProgramHeader, SIZEOF_PHDR};
-use linux_raw_sys::auxvec::{AT_EUID, AT_RANDOM};
+use linux_raw_sys::auxvec::{AT_EUID, AT_EXECFN, AT_RANDOM};
 
 use crate::config::{Config, ImageChoice};
 use crate::discover::{Search, Wishes, search};
@@ -75,12 +75,16 @@ fn attach(
     let size = usize::from(count) * SIZEOF_PHDR;
     // SAFETY: the program headers are mapped with the program.
     let headers = unsafe { core::slice::from_raw_parts(headers.0 as *const u8, size) };
+    let called = stack.auxiliary_value(AT_EXECFN).filter(|&called| called != 0);
+    // SAFETY: the kernel's AT_EXECFN is a string.
+    let called = called.map(|called| unsafe { CStr::from_ptr(called as *const _) });
     let random = stack.auxiliary_value(AT_RANDOM).filter(|&random| random != 0);
     // SAFETY: AT_RANDOM points to sixteen random bytes; libc uses the first half.
     let random = random.map_or(0, |random| unsafe { (random as *const u64).add(1).read_unaligned() });
     let circumstances = Circumstances {
         config,
         file,
+        called,
         fingerprint: image::check::fingerprint(headers, |header: &ProgramHeader| {
             program.view.bytes(Vaddr(header.p_vaddr), header.p_filesz)
         }),

@@ -10,13 +10,14 @@ use core::ops::Range;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use super::calls::Memory;
+use super::calls::{Memory, populate_writable};
 use super::seal;
 
+const PAGE: u64 = 4096;
 /// Bytes in the loader's own zeroed data that serve first, so that small programs cost no system call.
 const FIRST_SEALED: usize = 128 << 10;
 /// The same for what is not sealed: with the loader's variables that are not, it fits in a page.
-const FIRST_UNSEALED: usize = 2 << 10;
+const FIRST_UNSEALED: usize = 7 << 9;
 /// Bytes asked from the kernel at a time after that, if it has as many.
 const CHUNK: usize = 1 << 20;
 
@@ -39,6 +40,23 @@ pub fn memory_is_available(bytes: usize) -> bool {
         }
         !block.is_null()
     }
+}
+
+/// Asks for the pages of the next so many bytes to be there, at once instead of by a fault for each. The caller is to allocate as
+/// many.
+pub fn provide_memory(bytes: usize) {
+    let Ok(layout) = Layout::from_size_align(bytes, 1) else { return };
+    with_arena(|arena| {
+        // In one piece, if need be in a new chunk.
+        if bytes > arena.end as usize - arena.next as usize && arena.grow(layout).is_none() {
+            return;
+        }
+        let start = (arena.next as u64).next_multiple_of(PAGE);
+        let end = (arena.next as u64 + bytes as u64) / PAGE * PAGE;
+        if start < end {
+            populate_writable(start, end - start);
+        }
+    });
 }
 
 /// Zeroed memory that is not sealed; null if there is none.
@@ -152,17 +170,20 @@ impl Arena {
         if let Some(block) = self.carve(layout) {
             return block;
         }
+        self.grow(layout).and_then(|()| self.carve(layout)).unwrap_or(null_mut())
+    }
+
+    /// Goes on in a new chunk, which has room for this.
+    fn grow(&mut self, layout: Layout) -> Option<()> {
         let needed = layout.size().saturating_add(layout.align()).saturating_add(size_of::<Chunk>());
-        let Some((chunk, size)) = new_chunk(needed.max(CHUNK)).or_else(|| new_chunk(needed)) else {
-            return null_mut();
-        };
+        let (chunk, size) = new_chunk(needed.max(CHUNK)).or_else(|| new_chunk(needed))?;
         // SAFETY: the chunk is fresh and has room for its header.
         unsafe { chunk.write(Chunk { previous: self.chunk, size }) };
         self.chunk = chunk;
         self.next = chunk.wrapping_add(1).cast();
         self.end = chunk.cast::<u8>().wrapping_add(size);
         self.untouched = self.next;
-        self.carve(layout).unwrap_or(null_mut())
+        Some(())
     }
 
     /// The same, zeroed.

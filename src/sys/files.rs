@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::ffi::CStr;
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::net::{self, AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::calls::{Errno, count};
@@ -163,6 +163,40 @@ pub fn read_link<'a>(path: &CStr, buffer: &'a mut [u8]) -> Result<&'a [u8], Errn
 pub fn file_status(path: &CStr) -> Result<FileStatus, Errno> {
     count();
     rustix::fs::stat(path).map(FileStatus::from)
+}
+
+/// The same of the path itself, should it be a symbolic link.
+///
+/// # Errors
+/// What `lstat` says.
+pub fn link_status(path: &CStr) -> Result<FileStatus, Errno> {
+    count();
+    rustix::fs::lstat(path).map(FileStatus::from)
+}
+
+/// A directory from which files are looked at: that is faster than to go all the way to each.
+#[derive(Debug)]
+pub struct Directory(File);
+
+impl Directory {
+    /// The directory that a path leads to.
+    ///
+    /// # Errors
+    /// What `open` says.
+    pub fn open(path: &CStr) -> Result<Self, Errno> {
+        count();
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(path, flags, Mode::empty()).map(|directory| Self(File(directory)))
+    }
+
+    /// What there is to know of the file that a path leads to which begins here.
+    ///
+    /// # Errors
+    /// What `fstatat` says.
+    pub fn file_status(&self, path: &CStr) -> Result<FileStatus, Errno> {
+        count();
+        rustix::fs::statat(&self.0, path, AtFlags::empty()).map(FileStatus::from)
+    }
 }
 
 /// Creates or truncates the file at `path` and writes `bytes`.

@@ -11,7 +11,7 @@ mod scratch;
 mod seal;
 mod x86_64;
 
-pub use alloc::{BumpAllocator, leak_unsealed, memory_is_available, unsealed_memory};
+pub use alloc::{BumpAllocator, leak_unsealed, memory_is_available, provide_memory, unsealed_memory};
 pub use calls::{
     Errno, Memory, MemoryFlags, SignalsBlocked, abort, advise_huge_pages, advise_no_dump,
     advise_no_readahead, announce, change_protection, clock_nanoseconds, control, execute, exit,
@@ -20,8 +20,8 @@ pub use calls::{
 };
 pub use errno::errno_text;
 pub use files::{
-    File, FileIdentity, FileStamp, FileStatus, create_file, file_status, open, read_link, remove_file,
-    rename, send_datagram, write_all, write_new_file,
+    Directory, File, FileIdentity, FileStamp, FileStatus, create_file, file_status, link_status, open,
+    read_link, remove_file, rename, send_datagram, write_all, write_new_file,
 };
 pub use lock::{Condition, Guard, Mutex};
 pub use logger::{MESSAGE_PREFIX, Text, init_logging, is_stand_in, print, raw_bytes, stderr, stdout};

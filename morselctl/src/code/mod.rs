@@ -7,12 +7,13 @@
 //! jump from there, or be padding. All branches lead to where an instruction begins; nothing reads code as if it were data.
 //!
 //! [`moves`] finds what to change so that segments can be moved apart, [`calls`] makes calls direct, and [`verify`] checks
-//! the result without using either.
+//! the result without using either. [`idle`] knows functions that need not be called.
 
 pub mod calls;
 mod decode;
 mod file;
 mod handlers;
+pub mod idle;
 pub mod moves;
 mod patch;
 mod plt;

@@ -1,7 +1,7 @@
 //! What is checked: each rule is broken once, and the program must do what it does without an image.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::os::unix::fs::{FileExt, PermissionsExt, chown};
+use std::os::unix::fs::{FileExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 
 use difftest::images::fixture::{A, B, Fixture, USUAL};
@@ -98,6 +98,17 @@ fn the_program_has_another_name_elsewhere() {
     let outcome = fixture.run_as(&other, &[], &[]);
     assert_eq!(outcome.ending, Ending::Exit(127));
     assert!(outcome.stderr.contains("the program's path ($ORIGIN)"), "{outcome:?}");
+}
+
+#[test]
+fn the_program_is_called_by_another_path_that_leads_to_it() {
+    let fixture = Fixture::new();
+    symlink(fixture.path("prog"), fixture.path("other/link")).expect("link");
+    for path in ["other/link", "other/../prog"] {
+        let outcome = fixture.run_as(&fixture.path(path), &[], &[]);
+        assert!(!outcome.stderr.contains("is not used"), "{outcome:?}");
+        assert_eq!((outcome.ending, outcome.stdout.trim()), (Ending::Exit(0), USUAL));
+    }
 }
 
 #[test]

@@ -55,6 +55,17 @@ fn thread_local_storage_before_that_of_a_member() {
 }
 
 #[test]
+fn a_constructor_in_place_of_one_that_does_nothing() {
+    let fixture = Fixture::new();
+    let text = format!("{B}__attribute__((constructor)) void hook(void) {{}}");
+    fixture.library("lib/libb.so", &text, "b1");
+    fixture.build(&[]);
+    fixture.uses_it(&[], USUAL);
+    fixture.library("other/libx.so", "#include <stdio.h>\nvoid hook(void) { printf(\"hooked \"); }", "");
+    assert_eq!(as_stock_musl(&fixture, &path(&fixture, "other/libx.so")), "hooked b1 a1 b1 7");
+}
+
+#[test]
 fn constructors_and_objects_in_stock_musls_order() {
     let fixture = Fixture::new();
     fixture.library("lib/liba.so", &format!("{A}{TELLTALE}"), "a1");

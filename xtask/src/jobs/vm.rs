@@ -109,6 +109,9 @@ struct IcountArgs {
     /// Load the kernel module, freshly built
     #[arg(long)]
     module: bool,
+    /// Count starts with an image, too, which is built in the guest
+    #[arg(long)]
+    image: bool,
     /// Rounds for each program [default: 300 for hello, 60 for others, 15 for grid-100]
     #[arg(long)]
     rounds: Option<usize>,
@@ -210,29 +213,32 @@ fn icount(args: &IcountArgs) -> Result<bool> {
         false => args.synthetic.clone(),
     };
     let module = module(args.module, &kernel)?;
+    let tool = args.image.then(jobs::build::tool).transpose()?;
     let plan = Plan {
         programs: &args.program,
         synthetic: &synthetic,
         loaders: &loaders,
         environment: &args.env,
+        tool: tool.as_deref(),
         rounds: args.rounds,
     };
     let counts = programs::count(&kernel, module.as_deref(), &plan)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&counts)?);
     } else {
-        print(&counts, loaders.len());
+        let programs = args.program.len() + synthetic.len();
+        print(&counts, counts.len() / programs);
     }
     Ok(true)
 }
 
-/// Prints the counts, each loader's beside the first one's, which precede the others for each program.
-fn print(counts: &[Counts], loaders: usize) {
+/// Prints the counts, beside the first of the ways to start each program.
+fn print(counts: &[Counts], ways: usize) {
     ui::heading("Instructions from the start, the kernel's included");
     ui::remark("k = 1000 instructions; ratio: to the first loader");
     let mut table =
         ui::Table::new(&["program", "rounds", "main: median", "ratio", "exit: min", "median", "ratio"]);
-    for group in counts.chunks(loaders) {
+    for group in counts.chunks(ways) {
         for line in group {
             let main = |of: &Counts| of.to_main.map(|count| count.median);
             let kilo = |count: u64| format!("{:.1}k", count as f64 / 1e3);

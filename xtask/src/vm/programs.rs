@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 
 use super::Scratch;
 use super::disk::Root;
+use super::guest::quote;
 use super::icount::{self, Counts, Hold, Target};
 use super::kernel::Kernel;
 use crate::bench::compile::{self, Flavour, Synthetic};
@@ -45,6 +47,8 @@ pub struct Plan<'a> {
     pub loaders: &'a [PathBuf],
     /// The environment of all, as `NAME=value`.
     pub environment: &'a [String],
+    /// A static morselctl, if starts with an image shall be counted, too.
+    pub tool: Option<&'a Path>,
     /// How often to start each; None for what is sensible.
     pub rounds: Option<usize>,
 }
@@ -61,8 +65,12 @@ pub fn count(kernel: &Kernel, module: Option<&Path>, plan: &Plan) -> Result<Vec<
 fn fill(dir: &Path, plan: &Plan) -> Result<Vec<Target>> {
     let mut root = Root::create(dir)?;
     let mut targets = Vec::new();
+    let later = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() + 60;
     for loader in plan.loaders {
         root.copy(loader)?;
+    }
+    if let Some(tool) = plan.tool {
+        root.copy(tool)?;
     }
     let given = plan.programs.iter().map(|program| {
         let program = std::path::absolute(program)?;
@@ -84,8 +92,9 @@ fn fill(dir: &Path, plan: &Plan) -> Result<Vec<Target>> {
             fs::copy(&program, &place).with_context(|| format!("cannot copy {}", program.display()))?;
             let mut patchelf = proc::command("patchelf");
             proc::output(patchelf.arg("--set-interpreter").arg(loader).arg(place))?;
+            let is_stock = loader == Path::new(paths::STOCK);
             let loader = loader.file_name().unwrap_or_default().to_string_lossy();
-            targets.push(Target {
+            let target = Target {
                 root: icount::DISK,
                 setting: Default::default(),
                 name: format!("{name}:{loader}"),
@@ -94,7 +103,26 @@ fn fill(dir: &Path, plan: &Plan) -> Result<Vec<Target>> {
                 rounds: plan.rounds.unwrap_or(usual_rounds),
                 others: (0, Hold::Mark),
                 others_map: None,
-            });
+            };
+            targets.push(target.clone());
+            // The guest's own files are what an image depends on, so that it is built there, when these are old enough by its clock.
+            let tool = plan.tool.filter(|_| !is_stock);
+            targets.extend(tool.map(|tool| {
+                let words =
+                    ["chroot", icount::DISK, &tool.display().to_string(), "build", &target.command[0]];
+                let build = words.map(quote).join(" ");
+                let setting = format!(
+                    "date -s @{later} >/dev/null\n{build} 2>/build.log || {{ tail -n 1 /build.log; exit 1; }}"
+                );
+                let environment =
+                    target.environment.iter().cloned().chain(["LD_MORSEL_IMAGE=require".into()]);
+                Target {
+                    setting: (setting, String::new()),
+                    name: format!("{name}:image"),
+                    environment: environment.collect(),
+                    ..target
+                }
+            }));
         }
     }
     Ok(targets)

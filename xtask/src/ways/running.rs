@@ -269,7 +269,7 @@ fn owner(name: &str, access: &str) -> String {
         _ if file.starts_with(".main.") => "the program".to_owned(),
         "our" => "the loader's file".to_owned(),
         "libc.so" => "libc".to_owned(),
-        _ if name.contains("/images/") => "the image".to_owned(),
+        _ if name.contains("/images-") => "the image".to_owned(),
         _ if file.starts_with("lib") => "libraries".to_owned(),
         _ => file.to_owned(),
     }
@@ -282,7 +282,7 @@ mod tests {
     #[test]
     fn mappings_have_owners() {
         assert_eq!(owner("/tmp/x/lib001.so", "rw-p"), "libraries");
-        assert_eq!(owner("/tmp/x/images/fe00-1", "rw-p"), "the image");
+        assert_eq!(owner("/tmp/x/images-default/fe00-1", "rw-p"), "the image");
         assert_eq!(owner("", "r--p"), "the loader's sealed memory");
         assert_eq!(owner("[stack]", "rw-p"), "[stack]");
     }
