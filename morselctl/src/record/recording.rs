@@ -160,7 +160,11 @@ pub fn read(path: &Path) -> Result<Option<Vec<Mode>>> {
     parse(&text).with_context(name).map(Some)
 }
 
-fn parse(text: &str) -> Result<Vec<Mode>> {
+/// The modes in a recording's text.
+///
+/// # Errors
+/// It is none, or of another version.
+pub fn parse(text: &str) -> Result<Vec<Mode>> {
     let modes = (1..).zip(text.lines()).map(|(number, line)| {
         let mode: Mode =
             serde_json::from_str(line).with_context(|| format!("line {number} is not of a recording"))?;

@@ -106,7 +106,8 @@ pub const KINDS: &[Kind] = &[
     },
     Kind {
         name: "order",
-        what: "libraries lie in the order of a list, or in one that is drawn for each build: order=LIST, order=random",
+        what: "libraries lie in the order of a list, of a recording (what is used most comes first), or in one that \
+               is drawn for each build: order=FILE, order=random",
         needs: &[],
         conflicts: &[],
         usual: false,

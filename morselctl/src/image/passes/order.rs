@@ -1,8 +1,9 @@
-//! In which order libraries lie: as a list has them, so that what runs together lies together, or in one that is drawn for each
-//! build, so that nobody knows from one image how far apart libraries are in another (iFed proposes that for address-space
+//! In which order libraries lie: as a list has them or a recording shows that they are used, so that what runs together lies
+//! together, or in one that is drawn for each build, so that nobody knows from one image how far apart libraries are in another (iFed proposes that for address-space
 //! randomisation). Otherwise they lie as they were found. Some shapes come before others anyway (`layout`).
 
-use std::collections::HashSet;
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -12,22 +13,23 @@ use super::Pass;
 use crate::image::build::random;
 use crate::image::library::InputFile;
 use crate::image::path_of;
+use crate::record::recording::{self, Mode};
 
 /// See the module.
 struct Order {
-    /// The file of the list; without one, the order is drawn.
+    /// The file of the list or the recording; without one, the order is drawn.
     list: Option<PathBuf>,
     /// Paths or names of libraries.
     listed: Vec<PathBuf>,
     report: String,
 }
 
-/// Its value is `random`, or the path of a list.
+/// Its value is `random`, or the path of a list or a recording.
 pub fn make(value: Option<&str>) -> Result<Box<dyn Pass>> {
     let list = match value {
         Some("random") => None,
         Some(list) if list.starts_with('/') => Some(PathBuf::from(list)),
-        _ => bail!("the pass `order` needs `random` or the absolute path of a list: order=LIST"),
+        _ => bail!("the pass `order` needs `random` or the absolute path of a list or recording: order=FILE"),
     };
     Ok(Box::new(Order { list, listed: Vec::new(), report: String::new() }))
 }
@@ -36,7 +38,12 @@ impl Pass for Order {
     fn begin(&mut self) -> Result<()> {
         if let Some(list) = &self.list {
             let text = fs::read_to_string(list).with_context(|| list.display().to_string())?;
-            self.listed = parse(&text).with_context(|| list.display().to_string())?;
+            // A recording is JSON.
+            let listed = match text.starts_with('{') {
+                true => recording::parse(&text).map(|modes| used(&modes)),
+                false => parse(&text),
+            };
+            self.listed = listed.with_context(|| list.display().to_string())?;
         }
         Ok(())
     }
@@ -61,6 +68,22 @@ impl Pass for Order {
     fn report(&self) -> Vec<String> {
         vec![self.report.clone()]
     }
+}
+
+/// The libraries of a recording: first those of which much is touched before main, last those of which little is touched at all.
+fn used(modes: &[Mode]) -> Vec<PathBuf> {
+    let mut touched: HashMap<&Path, (u64, u64)> = HashMap::new();
+    for mode in modes {
+        let count = |runs| mode.counting(runs).map(|(_, pages)| pages).sum::<u64>();
+        for library in &mode.libraries {
+            let (main, exit) = touched.entry(&library.path).or_default();
+            *main += count(&library.main);
+            *exit += count(&library.exit);
+        }
+    }
+    let mut used: Vec<_> = touched.into_iter().collect();
+    used.sort_by_key(|&(path, counts)| (Reverse(counts), path));
+    used.into_iter().map(|(path, _)| path.to_owned()).collect()
 }
 
 /// Whether a line stands for a library: the path by which it was found, or its name.
@@ -104,6 +127,32 @@ mod tests {
         order.read_all(&mut files).unwrap();
         assert_eq!(names(&files), ["/l/c.so", "/l/b.so", "/l/a.so", "/l/d.so"]);
         assert_eq!(order.report(), ["2 of 4 libraries are in /list"]);
+    }
+
+    #[test]
+    fn what_is_used_most_comes_first() {
+        let touched = |path: &str, main: &[recording::Run], exit: &[recording::Run]| recording::Touched {
+            path: path.into(),
+            fingerprint: String::new(),
+            main: main.to_vec(),
+            written: Vec::new(),
+            exit: exit.to_vec(),
+        };
+        let mode = Mode {
+            version: recording::VERSION,
+            program: "/bin/prog".into(),
+            arguments: Vec::new(),
+            runs: 2,
+            libraries: vec![
+                touched("/l/a.so", &[(0, 1, 2)], &[(0, 1, 2)]),
+                touched("/l/b.so", &[], &[(0, 9, 2)]),
+                touched("/l/c.so", &[(-3, 2, 1)], &[(-3, 2, 2)]),
+            ],
+            trial: None,
+        };
+        let other = Mode { libraries: vec![touched("/l/a.so", &[(4, 3, 2)], &[])], ..mode.clone() };
+        assert_eq!(used(std::slice::from_ref(&mode)), ["/l/c.so", "/l/a.so", "/l/b.so"].map(PathBuf::from));
+        assert_eq!(used(&[mode, other]), ["/l/a.so", "/l/c.so", "/l/b.so"].map(PathBuf::from));
     }
 
     #[test]
