@@ -1,7 +1,7 @@
 //! Runs one command with a time limit and keeps what it wrote and how it ended.
 
 use std::fmt;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -58,17 +58,26 @@ pub struct Outcome {
 
 /// Runs `command` to its end, or kills it and all it started when `limit` has passed.
 pub fn run(command: &mut Command, limit: Duration) -> Result<Outcome> {
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .with_context(|| format!("cannot start {command:?}"))?;
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let mut child = spawn(command).with_context(|| format!("cannot start {command:?}"))?;
     let stdout = collect(child.stdout.take());
     let stderr = collect(child.stderr.take());
     let ending = wait(&mut child, limit)?;
     Ok(Outcome { ending, stdout: text(stdout)?, stderr: text(stderr)? })
+}
+
+/// Starts a command. A program that has just been written may still be open for writing in a child of another test's thread, until
+/// that child becomes another program: it is waited for.
+fn spawn(command: &mut Command) -> std::io::Result<Child> {
+    let mut attempts = 0..100;
+    loop {
+        match command.spawn() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy && attempts.next().is_some() => {
+                thread::sleep(Duration::from_millis(10));
+            }
+            result => return result,
+        }
+    }
 }
 
 fn collect<R: Read + Send + 'static>(pipe: Option<R>) -> thread::JoinHandle<std::io::Result<Vec<u8>>> {
