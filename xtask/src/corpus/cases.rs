@@ -186,7 +186,7 @@ fn run_in(
 }
 
 /// A function of the shell that runs a program with an image, which is proved and must be used; or, if it cannot have one, without.
-/// What the loader is told by its environment is not meant for the tool.
+/// Passes that make no sense are a failure. What the loader is told by its environment is not meant for the tool.
 const WITH_IMAGE: &str = r#"image() {
     local program=$1 path=${LD_LIBRARY_PATH-} preload=${LD_PRELOAD-} setting=off; shift
     if LD_LIBRARY_PATH= LD_PRELOAD= "$MORSELCTL" build ${path:+--library-path "$path"} ${preload:+--preload "$preload"} \
@@ -195,6 +195,8 @@ const WITH_IMAGE: &str = r#"image() {
     then
         setting=require:$IMAGES/
         LD_LIBRARY_PATH= LD_PRELOAD= "$MORSELCTL" verify "$IMAGES"/* >/dev/null || return
+    elif [ $? = 2 ]; then
+        cat "$IMAGES.log" >&2; return 2
     fi
     LD_MORSEL_IMAGE=$setting "$program" "$@"
 }
