@@ -1,8 +1,8 @@
 //! `cargo xtask demo`: the way in. Sets up what is missing, builds the loader, gets a real program, runs it under the
-//! loader in both ways, and shows what that did beside stock musl: output and exit code, times, system calls, and the
-//! loader's own statistics.
+//! loader in both ways and with an image, and shows what that did beside stock musl: output and exit code, times, system
+//! calls, and the loader's own statistics.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -58,7 +58,8 @@ const SUBJECTS: [Subject; 2] = [
 struct Way {
     name: &'static str,
     command: Vec<PathBuf>,
-    ours: bool,
+    /// What `LD_MORSEL_IMAGE` says; nothing for stock musl.
+    image: Option<OsString>,
 }
 
 /// The job.
@@ -71,11 +72,11 @@ pub fn run(args: &Args) -> Result<bool> {
     fs::create_dir_all(&dir)?;
     let input = dir.join("input");
     fs::write(&input, subject.input)?;
-    let ways = ways(subject, &loader)?;
+    let ways = ways(subject, &loader, &dir)?;
 
     ui::heading(&format!("A real program: {}", subject.what));
     let Some(()) = compare(&ways, &input)? else { return Ok(false) };
-    let mut table = ui::Table::new(&["", "stock musl", "PT_INTERP", "direct"]);
+    let mut table = ui::Table::new(&["", "stock musl", "PT_INTERP", "direct", "image"]);
     times(&ways, &input, args.rounds, &mut table)?;
     system_calls(&ways, &input, &dir, &mut table)?;
     ui::heading(&format!("Beside stock musl ({} interleaved rounds, medians)", args.rounds));
@@ -95,17 +96,27 @@ fn obtain() -> Result<&'static Subject> {
     Ok(second)
 }
 
-fn ways(subject: &Subject, loader: &Path) -> Result<[Way; 3]> {
+fn ways(subject: &Subject, loader: &Path, dir: &Path) -> Result<[Way; 4]> {
     let program = corpus::dir()?.join(subject.program);
     let patched = cases::patched(&program, loader)?;
     let words = |mut command: Vec<PathBuf>| {
         command.extend(subject.args.iter().map(PathBuf::from));
         command
     };
+    let images = dir.join("images");
+    fs::create_dir_all(&images)?;
+    ui::step("Building", "its image (morselctl build)");
+    let mut build = proc::command(jobs::build::tool()?);
+    let summary = proc::output(build.arg("build").arg(&patched).arg("--into").arg(&images))?;
+    summary.lines().for_each(ui::remark);
+    let mut image = OsString::from("require:");
+    image.push(images.join(""));
+    let off = || Some("off".into());
     Ok([
-        Way { name: "stock musl", command: words(vec![program.clone()]), ours: false },
-        Way { name: "PT_INTERP", command: words(vec![patched]), ours: true },
-        Way { name: "direct", command: words(vec![loader.to_owned(), program]), ours: true },
+        Way { name: "stock musl", command: words(vec![program.clone()]), image: None },
+        Way { name: "PT_INTERP", command: words(vec![patched.clone()]), image: off() },
+        Way { name: "direct", command: words(vec![loader.to_owned(), program]), image: off() },
+        Way { name: "image", command: words(vec![patched]), image: Some(image) },
     ])
 }
 
@@ -116,13 +127,14 @@ impl Way {
         sh.args(["-c", "i=$1; shift; exec \"$@\" < \"$i\"", "sh"])
             .arg(input)
             .args(before)
-            .args(&self.command);
+            .args(&self.command)
+            .envs(self.image.iter().map(|image| ("LD_MORSEL_IMAGE", image)));
         sh
     }
 }
 
 /// Runs it in all ways and shows what came out. None if the results differ.
-fn compare(ways: &[Way; 3], input: &Path) -> Result<Option<()>> {
+fn compare(ways: &[Way; 4], input: &Path) -> Result<Option<()>> {
     let limit = Duration::from_secs(60);
     let outcomes: Vec<Outcome> =
         ways.iter().map(|way| proc::outcome(&mut way.shell(&[], input), limit)).collect::<Result<_>>()?;
@@ -132,7 +144,8 @@ fn compare(ways: &[Way; 3], input: &Path) -> Result<Option<()>> {
         let words: Vec<_> = way.command.iter().map(|word| word.display().to_string()).collect();
         println!("\n  {} {}", style(format!("{}:", way.name)).bold(), style(words.join(" ")).dim());
         let ok = outcome.end == stock.end && outcome.stdout == stock.stdout;
-        let compared = match (way.ours, ok) {
+        let ours = way.image.is_some();
+        let compared = match (ours, ok) {
             (false, _) => String::new(),
             (true, true) => {
                 format!(", output the same ({} bytes): {}", outcome.stdout.len(), ui::verdict(true))
@@ -140,7 +153,7 @@ fn compare(ways: &[Way; 3], input: &Path) -> Result<Option<()>> {
             (true, false) => format!(", not what stock musl did: {}", ui::verdict(false)),
         };
         println!("    {}{compared}", outcome.end);
-        if !way.ours || !ok {
+        if !ours || !ok {
             for line in outcome.stdout.lines().take(8) {
                 println!("    | {line}");
             }
@@ -155,8 +168,11 @@ fn compare(ways: &[Way; 3], input: &Path) -> Result<Option<()>> {
     Ok(same.then_some(()))
 }
 
-fn times(ways: &[Way; 3], input: &Path, rounds: usize, table: &mut ui::Table) -> Result<()> {
-    let targets = ways.iter().map(|way| Target::new(&way.command, &[("LC_ALL", OsStr::new("C"))]));
+fn times(ways: &[Way; 4], input: &Path, rounds: usize, table: &mut ui::Table) -> Result<()> {
+    let targets = ways.iter().map(|way| {
+        let image = way.image.iter().map(|image| ("LD_MORSEL_IMAGE", image.as_os_str()));
+        Target::new(&way.command, &image.chain([("LC_ALL", OsStr::new("C"))]).collect::<Vec<_>>())
+    });
     let targets = targets.collect::<Result<Vec<_>>>()?;
     let spinner = ui::spinner("measuring".to_owned());
     let times = harness::run(&targets, rounds, Some(input));
@@ -172,7 +188,7 @@ fn times(ways: &[Way; 3], input: &Path, rounds: usize, table: &mut ui::Table) ->
 }
 
 /// Counts the system calls of the whole run, by strace.
-fn system_calls(ways: &[Way; 3], input: &Path, dir: &Path, table: &mut ui::Table) -> Result<()> {
+fn system_calls(ways: &[Way; 4], input: &Path, dir: &Path, table: &mut ui::Table) -> Result<()> {
     if !proc::in_path("strace") {
         ui::remark("No count of system calls: strace is not installed.");
         return Ok(());
@@ -205,7 +221,7 @@ fn system_calls(ways: &[Way; 3], input: &Path, dir: &Path, table: &mut ui::Table
 }
 
 /// Shows what the loader says of its own work, whatever it says.
-fn statistics(ways: &[Way; 3], input: &Path, dir: &Path) -> Result<()> {
+fn statistics(ways: &[Way; 4], input: &Path, dir: &Path) -> Result<()> {
     let file = dir.join("stats.json");
     let _ = fs::remove_file(&file);
     let mut run = ways[1].shell(&[], input);
