@@ -8,5 +8,5 @@ pub mod places;
 pub mod program;
 pub mod way;
 
-pub use program::{Load, Shape, Times};
+pub use program::{Load, Sample, Shape, Times};
 pub use way::{Way, ways};

@@ -49,30 +49,51 @@ pub struct Ratio {
 impl Ratio {
     /// Of series that are not empty; the interval by drawing new series from them (percentile bootstrap).
     pub fn of(times: &[f64], reference: &[f64]) -> Option<Self> {
-        const DRAWS: usize = 400;
         if times.is_empty() || reference.is_empty() {
             return None;
         }
         let ratio = median(times.to_vec()) / median(reference.to_vec());
-        // A generator of our own that always starts alike (xorshift): the same times give the same interval.
-        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-        let mut draw = |series: &[f64]| {
-            let drawn = series.iter().map(|_| {
-                state ^= state << 13;
-                state ^= state >> 7;
-                state ^= state << 17;
-                series[(state % series.len() as u64) as usize]
-            });
-            median(drawn.collect())
-        };
-        let mut ratios: Vec<f64> = (0..DRAWS).map(|_| draw(times) / draw(reference)).collect();
+        let mut draw = drawing();
+        Some(Self::within(ratio, || draw(times) / draw(reference)))
+    }
+
+    /// Of series whose members were measured together, two by two: the median of their quotients. What slows both of a pair
+    /// does not count. None if there are none.
+    pub fn paired(times: &[f64], reference: &[f64]) -> Option<Self> {
+        let quotients: Vec<f64> =
+            times.iter().zip(reference).map(|(time, reference)| time / reference).collect();
+        if quotients.is_empty() {
+            return None;
+        }
+        let mut draw = drawing();
+        Some(Self::within(median(quotients.clone()), || draw(&quotients)))
+    }
+
+    fn within(ratio: f64, draw: impl FnMut() -> f64) -> Self {
+        const DRAWS: usize = 400;
+        let mut ratios: Vec<f64> = std::iter::repeat_with(draw).take(DRAWS).collect();
         ratios.sort_by(f64::total_cmp);
-        Some(Self { ratio, low: quantile(&ratios, 0.025), high: quantile(&ratios, 0.975) })
+        Self { ratio, low: quantile(&ratios, 0.025), high: quantile(&ratios, 0.975) }
     }
 
     /// The ratio, and the wider half of the interval.
     pub fn text(&self) -> String {
         format!("{:.3} ±{:.3}", self.ratio, (self.high - self.ratio).max(self.ratio - self.low))
+    }
+}
+
+/// The median of a series that is drawn from another. The generator is our own and always starts alike (xorshift): the same times
+/// give the same interval.
+fn drawing() -> impl FnMut(&[f64]) -> f64 {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    move |series| {
+        let drawn = series.iter().map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            series[(state % series.len() as u64) as usize]
+        });
+        median(drawn.collect())
     }
 }
 
@@ -100,6 +121,15 @@ mod tests {
         assert!((ratio.ratio - 0.5).abs() < 1e-9 && ratio.low <= 0.5 && ratio.high >= 0.5, "{ratio:?}");
         assert!(ratio.high - ratio.low < 0.05, "{ratio:?}");
         assert!(Ratio::of(&[], &reference).is_none());
+    }
+
+    #[test]
+    fn what_slows_a_pair_does_not_count() {
+        let reference: Vec<f64> = (0..20).map(|number| if number % 2 == 0 { 100.0 } else { 170.0 }).collect();
+        let times: Vec<f64> = reference.iter().map(|time| time * 1.01).collect();
+        let ratio = Ratio::paired(&times, &reference).unwrap();
+        assert!((ratio.ratio - 1.01).abs() < 1e-9 && ratio.high - ratio.low < 1e-9, "{ratio:?}");
+        assert!(Ratio::paired(&[], &reference).is_none());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 
-use super::program::Load;
+use super::program::{Load, Sample};
 use super::way::Way;
 use crate::proc;
 
@@ -21,7 +21,7 @@ pub fn count(way: &Way, load: Load, calls: f64) -> Result<Misses> {
     let program = way.command();
     let mut perf = proc::command("perf");
     perf.args(["stat", "-x", ";", "-e", EVENTS, "--"]).arg(program.get_program());
-    perf.args(way.program.arguments(load));
+    perf.args(way.program.arguments(load, Sample::Round));
     perf.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let output = perf.output().context("cannot run perf (Debian: linux-perf)")?;
     Ok(read(&String::from_utf8_lossy(&output.stderr), calls))

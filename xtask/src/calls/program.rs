@@ -1,5 +1,5 @@
-//! The programs: libraries with two functions each, a library that calls them in turn, and a program that measures how long a
-//! round of calls takes, by the processor's time stamps.
+//! The programs: libraries with three functions each, a library that calls them in turn, and a program that measures how long
+//! that takes, by the processor's time stamps (`calls.c`).
 
 use std::fmt::Write as _;
 use std::fs;
@@ -9,6 +9,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::bench::compile::in_parallel;
 use crate::{paths, proc};
+
+/// The program that measures.
+const MAIN: &str = include_str!("calls.c");
 
 /// What a libc is called, and its compiler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,10 +53,22 @@ pub struct Load {
     pub memory: u64,
 }
 
-/// Times of a call in nanoseconds, over all rounds of one run.
+/// What one time is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sample {
+    /// A round over all libraries: tells how much rounds differ, in steps of the time stamp counter.
+    Round,
+    /// As many rounds as take [`LONG`]: tells what a call takes, however large the counter's steps are.
+    Long,
+}
+
+/// How long a long sample is, in nanoseconds: two thousand steps of a counter that goes in steps of 10 ns.
+const LONG: u64 = 20_000;
+
+/// Times of a call in nanoseconds, over all samples of one run.
 #[derive(Debug, Clone, Copy)]
 pub struct Times {
-    /// Half of the rounds take less, for each call.
+    /// Half of the samples take less, for each call.
     pub median: f64,
     /// 90 of 100 do.
     pub p90: f64,
@@ -75,6 +90,13 @@ pub struct Program {
 
 /// How many calls a run makes.
 const CALLS: usize = 500_000;
+
+/// How many, if they go through more memory than the caches that are the processor's own hold: what else is done in the machine
+/// disturbs those, so that a short run tells little.
+const CALLS_IN_MUCH_MEMORY: usize = 4 * CALLS;
+
+/// More memory than that, in bytes.
+const MUCH_MEMORY: u64 = 1 << 20;
 
 /// Bytes of memory that each library has for its calls, at most.
 const ROOM: u64 = 128 << 10;
@@ -107,11 +129,20 @@ impl Program {
         Ok(Self { file, libraries })
     }
 
+    /// The files of its libraries.
+    pub fn shared_libraries(&self) -> Result<Vec<PathBuf>> {
+        let folder = self.file.parent().context("a program without a folder")?;
+        let numbered = (0..self.libraries).map(|number| folder.join(format!("libcall{number}.so")));
+        Ok(numbered.chain([folder.join("libcaller.so")]).collect())
+    }
+
     /// The arguments for a load.
-    pub fn arguments(&self, load: Load) -> [String; 4] {
+    pub fn arguments(&self, load: Load, sample: Sample) -> [String; 5] {
         let share = (load.memory / self.libraries as u64).next_power_of_two().clamp(64, ROOM);
-        let rounds = CALLS / self.libraries;
-        [load.steps, share - 1, rounds as u64, u64::from(load.relayed)].map(|number| number.to_string())
+        let calls = if load.memory > MUCH_MEMORY { CALLS_IN_MUCH_MEMORY } else { CALLS };
+        let rounds = (calls / self.libraries) as u64;
+        let least = if sample == Sample::Long { LONG } else { 0 };
+        [load.steps, share - 1, rounds, u64::from(load.relayed), least].map(|number| number.to_string())
     }
 }
 
@@ -163,56 +194,6 @@ fn caller_text(libraries: usize) -> String {
     let _ = writeln!(text, "const int calls = {libraries};");
     text
 }
-
-const MAIN: &str = r#"
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
-#include <x86intrin.h>
-#include "calls.h"
-void all_empty(void), all_relay(void);
-unsigned long all_work(const struct job *, unsigned long);
-extern const int calls;
-static double now(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec * 1e9 + t.tv_nsec; }
-static int order(const void *a, const void *b) {
-	unsigned long x = *(const unsigned long *)a, y = *(const unsigned long *)b;
-	return (x > y) - (x < y);
-}
-static unsigned long huge(void) {
-	FILE *maps = fopen("/proc/self/smaps", "r");
-	char line[512];
-	unsigned long sum = 0, size;
-	while (maps && fgets(line, sizeof line, maps))
-		if (sscanf(line, "FilePmdMapped: %lu", &size) == 1 || sscanf(line, "ShmemPmdMapped: %lu", &size) == 1)
-			sum += size;
-	return sum;
-}
-int main(int argc, char **argv) {
-	if (argc < 5) return 2;
-	struct job job = { strtoul(argv[1], 0, 10), strtoul(argv[2], 0, 10) };
-	int relayed = argv[4][0] == '1';
-	size_t rounds = strtoul(argv[3], 0, 10), warm = rounds / 10 + 1;
-	unsigned long *times = calloc(rounds, sizeof *times), x = 1;
-	double start = 0;
-	unsigned long first = 0;
-	unsigned aux;
-	for (size_t round = 0; round < warm + rounds; round++) {
-		if (round == warm) start = now(), first = __rdtsc();
-		unsigned long before = __rdtscp(&aux);
-		if (job.steps) x = all_work(&job, x);
-		else if (relayed) all_relay();
-		else all_empty();
-		unsigned long after = __rdtscp(&aux);
-		if (round >= warm) times[round - warm] = after - before;
-	}
-	double tick = (now() - start) / (__rdtsc() - first);
-	qsort(times, rounds, sizeof *times, order);
-	const double shares[] = { 0.5, 0.9, 0.99, 0.999 };
-	for (int i = 0; i < 4; i++) printf("%.4f ", times[(size_t)(shares[i] * (rounds - 1))] * tick / (calls << relayed));
-	printf("%lu\n", huge());
-	return x == 0;
-}
-"#;
 
 fn compile(dir: &Path, libraries: usize, libc: Libc, shape: Shape) -> Result<()> {
     fs::write(dir.join("calls.h"), HEADER)?;

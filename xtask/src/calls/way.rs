@@ -1,7 +1,8 @@
 //! Ways of loading a program of many calls: what the columns of the tables are.
 
-use std::fs;
-use std::path::Path;
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -26,9 +27,38 @@ pub struct Way {
     pub program: Program,
     /// What its environment has in addition.
     environment: Vec<(&'static str, String)>,
+    /// The image that it uses.
+    image: Option<Image>,
+}
+
+/// How an image is built.
+struct Image {
+    tool: PathBuf,
+    passes: String,
+    file: PathBuf,
 }
 
 impl Way {
+    fn separate(name: &str, program: Program, environment: Vec<(&'static str, String)>) -> Self {
+        Self { name: name.to_owned(), program, environment, image: None }
+    }
+
+    /// Puts all that is called at other places in memory, physical and virtual ones: what calls cost depends on them, and they are
+    /// a matter of luck. An image is built anew, with its libraries in an order that is drawn; pages of files are forgotten by the
+    /// kernel, so that they come back from the disk, elsewhere.
+    ///
+    /// # Errors
+    /// A file cannot be built or read.
+    pub fn place_anew(&self) -> Result<()> {
+        match &self.image {
+            Some(image) => {
+                image.build(&self.program)?;
+                forget(&image.file)
+            }
+            None => self.program.shared_libraries()?.iter().try_for_each(|library| forget(library)),
+        }
+    }
+
     /// A command that runs it.
     pub fn command(&self) -> Command {
         let mut command = proc::command(&self.program.file);
@@ -37,12 +67,16 @@ impl Way {
     }
 }
 
-/// All ways with so many libraries of the usual shape, or of this one instead; separate libraries under stock musl come first. And
-/// remarks on ways that there are not.
+/// All ways with so many libraries of the usual shape, or of this one instead; separate libraries under stock musl come first, and then
+/// the same again, which tells what differences mean. And remarks on ways that there are not.
 pub fn ways(libraries: usize, usual: Shape, loader: &Path, tool: &Path) -> Result<(Vec<Way>, Vec<String>)> {
-    let stock = Program::make(libraries, Libc::Musl, usual, None)?;
-    let mut ways =
-        vec![Way { name: "separate libraries".to_owned(), program: stock, environment: Vec::new() }];
+    let stock = |name, shape| -> Result<Way> {
+        Ok(Way::separate(name, Program::make(libraries, Libc::Musl, shape, None)?, Vec::new()))
+    };
+    let mut ways = vec![stock("separate libraries", usual)?, stock("again", usual)?];
+    if usual != Shape::Alike {
+        ways.push(stock("separate, far", Shape::Far)?);
+    }
     let mut remarks = Vec::new();
     for (name, passes) in choices() {
         for (shape, suffix) in [(usual, ""), (Shape::Far, ", far")] {
@@ -53,14 +87,11 @@ pub fn ways(libraries: usize, usual: Shape, loader: &Path, tool: &Path) -> Resul
                 continue; // libraries in one piece have no code that is 2 MiB long
             }
             let program = Program::make(libraries, Libc::Musl, shape, Some(loader))?;
-            let image = image(tool, &program, &passes)?;
-            let environment = vec![("LD_MORSEL_IMAGE", format!("require:{image}"))];
-            ways.push(Way { name: format!("{name}{suffix}"), program, environment });
+            ways.push(in_image(format!("{name}{suffix}"), program, tool, &passes)?);
         }
     }
     let glibc = |name: &str, environment| -> Result<Way> {
-        let program = Program::make(libraries, Libc::Glibc, usual, None)?;
-        Ok(Way { name: name.to_owned(), program, environment })
+        Ok(Way::separate(name, Program::make(libraries, Libc::Glibc, usual, None)?, environment))
     };
     let now = ("LD_BIND_NOW", "1".to_owned());
     ways.push(glibc("glibc", vec![now.clone()])?);
@@ -74,15 +105,35 @@ pub fn ways(libraries: usize, usual: Shape, loader: &Path, tool: &Path) -> Resul
     Ok((ways, remarks))
 }
 
-/// Builds an image, proves it, and returns its path.
-fn image(tool: &Path, program: &Program, passes: &str) -> Result<String> {
+/// A way through an image, which is built and proved.
+fn in_image(name: String, program: Program, tool: &Path, passes: &str) -> Result<Way> {
     let folder = program.file.parent().context("a program without a folder")?;
-    let image = folder.join(format!("image-{}", passes.replace(',', "-")));
-    proc::output(
-        proc::command(tool).arg("build").arg(&program.file).args(["--passes", passes, "-o"]).arg(&image),
-    )?;
-    proc::output(proc::command(tool).arg("verify").arg(&image))?;
-    Ok(image.display().to_string())
+    let file = folder.join(format!("image-{}", passes.replace(',', "-")));
+    let passes = if passes == "none" { "order=random".to_owned() } else { format!("{passes},order=random") };
+    let environment = vec![("LD_MORSEL_IMAGE", format!("require:{}", file.display()))];
+    let image = Image { tool: tool.to_owned(), passes, file };
+    image.build(&program)?;
+    proc::output(proc::command(tool).arg("verify").arg(&image.file))?;
+    Ok(Way { name, program, environment, image: Some(image) })
+}
+
+impl Image {
+    fn build(&self, program: &Program) -> Result<()> {
+        let mut build = proc::command(&self.tool);
+        build.arg("build").arg(&program.file).args(["--passes", &self.passes, "-o"]).arg(&self.file);
+        proc::output(&mut build).map(|_| ())
+    }
+}
+
+/// Has the kernel forget the pages that it keeps of a file.
+fn forget(path: &Path) -> Result<()> {
+    let file = File::open(path).with_context(|| path.display().to_string())?;
+    file.sync_data().with_context(|| path.display().to_string())?; // it keeps what is not written
+    // SAFETY: only pages that the kernel can read again are given up.
+    match unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) } {
+        0 => Ok(()),
+        error => Err(std::io::Error::from_raw_os_error(error)).with_context(|| path.display().to_string()),
+    }
 }
 
 /// Why glibc does not rewrite its stubs here; `None` if it does.

@@ -10,7 +10,7 @@ use crate::bench::results::machine;
 use crate::bench::stats::Ratio;
 use crate::calls::itlb::{self, Misses};
 use crate::calls::places::{self, KINDS, LAYOUTS};
-use crate::calls::{Load, Shape, Times, Way, program, way, ways};
+use crate::calls::{Load, Sample, Shape, Times, Way, program, way, ways};
 use crate::vm::evaluate::{Table, into_page, today};
 use crate::{apt, jobs, paths, ui};
 
@@ -22,8 +22,8 @@ pub struct Args {
     /// Write the tables into docs/passes-evaluation.md
     #[arg(long)]
     write: bool,
-    /// How often each program runs, 500,000 calls each time
-    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..))]
+    /// How often all is placed in memory anew and measured; calls that do some work in one of five times
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
     /// Numbers of libraries
     #[arg(long, value_delimiter = ',', default_values_t = [50, 100, 200, 300])]
@@ -44,6 +44,9 @@ const LOADS: [(bool, u64, u64); 7] = [
 /// How many of them are tried with functions that are alike in where they begin: of more work, the place does not matter.
 const ALIKE: usize = 4;
 
+/// Loads with work run in one of so many rounds, as single samples do: they take longest, and differ least.
+const WORK_EVERY: u16 = 5;
+
 /// The job `calls`.
 pub fn run(args: &Args) -> Result<bool> {
     let (loader, tool) = tools()?;
@@ -58,8 +61,8 @@ pub fn run(args: &Args) -> Result<bool> {
         let (ways, remarks) = ways(libraries, shape, &loader, &tool)?;
         let step = step(&ways[0])?;
         let names: Vec<&str> = ways.iter().map(|way| &*way.name).collect();
-        let note = "Median time of a call relative to separate libraries under stock musl, whose time stands first in ns. ±: 95 %; in \
-                    brackets: the same of the least times.";
+        let note = "Time of a call relative to separate libraries under stock musl, whose own stands first in ns: the median over all \
+                    rounds. ±: 95 %; in brackets: the quotient of the least times.";
         let head = ["work"].into_iter().chain(names.iter().copied());
         let mut ratios = Table::new(format!("{libraries} libraries{how}"), note, head);
         let note = "Nanoseconds for a call of an empty function, each library calling the next: a round over all libraries, divided by the \
@@ -69,14 +72,16 @@ pub fn run(args: &Args) -> Result<bool> {
             note,
             ["way", "median", "90 %", "99 %", "99.9 %", "KiB in huge pages"],
         );
-        for (relayed, work, memory) in LOADS.into_iter().take(loads) {
+        let loads = LOADS.iter().take(loads).map(|&(relayed, work, memory)| {
             let load = Load { relayed, steps: (work as f64 / step).round() as u64, memory };
-            let runs = interleaved(&ways, load, args.rounds)?;
-            ratios.rows.push(row(&label(relayed, work, memory), &runs)?);
-            if relayed {
-                spread.rows.extend(names.iter().zip(&runs).map(|(name, runs)| distribution(name, runs)));
-            }
+            (label(relayed, work, memory), load)
+        });
+        let loads: Vec<(String, Load)> = loads.collect();
+        let runs = interleaved(&ways, &loads, args.rounds)?;
+        for ((label, _), runs) in loads.iter().zip(&runs.times) {
+            ratios.rows.push(row(label, runs)?);
         }
+        spread.rows.extend(names.iter().zip(&runs.rounds).map(|(name, runs)| distribution(name, runs)));
         for table in [ratios, spread] {
             println!("\n{}", table.markdown());
             text += &format!("\n{}", table.markdown());
@@ -132,7 +137,7 @@ pub fn run_places(args: &PlacesArgs) -> Result<bool> {
 /// The job `itlb`.
 pub fn run_itlb() -> Result<bool> {
     const LIBRARIES: usize = 300;
-    const CALLS: f64 = 1_100_000.0; // two for each relay, with those that warm up
+    const CALLS: f64 = 1_110_000.0; // two for each relay, with the rounds before those that are timed
     let (loader, tool) = tools()?;
     apt::install(&["linux-perf"])?;
     let (ways, _) = ways(LIBRARIES, Shape::Usual, &loader, &tool)?;
@@ -160,19 +165,39 @@ fn tools() -> Result<(PathBuf, PathBuf)> {
 fn step(way: &Way) -> Result<f64> {
     const STEPS: u64 = 2000;
     let load = Load { relayed: false, steps: STEPS, memory: 0 };
-    let [_, mask, ..] = way.program.arguments(load);
-    let mut command = way.command();
-    let times = program::times(command.args([STEPS.to_string(), mask, "50".to_owned(), "0".to_owned()]))?;
+    let [steps, mask, _, relayed, least] = way.program.arguments(load, Sample::Round);
+    let few = "50".to_owned();
+    let times = program::times(way.command().args([steps, mask, few, relayed, least]))?;
     Ok(times.median / STEPS as f64)
 }
 
-/// Runs all ways in turn.
-fn interleaved(ways: &[Way], load: Load, rounds: u16) -> Result<Vec<Vec<Times>>> {
-    let mut runs: Vec<Vec<Times>> = ways.iter().map(|_| Vec::new()).collect();
-    for _ in 0..rounds {
-        for (way, runs) in ways.iter().zip(&mut runs) {
-            let times = program::times(way.command().args(way.program.arguments(load)));
-            runs.push(times.with_context(|| way.name.clone())?);
+/// What has been measured, for each way.
+struct Runs {
+    /// For each load, of long samples.
+    times: Vec<Vec<Vec<Times>>>,
+    /// Of single rounds of the first load.
+    rounds: Vec<Vec<Times>>,
+}
+
+/// Runs all ways in turn, each time at other places in memory.
+fn interleaved(ways: &[Way], loads: &[(String, Load)], rounds: u16) -> Result<Runs> {
+    let none = || ways.iter().map(|_| Vec::new()).collect::<Vec<_>>();
+    let mut runs = Runs { times: loads.iter().map(|_| none()).collect(), rounds: none() };
+    for round in 0..rounds {
+        for (number, way) in ways.iter().enumerate() {
+            let time = |load, sample| {
+                let times = program::times(way.command().args(way.program.arguments(load, sample)));
+                times.with_context(|| way.name.clone())
+            };
+            way.place_anew().with_context(|| way.name.clone())?;
+            for ((_, load), times) in loads.iter().zip(&mut runs.times) {
+                if load.steps == 0 || round % WORK_EVERY == 0 {
+                    times[number].push(time(*load, Sample::Long)?);
+                }
+            }
+            if round % WORK_EVERY == 0 {
+                runs.rounds[number].push(time(loads[0].1, Sample::Round)?);
+            }
         }
     }
     Ok(runs)
@@ -193,7 +218,7 @@ fn row(label: &str, runs: &[Vec<Times>]) -> Result<Vec<String>> {
     let mut cells = vec![label.to_owned(), format!("{:.2}", middle(&reference))];
     for runs in &runs[1..] {
         let medians = medians(runs);
-        let ratio = Ratio::of(&medians, &reference).context("no run")?;
+        let ratio = Ratio::paired(&medians, &reference).context("no run")?;
         cells.push(format!("{} ({:.3})", ratio.text(), least(&medians) / least(&reference)));
     }
     Ok(cells)
