@@ -6,8 +6,8 @@
 //!
 //! Functions at the same place of a page compete for the same few lines of the instruction cache. Where one function calls
 //! more of them than there is room for, each call waits for code. On the way through a stub the processor has time to ask for
-//! that code early, so such calls are faster with a stub than without (measured in `docs/passes-evaluation.md`): they keep it, and
-//! only the stub's jump becomes direct.
+//! that code early, so such calls are faster with a stub than without (measured in `docs/passes-evaluation.md`): they keep it, as
+//! it is, since a stub that jumps directly gives away part of that time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +23,7 @@ pub enum Kept {
     OutOfReach,
     /// The instruction has a form that is not known.
     Form,
-    /// It leads to a stub, and further to one of too many functions that compete for a place in the cache.
+    /// It leads by a stub to one of too many functions that compete for a place in the cache, or is that stub's jump.
     Crowded,
 }
 
@@ -50,6 +50,16 @@ impl Crowds {
             }
         }
         Self(called)
+    }
+
+    /// The slots of the stubs by which too many calls lead.
+    fn slots(&self, code: &Code<'_>, slots: &BTreeMap<Vaddr, u64>) -> BTreeSet<Vaddr> {
+        let by_stubs = code.references().filter(|reference| reference.is_branch());
+        let held = by_stubs.filter_map(|reference| {
+            let slot = code.stubs().get(&reference.target)?.slot;
+            self.hold(code, reference, *slots.get(&slot)?).then_some(slot)
+        });
+        held.collect()
     }
 
     /// Whether a call to `target` by its stub is one of too many.
@@ -88,10 +98,15 @@ pub fn slot_of(code: &Code<'_>, reference: &Reference) -> Vaddr {
 pub fn patches(code: &Code<'_>, bias: u64, slots: &BTreeMap<Vaddr, u64>) -> Sites {
     let mut sites = Sites::default();
     let crowds = Crowds::of(code, slots);
+    let crowded = crowds.slots(code, slots);
     for reference in code.references() {
         let slot = slot_of(code, reference);
         let Some(target) = slots.get(&slot) else { continue };
-        if slot != reference.target && crowds.hold(code, reference, *target) {
+        let is_crowded = match code.is_linkage_table(reference.at) {
+            true => crowded.contains(&slot),
+            false => slot != reference.target && crowds.hold(code, reference, *target),
+        };
+        if is_crowded {
             sites.kept.push((reference.at, Kept::Crowded));
             continue;
         }

@@ -1,5 +1,5 @@
-// places COUNT ALIKE DISTANCE KIND: the median time in ns of a call of one of COUNT functions, which all only return, and
-// are DISTANCE apart. ALIKE of them each begin at the same place of a page. KIND: how they are called.
+// places COUNT ALIKE DISTANCE KIND PAGE: the median time in ns of a call of one of COUNT functions, which all only return, and
+// are DISTANCE apart. ALIKE of them each begin at the same place of a page. KIND: how they are called, from this PAGE of a MiB.
 #define _GNU_SOURCE
 #include <stdint.h>
 #include <stdio.h>
@@ -9,7 +9,7 @@
 #include <time.h>
 #include <x86intrin.h>
 
-enum { ROUNDS = 5000, LINE = 64, PAGE = 4096, STUB = 16 };
+enum { SAMPLES = 101, TOGETHER = 50, LINE = 64, PAGE = 4096, STUB = 16, MIB = 1 << 20 };
 
 static double now(void)
 {
@@ -36,15 +36,16 @@ static uint8_t *put(uint8_t *at, const char *head, const uint8_t *target)
 
 int main(int argc, char **argv)
 {
-	if (argc != 5) return 2;
+	if (argc != 6) return 2;
 	size_t count = strtoul(argv[1], 0, 10), alike = strtoul(argv[2], 0, 10), distance = strtoul(argv[3], 0, 10);
+	size_t page = strtoul(argv[5], 0, 10);
 	char kind = argv[4][0];
 	// The functions, then the caller, the stubs and the slots, which have room for a thousand.
 	enum { CALLER, STUBS = 4 * PAGE, SLOTS = 8 * PAGE, REST = 16 * PAGE };
-	size_t size = (count + 1) * distance;
-	uint8_t *functions = mmap(0, size + REST, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (functions == MAP_FAILED || count > 1000 || alike == 0) return 1;
-	uint8_t *rest = functions + size, *stubs = rest + STUBS, *slots = rest + SLOTS, *next = rest + CALLER;
+	size_t size = ((count + 1) * distance + MIB - 1) / MIB * MIB, all = size + page * PAGE + REST;
+	uint8_t *room = mmap(0, all + MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (room == MAP_FAILED || count > 1000 || alike == 0) return 1;
+	uint8_t *functions = room + -(uintptr_t)room % MIB, *rest = functions + size + page * PAGE, *stubs = rest + STUBS, *slots = rest + SLOTS, *next = rest + CALLER;
 	*next++ = 0x53; // push %rbx, which aligns the stack
 	for (size_t n = 0; n < count; n++) {
 		uint8_t *function = functions + n * distance + n / alike * LINE % PAGE;
@@ -60,21 +61,21 @@ int main(int argc, char **argv)
 	}
 	*next++ = 0x5b; // pop %rbx
 	*next = 0xc3;
-	if (mprotect(functions, size + REST, PROT_READ | PROT_EXEC)) return 1;
+	if (mprotect(functions, all, PROT_READ | PROT_EXEC)) return 1;
 	void (*call_all)(void);
 	memcpy(&call_all, &rest, sizeof call_all);
-	static uint64_t times[ROUNDS];
-	for (int n = 0; n < ROUNDS / 10; n++) call_all();
+	static uint64_t times[SAMPLES];
+	for (int n = 0; n < SAMPLES * TOGETHER / 10; n++) call_all();
 	double start = now();
 	uint64_t first = __rdtsc();
 	unsigned aux;
-	for (int n = 0; n < ROUNDS; n++) {
+	for (int n = 0; n < SAMPLES; n++) {
 		uint64_t before = __rdtscp(&aux);
-		call_all();
+		for (int round = 0; round < TOGETHER; round++) call_all();
 		times[n] = __rdtscp(&aux) - before;
 	}
 	double tick = (now() - start) / (__rdtsc() - first);
-	qsort(times, ROUNDS, sizeof *times, order);
-	printf("%.3f\n", times[ROUNDS / 2] * tick / count);
+	qsort(times, SAMPLES, sizeof *times, order);
+	printf("%.3f\n", times[SAMPLES / 2] * tick / TOGETHER / count);
 	return 0;
 }

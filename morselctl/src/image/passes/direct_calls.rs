@@ -183,7 +183,7 @@ impl DirectCalls {
         let through = code.references().filter(|reference| leads(reference.kind));
         let through = through.filter(|reference| !code.is_linkage_table(reference.at));
         let slots = through.filter_map(|reference| slots.get(&calls::slot_of(code, reference))?.1.err());
-        let kept = kept.iter().map(|(_, kept)| match kept {
+        let kept = kept.iter().filter(|(at, _)| !code.is_linkage_table(*at)).map(|(_, kept)| match kept {
             Kept::OutOfReach => Why::OutOfReach,
             Kept::Form => Why::Form,
             Kept::Crowded => Why::Crowded,

@@ -2,7 +2,7 @@
 //! without libraries. `cargo xtask bench itlb`: misses of the instruction TLB.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
@@ -113,25 +113,54 @@ pub struct PlacesArgs {
 pub fn run_places(args: &PlacesArgs) -> Result<bool> {
     jobs::setup::everything()?;
     let program = places::program()?;
-    let note = "Nanoseconds for a call of an empty function: median and, in brackets, least of the runs.";
+    let note = "Nanoseconds for a call of an empty function: median and, in brackets, least of the runs, each from another page.";
     let head = ["functions"].into_iter().chain(KINDS.map(|(_, name)| name));
     let mut table = Table::new(format!("Places of {} functions", places::COUNT), note, head);
     for (alike, distance, layout) in LAYOUTS {
         let mut times = KINDS.map(|_| Vec::new());
-        for _ in 0..args.rounds {
+        for round in 0..usize::from(args.rounds) {
             for ((kind, _), times) in KINDS.iter().zip(&mut times) {
-                times.push(places::time(&program, alike, distance, kind)?);
+                let page = round * places::PAGES / usize::from(args.rounds);
+                times.push(places::time(&program, [places::COUNT, alike, distance], kind, page)?);
             }
         }
         let cells = times.iter().map(|times| format!("{:.2} ({:.2})", middle(times), least(times)));
         table.rows.push([layout.to_owned()].into_iter().chain(cells).collect());
     }
-    let text = format!("{}, {}.\n\n{}", machine(), today()?, table.markdown());
+    let pages = from_pages(&program, usize::from(args.rounds))?;
+    let text = format!("{}, {}.\n\n{}\n{}", machine(), today()?, table.markdown(), pages.markdown());
     println!("\n{text}");
     if args.write {
         into_page(&paths::repo().join(PAGE), "places", &text)?;
     }
     Ok(true)
+}
+
+/// The same functions, called from every page of a MiB.
+fn from_pages(program: &Path, rounds: usize) -> Result<Table> {
+    const SLOW: f64 = 1.04;
+    let note = "Nanoseconds for a call of one of so many empty functions at different places, by the page of a MiB that all calls come from: \
+                each page's median. Slow is what takes over 1.04 of the median page.";
+    let head = ["called", "median page", "slow pages", "their median", "which"];
+    let title = format!("Calls of {} functions from each of {} pages", places::MANY, places::PAGES);
+    let mut table = Table::new(title, note, head);
+    for (kind, name) in KINDS {
+        let mut times = vec![Vec::new(); places::PAGES];
+        for _ in 0..rounds {
+            for (page, times) in times.iter_mut().enumerate() {
+                times.push(places::time(program, [places::MANY, 1, places::DISTANCE], kind, page)?);
+            }
+        }
+        let medians: Vec<f64> = times.iter().map(|times| middle(times)).collect();
+        let usual = middle(&medians);
+        let slow = medians.iter().enumerate().filter(|(_, time)| **time > SLOW * usual);
+        let (which, slow): (Vec<String>, Vec<f64>) =
+            slow.map(|(page, time)| (format!("{page:02x}"), *time)).unzip();
+        let theirs = if slow.is_empty() { "-".to_owned() } else { format!("{:.2}", middle(&slow)) };
+        let cells = [format!("{usual:.2}"), slow.len().to_string(), theirs, which.join(" ")];
+        table.rows.push([name.to_owned()].into_iter().chain(cells).collect());
+    }
+    Ok(table)
 }
 
 /// The job `itlb`.
