@@ -22,7 +22,7 @@ pub struct Args {
     /// Write the tables into docs/passes-evaluation.md
     #[arg(long)]
     write: bool,
-    /// How often all is placed in memory anew and measured; calls that do some work in one of five times
+    /// How often all is placed in memory anew and measured; calls that do some work in a fifth of them, but in six at least
     #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
     /// Numbers of libraries
@@ -45,7 +45,10 @@ const LOADS: [(bool, u64, u64); 7] = [
 const ALIKE: usize = 4;
 
 /// Loads with work run in one of so many rounds, as single samples do: they take longest, and differ least.
-const WORK_EVERY: u16 = 5;
+const WORK_IN: u16 = 5;
+
+/// But in so many rounds at the least: an interval of fewer means nothing.
+const LEAST: u16 = 6;
 
 /// The job `calls`.
 pub fn run(args: &Args) -> Result<bool> {
@@ -211,6 +214,7 @@ struct Runs {
 /// Runs all ways in turn, each time at other places in memory.
 fn interleaved(ways: &[Way], loads: &[(String, Load)], rounds: u16) -> Result<Runs> {
     let none = || ways.iter().map(|_| Vec::new()).collect::<Vec<_>>();
+    let with_work = (rounds / WORK_IN).max(LEAST);
     let mut runs = Runs { times: loads.iter().map(|_| none()).collect(), rounds: none() };
     for round in 0..rounds {
         for (number, way) in ways.iter().enumerate() {
@@ -220,11 +224,11 @@ fn interleaved(ways: &[Way], loads: &[(String, Load)], rounds: u16) -> Result<Ru
             };
             way.place_anew().with_context(|| way.name.clone())?;
             for ((_, load), times) in loads.iter().zip(&mut runs.times) {
-                if load.steps == 0 || round % WORK_EVERY == 0 {
+                if load.steps == 0 || round < with_work {
                     times[number].push(time(*load, Sample::Long)?);
                 }
             }
-            if round % WORK_EVERY == 0 {
+            if round < with_work {
                 runs.rounds[number].push(time(loads[0].1, Sample::Round)?);
             }
         }
