@@ -23,7 +23,7 @@ pub struct Args {
     #[arg(long)]
     write: bool,
     /// How often all is placed in memory anew and measured; calls that do some work in a fifth of them, but in six at least
-    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
     /// Numbers of libraries
     #[arg(long, value_delimiter = ',', default_values_t = [50, 100, 200, 300])]
