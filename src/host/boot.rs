@@ -41,6 +41,7 @@ struct Changes {
     then: fn() -> !,
 }
 
+#[unsafe(link_section = ".bss.sealed")]
 static CHANGES: AtomicPtr<Changes> = AtomicPtr::new(core::ptr::null_mut());
 
 /// Enters libc; `boot.then` runs when libc is up, on the program's stack.

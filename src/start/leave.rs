@@ -39,6 +39,7 @@ struct LinkMap {
     next: *mut LinkMap,
 }
 
+#[unsafe(link_section = ".bss.sealed")]
 static LEFT: AtomicPtr<Left> = AtomicPtr::new(core::ptr::null_mut());
 
 /// Enters the libc in our own file, if there is one.
