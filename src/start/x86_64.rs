@@ -43,14 +43,11 @@ unsafe extern "C" fn begin(stack: *mut u64, base: u64, dynamic: *const Dyn, chan
     unsafe {
         relocate_self(base.0, dynamic, |slot| slot > calls);
         let own = OwnFile::of(base);
-        let alone = alone::find(stack, own);
-        if alone.is_some() {
+        if let Some(program) = alone::find(stack, own) {
             leave::to_fused_libc(stack, own);
-        }
-        relocate_self(base.0, dynamic, |slot| slot < calls);
-        if let Some(program) = alone {
             leave::to_libc(stack, own, program, changed);
         }
+        relocate_self(base.0, dynamic, |slot| slot < calls);
         super::start(stack, base)
     }
 }
