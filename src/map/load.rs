@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::ffi::CString;
 use alloc::vec;
+use core::mem::MaybeUninit;
 use core::ops::Range;
 
 use crate::elf::{
@@ -59,13 +60,13 @@ fn describe(file: &File, size: u64) -> Result<Described, LoadError> {
     if !sys::memory_is_available(ROOM_FOR_AN_OBJECT) {
         return Err(Errno::NOMEM.into());
     }
-    let mut head = [0; HEAD];
-    let read = file.read_at_once(&mut head)?;
-    let header = FileHeader::parse(&head[..read])?;
+    let mut head = [MaybeUninit::uninit(); HEAD];
+    let head = file.read_at_once(&mut head)?;
+    let header = FileHeader::parse(head)?;
     let table = header.program_headers()?;
     let table_size = (table.end - table.start) as usize;
     let in_head =
-        usize::try_from(table.start).ok().and_then(|start| head[..read].get(start..start + table_size));
+        usize::try_from(table.start).ok().and_then(|start| head.get(start..start + table_size));
     let segments = match in_head {
         Some(bytes) => Segments::parse(bytes)?,
         None => {
