@@ -5,7 +5,7 @@
 use core::arch::global_asm;
 
 // `rep movsb` and `rep stosb` are the simplest code that is fast for long blocks on every processor of the last
-// decade. What describes an object, and the like, is shorter than what they need to get going, and goes by 32 bytes; names go
+// decade. What describes an object, and the like, is not long enough for that, and goes by 32 bytes; names go
 // by words (as in comparing) and bytes.
 global_asm!(
     ".globl memcpy, memmove, memset, memcmp, bcmp, strlen",
@@ -44,7 +44,7 @@ global_asm!(
     "   dec rdx",
     "   jmp 6b",
     "7: ret",
-    "4: cmp rdx, 768",
+    "4: cmp rdx, 1280",
     "   ja 9f",
     // The last 32 bytes are read first, and written last: they may overlap the others.
     "   movups xmm0, [rsi + rdx - 32]",
