@@ -309,12 +309,7 @@ impl<'a> SymbolTable<'a> {
     }
 
     #[inline]
-    fn named_at(
-        &self,
-        index: u32,
-        name: &SymbolName<'_>,
-        accepts: impl Fn(u16) -> bool,
-    ) -> Option<&'a Sym> {
+    fn named_at(&self, index: u32, name: &SymbolName<'_>, accepts: impl Fn(u16) -> bool) -> Option<&'a Sym> {
         let symbol = self.symbols.get(index as usize)?;
         let accepted = self.versions.get(index as usize).is_none_or(|&version| accepts(version));
         let rest = self.strings.get(symbol.st_name as usize..).filter(|_| accepted)?;

@@ -36,9 +36,8 @@ unsafe fn adopt(
     let pages = bias.apply_range(&segments.span());
     // SAFETY: passed on to the caller.
     let view = unsafe { load::view(&segments, bias) };
-    let anatomy = Anatomy::read(segments, view)?;
     let mapping = Mapping { bias, pages, backend: "kernel", sealed: false, shared: false };
-    let mut object = Object::new(CString::from(name), origin, mapping, anatomy);
+    let mut object = Object::read(CString::from(name), origin, mapping, segments, view)?;
     object.program_headers = Some(headers);
     object.entry = entry;
     Ok(object)
@@ -85,12 +84,15 @@ unsafe fn program_segments(headers: (Address, u16)) -> Result<(Segments, LoadBia
 ///
 /// # Safety
 /// As for [`program`].
+#[inline]
 pub unsafe fn program_anatomy(headers: (Address, u16)) -> Result<(Anatomy<'static>, LoadBias), ElfError> {
     // SAFETY: passed on to the caller.
     let (segments, bias) = unsafe { program_segments(headers) }?;
     // SAFETY: the kernel has mapped what the program headers say, for the life of the process.
     let view = unsafe { load::view(&segments, bias) };
-    Ok((Anatomy::read(segments, view)?, bias))
+    let mut anatomy = Anatomy::new(segments, view);
+    anatomy.read_tables()?;
+    Ok((anatomy, bias))
 }
 
 /// The kernel does not mind if a program's file is shorter than its segments, but touching what is missing would be fatal.

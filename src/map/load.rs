@@ -6,9 +6,7 @@ use alloc::vec;
 use core::mem::MaybeUninit;
 use core::ops::Range;
 
-use crate::elf::{
-    Address, Anatomy, FileHeader, LoadBias, LoadSegment, SegmentFlags, Segments, Vaddr, View,
-};
+use crate::elf::{Address, FileHeader, LoadBias, LoadSegment, SegmentFlags, Segments, Vaddr, View};
 use crate::error::LoadError;
 use crate::layout::Plan;
 use crate::program::{Mapping, Object, Origin};
@@ -65,8 +63,7 @@ fn describe(file: &File, size: u64) -> Result<Described, LoadError> {
     let header = FileHeader::parse(head)?;
     let table = header.program_headers()?;
     let table_size = (table.end - table.start) as usize;
-    let in_head =
-        usize::try_from(table.start).ok().and_then(|start| head.get(start..start + table_size));
+    let in_head = usize::try_from(table.start).ok().and_then(|start| head.get(start..start + table_size));
     let segments = match in_head {
         Some(bytes) => Segments::parse(bytes)?,
         None => {
@@ -101,12 +98,14 @@ fn examine(
     let mapping = Mapping { bias, pages, backend, sealed: false, shared: false };
     // SAFETY: all segments have just been mapped at `bias` and are never unmapped while the object is known.
     let view = unsafe { view(&segments, bias) };
-    let anatomy = Anatomy::read(segments, view).inspect_err(|_| {
-        // SAFETY: mapped just now; `view` was the only reference into it and is not used any more.
-        unsafe { unmap(&mapping) };
-    })?;
-    log::debug!("mapped {} at {:?}-{:?}", Text::from(&name), mapping.pages.start, mapping.pages.end);
-    let mut object = Object::new(name, Origin::File, mapping, anatomy);
+    let mut object = Object::new(name, Origin::File, mapping, segments, view);
+    if let Err(error) = object.anatomy.read_tables() {
+        // SAFETY: mapped just now; the object's view is the only reference into it, and not used any more.
+        unsafe { unmap(&object.mapping) };
+        return Err(error.into());
+    }
+    let pages = &object.mapping.pages;
+    log::debug!("mapped {} at {:?}-{:?}", Text::from(&object.name), pages.start, pages.end);
     object.identity = Some(identity);
     object.program_headers = program_headers;
     object.entry = bias.apply(header.entry);

@@ -128,7 +128,6 @@ mod tests {
     use super::*;
     use crate::elf::tests::builder::{CODE, Library, SymbolSpec};
     use crate::elf::tests::object;
-    use crate::program::Object;
     use crate::sys::FileIdentity;
 
     /// A program that calls `write` and relocates a word.
@@ -145,9 +144,7 @@ mod tests {
     fn is_left_to_libc(program: &Library) -> bool {
         let file = FileIdentity { device: 0, inode: 0 };
         let object = object::load(program, c"test", file).expect("a valid library");
-        let Object { segments, dynamic_section, dynamic, view, symbols, mapping, .. } = *object;
-        let anatomy = Anatomy { segments, dynamic_section, dynamic, view, symbols };
-        needs_libc_only(&anatomy, mapping.bias)
+        needs_libc_only(&object.anatomy, object.mapping.bias)
     }
 
     /// The usual program with another symbol, and a relocation of this kind that names it.

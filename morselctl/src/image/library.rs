@@ -132,7 +132,7 @@ pub fn read_object(
         names: Names::read(bytes),
     };
     let mapping = Mapping { bias, pages, backend: "image", sealed: false, shared: false };
-    let mut object = Object::new(name, origin, mapping, Anatomy::read(segments, view)?);
+    let mut object = Object::read(name, origin, mapping, segments, view)?;
     object.identity = identity;
     object.program_headers = program_headers;
     object.entry = bias.apply(header.entry);
