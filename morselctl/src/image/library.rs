@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use goblin::elf64::program_header::ProgramHeader;
 use ld_morsel::elf::{
-    Address, Anatomy, ElfError, FileHeader, LoadBias, LoadSegment, SegmentFlags, Segments, Vaddr, View,
+    Address, ElfError, FileHeader, LoadBias, LoadSegment, SegmentFlags, Segments, Vaddr, View,
 };
 use ld_morsel::layout::{PageClass, Placement, Plan};
 use ld_morsel::program::{Mapping, Object, Origin};
