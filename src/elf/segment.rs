@@ -191,6 +191,10 @@ impl Segments {
     /// Segments may share a page, but no byte. The page belongs to the one that is mapped last (see [`Segments::in_order`]),
     /// and the other must not lose the right to read or write its own bytes that way.
     fn check_overlap(&self) -> Result<(), ElfError> {
+        // Nearly always there is not even a page that two share.
+        if self.loads.is_sorted_by(|low, high| low.pages().end <= high.pages().start) {
+            return Ok(());
+        }
         let mut placed = self.in_order().enumerate();
         // Nearly always in order: no memory is taken then, which a start would never give back.
         if self.loads.is_sorted_by_key(|load| load.vaddr) {
