@@ -17,6 +17,14 @@ pub struct Anatomy<'a> {
     pub symbols: SymbolTable<'a>,
 }
 
+impl Default for Anatomy<'_> {
+    /// Nothing is known.
+    #[inline]
+    fn default() -> Self {
+        Self::new(Segments::default(), View::default())
+    }
+}
+
 impl<'a> Anatomy<'a> {
     /// What the program headers say. Of the tables nothing is known yet.
     #[inline]
@@ -31,6 +39,7 @@ impl<'a> Anatomy<'a> {
     /// What is wrong with it.
     #[inline(never)]
     pub fn read_tables(&mut self) -> Result<(), ElfError> {
+        self.dynamic_section = self.segments.dynamic.ok_or(ElfError::NoDynamic)?;
         self.dynamic.read(&self.view, self.dynamic_section)?;
         self.dynamic.check_initialisation(&self.view, &self.segments)?;
         self.symbols = SymbolTable::parse(&self.view, &self.dynamic)?;

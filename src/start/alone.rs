@@ -50,12 +50,11 @@ pub unsafe fn find(stack: *mut u64, own: OwnFile) -> Option<Alone> {
     }
     let headers = Address(stack.auxiliary_value(AT_PHDR)?);
     let count = u16::try_from(stack.auxiliary_value(AT_PHNUM)?).ok()?;
+    let mut program = Anatomy::default();
     // SAFETY: passed on to the caller; the kernel has mapped the program.
-    let found = unsafe { adopt::program_anatomy((headers, count)) };
-    // It is large: it stays where it is.
-    let (program, bias) = found.as_ref().ok()?;
+    let bias = unsafe { adopt::read_program(&mut program, (headers, count)) }.ok()?;
     let entry = Address(stack.auxiliary_value(AT_ENTRY)?);
-    let fits = program.segments.is_code(bias.unapply(entry)) && needs_libc_only(program, *bias);
+    let fits = program.segments.is_code(bias.unapply(entry)) && needs_libc_only(&program, bias);
     fits.then(|| Alone {
         entry,
         interpreter: program.segments.interpreter_in(&program.view).unwrap_or_default(),
