@@ -7,7 +7,7 @@ use core::ffi::CStr;
 
 use super::builder::Library;
 use super::drive::Pages;
-use crate::elf::{Address, Anatomy, ElfError, FileHeader, LoadBias, LoadSegment, Segments, Vaddr, View};
+use crate::elf::{Address, ElfError, FileHeader, LoadBias, LoadSegment, Segments, Vaddr, View};
 use crate::program::{Mapping, Object, Origin};
 use crate::sys::FileIdentity;
 
