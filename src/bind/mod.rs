@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use goblin::elf64::sym::Sym;
 use once_cell::race::OnceBox;
 
-use crate::elf::{Address, Filter, LoadBias, Symbol, SymbolName, SymbolTable};
+use crate::elf::{Address, Filter, LoadBias, Probe, Symbol, SymbolName, SymbolTable};
 use crate::program::{Object, ObjectId, Origin, Program};
 
 pub use index::{Index, Outline};
@@ -344,8 +344,9 @@ fn find<'a>(
     name: &SymbolName<'_>,
     acceptable: impl Fn(&Symbol) -> bool,
 ) -> Option<Found<'a>> {
+    let mut probe = Probe::new(name);
     for entry in entries {
-        if entry.filter.excludes(name) {
+        if probe.is_excluded_by(&entry.filter) {
             continue;
         }
         if let Some(symbol) = entry.table.lookup_raw(name)

@@ -97,10 +97,20 @@ impl Dynamic {
     /// # Errors
     /// [`ElfError::BadTable`] if it lies outside the object or has no `DT_NULL`.
     pub fn parse(view: &View<'_>, vaddr: Vaddr) -> Result<Self, ElfError> {
+        let mut dynamic = Self::default();
+        dynamic.read(view, vaddr)?;
+        Ok(dynamic)
+    }
+
+    /// The same, in place.
+    ///
+    /// # Errors
+    /// As for [`Dynamic::parse`].
+    pub fn read(&mut self, view: &View<'_>, vaddr: Vaddr) -> Result<(), ElfError> {
         let entries: &[Dyn] = view.table_from(vaddr, "it lies outside the loaded segments")?;
         let end = entries.iter().position(|entry| entry.d_tag == DT_NULL);
         let entries = &entries[..end.ok_or(ElfError::BadTable("it has no end (DT_NULL)"))?];
-        let mut dynamic = Self::default();
+        let dynamic = self;
         let (mut rpath, mut runpath) = (None, None);
         for (index, entry) in entries.iter().enumerate() {
             let value = entry.d_val;
@@ -146,6 +156,6 @@ impl Dynamic {
             }
         }
         dynamic.search_path = runpath.or(rpath);
-        Ok(dynamic)
+        Ok(())
     }
 }

@@ -157,16 +157,34 @@ pub struct Filter<'a> {
     shift: u32,
 }
 
-impl Filter<'_> {
-    /// Whether the table has no such name. A definition has set the bits of both hash functions.
+/// A name's bits in Bloom filters.
+#[derive(Clone, Copy, Debug)]
+pub struct Probe {
+    hash: u32,
+    /// The bits of both hash functions, for tables with this shift: the second depends on it, and tables of about one size have
+    /// the same.
+    bits: u64,
+    shift: u32,
+}
+
+impl Probe {
+    /// The bits of a name.
     #[inline(always)]
-    pub fn excludes(&self, name: &SymbolName<'_>) -> bool {
-        let hash = name.gnu;
-        let Some(word) = self.words.get((hash / u64::BITS) as usize & self.words.len().wrapping_sub(1))
-        else {
-            return true;
-        };
-        (word >> (hash % u64::BITS)) & (word >> ((hash >> (self.shift % u32::BITS)) % u64::BITS)) & 1 == 0
+    pub fn new(name: &SymbolName<'_>) -> Self {
+        Self { hash: name.gnu, bits: 0, shift: u32::MAX }
+    }
+
+    /// Whether a table has no such name. A definition has set both bits.
+    #[inline(always)]
+    pub fn is_excluded_by(&mut self, filter: &Filter<'_>) -> bool {
+        let Self { hash, .. } = *self;
+        if filter.shift != self.shift {
+            self.shift = filter.shift;
+            self.bits = 1 << (hash % u64::BITS) | 1 << ((hash >> (filter.shift % u32::BITS)) % u64::BITS);
+        }
+        let words = filter.words;
+        let word = words.get((hash / u64::BITS) as usize & words.len().wrapping_sub(1));
+        word.is_none_or(|word| !word & self.bits != 0)
     }
 }
 

@@ -28,7 +28,7 @@ pub use address::{Address, LoadBias, PAGE_SIZE, Vaddr, page_down, page_up};
 pub use anatomy::Anatomy;
 pub use dynamic::{Dynamic, Table};
 pub use error::ElfError;
-pub use hash::{Filter, HashTable, SymbolName};
+pub use hash::{Filter, HashTable, Probe, SymbolName};
 pub use header::{FileHeader, ObjectType};
 pub use note::{Note, notes};
 pub use relocation::{Relocation, RelocationTable, RelrSlots};

@@ -105,6 +105,16 @@ impl Segments {
     /// The first problem found, see [`ElfError`].
     pub fn parse(table: &[u8]) -> Result<Self, ElfError> {
         let mut segments = Self::default();
+        segments.read(table)?;
+        Ok(segments)
+    }
+
+    /// The same, in place.
+    ///
+    /// # Errors
+    /// As for [`Segments::parse`].
+    pub fn read(&mut self, table: &[u8]) -> Result<(), ElfError> {
+        let segments = self;
         for (index, bytes) in table.chunks_exact(SIZEOF_PHDR).enumerate() {
             let mut header = ProgramHeader::default();
             plain::copy_from_bytes(&mut header, bytes).map_err(|_| ElfError::Truncated)?;
@@ -134,8 +144,7 @@ impl Segments {
             return Err(ElfError::NothingToLoad);
         }
         segments.check_overlap()?;
-        segments.check_against_loads()?;
-        Ok(segments)
+        segments.check_against_loads()
     }
 
     /// The interpreter that an object with these segments names (`PT_INTERP`).
@@ -182,6 +191,10 @@ impl Segments {
     /// Segments may share a page, but no byte. The page belongs to the one that is mapped last (see [`Segments::in_order`]),
     /// and the other must not lose the right to read or write its own bytes that way.
     fn check_overlap(&self) -> Result<(), ElfError> {
+        // Nearly always there is not even a page that two share.
+        if self.loads.is_sorted_by(|low, high| low.pages().end <= high.pages().start) {
+            return Ok(());
+        }
         let mut placed = self.in_order().enumerate();
         // Nearly always in order: no memory is taken then, which a start would never give back.
         if self.loads.is_sorted_by_key(|load| load.vaddr) {

@@ -233,6 +233,13 @@ impl<'a> SymbolTable<'a> {
     /// What [`SymbolTable::lookup`] finds, if the first symbol that it compares is the one at `index`.
     #[inline]
     pub fn lookup_from(&self, index: u32, name: &SymbolName<'_>) -> Option<&'a Sym> {
+        self.visible_at(index, name).or_else(|| self.lookup_behind(index, name))
+    }
+
+    /// The same, where it is not that symbol itself.
+    #[cold]
+    #[inline(never)]
+    fn lookup_behind(&self, index: u32, name: &SymbolName<'_>) -> Option<&'a Sym> {
         self.raw_entry(self.hash.find_from(index, name, |index| self.is_at(index, name, is_visible))?)
     }
 
@@ -243,7 +250,7 @@ impl<'a> SymbolTable<'a> {
         if let HashTable::Sysv(_) = self.hash {
             return self.lookup_raw(name);
         }
-        self.raw_entry(index).filter(|_| self.is_at(index, name, is_visible))
+        self.visible_at(index, name)
     }
 
     /// The first byte of the name of the symbol at `index`.
@@ -292,9 +299,21 @@ impl<'a> SymbolTable<'a> {
     /// Whether the symbol at `index` has that name, and a version that is accepted.
     #[inline]
     fn is_at(&self, index: u32, name: &SymbolName<'_>, accepts: impl Fn(u16) -> bool) -> bool {
-        let Some(symbol) = self.symbols.get(index as usize) else { return false };
-        self.versions.get(index as usize).is_none_or(|&version| accepts(version))
-            && self.strings.get(symbol.st_name as usize..).is_some_and(|rest| name.is_at(rest))
+        self.named_at(index, name, accepts).is_some()
+    }
+
+    /// The symbol at `index` if it has that name, and is visible.
+    #[inline]
+    fn visible_at(&self, index: u32, name: &SymbolName<'_>) -> Option<&'a Sym> {
+        self.named_at(index, name, is_visible)
+    }
+
+    #[inline]
+    fn named_at(&self, index: u32, name: &SymbolName<'_>, accepts: impl Fn(u16) -> bool) -> Option<&'a Sym> {
+        let symbol = self.symbols.get(index as usize)?;
+        let accepted = self.versions.get(index as usize).is_none_or(|&version| accepts(version));
+        let rest = self.strings.get(symbol.st_name as usize..).filter(|_| accepted)?;
+        name.is_at(rest).then_some(symbol)
     }
 
     /// Where in memory a symbol's entry is, for those who want to see it as it is.

@@ -41,6 +41,7 @@ struct Changes {
     then: fn() -> !,
 }
 
+#[unsafe(link_section = ".bss.sealed")]
 static CHANGES: AtomicPtr<Changes> = AtomicPtr::new(core::ptr::null_mut());
 
 /// Enters libc; `boot.then` runs when libc is up, on the program's stack.
@@ -87,10 +88,10 @@ extern "C" fn restore() -> ! {
     let changes = unsafe { Box::from_raw(CHANGES.swap(core::ptr::null_mut(), Ordering::Acquire)) };
     // SAFETY: the places are those that `boot` has found on the initial stack; no other thread exists.
     unsafe {
-        for (place, value) in changes.auxiliary {
+        for &(place, value) in &changes.auxiliary {
             *place = value;
         }
-        for first in changes.environment {
+        for &first in &changes.environment {
             *first = b'L' as c_char;
         }
     }

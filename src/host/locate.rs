@@ -12,16 +12,21 @@ use crate::program::{Object, Origin};
 use crate::sys::{Errno, Text, errno_text};
 
 /// Where musl's libc is on the systems that have one, in the order in which they are tried. When ld-morsel itself is
-/// installed as `/lib/ld-musl-x86_64.so.1`, the original belongs into one of the other places.
-pub const USUAL_PLACES: [&CStr; 7] = [
-    c"/lib/ld-musl-x86_64.so.1",
-    c"/usr/lib/ld-morsel/libc.so",
-    c"/lib/libc.musl-x86_64.so.1",
-    c"/lib/x86_64-linux-musl/libc.so",
-    c"/usr/lib/x86_64-linux-musl/libc.so",
-    c"/usr/lib/musl/lib/libc.so",
-    c"/usr/local/musl/lib/libc.so",
-];
+/// installed as `/lib/ld-musl-x86_64.so.1`, the original belongs into one of the other places. Each ends with a zero byte; it is
+/// one string, as this is read before the loader is relocated (see `start::leave`).
+const USUAL_PLACES: &[u8] = b"/lib/ld-musl-x86_64.so.1\0\
+    /usr/lib/ld-morsel/libc.so\0\
+    /lib/libc.musl-x86_64.so.1\0\
+    /lib/x86_64-linux-musl/libc.so\0\
+    /usr/lib/x86_64-linux-musl/libc.so\0\
+    /usr/lib/musl/lib/libc.so\0\
+    /usr/local/musl/lib/libc.so\0";
+
+/// The usual places, one after the other.
+fn usual_places<'a>() -> impl Iterator<Item = &'a CStr> {
+    let places = USUAL_PLACES.split_inclusive(|&byte| byte == 0);
+    places.filter_map(|place| CStr::from_bytes_with_nul(place).ok())
+}
 
 /// Finds and maps libc: the one that the user names, else the one that is fused with this loader, else the program's own
 /// interpreter if that is a musl, else the first musl in the usual places. It is never searched for in library paths.
@@ -46,7 +51,7 @@ pub fn libc<W: World>(
     if let Some(libc) = fused() {
         return host_fused(libc).map(Some);
     }
-    let candidates = interpreter.into_iter().chain(USUAL_PLACES);
+    let candidates = interpreter.into_iter().chain(usual_places());
     for path in candidates.filter(|path| Some(*path) != own_name) {
         match try_path(world, path) {
             Ok(libc) => return Ok(Some(libc)),

@@ -12,8 +12,7 @@ use crate::bind::Definition;
 use crate::config::{Config, ImageChoice};
 use crate::discover::search;
 use crate::elf::{
-    Anatomy, Dynamic, ElfError, LoadBias, PAGE_SIZE, Segments, Symbol, SymbolName, SymbolTable, Vaddr, View,
-    page_up,
+    ElfError, LoadBias, PAGE_SIZE, Segments, Symbol, SymbolName, SymbolTable, Vaddr, View, page_up,
 };
 use crate::map::load;
 use crate::program::{Mapping, Object, ObjectId, Origin, Program, TlsPlacement};
@@ -321,7 +320,8 @@ impl Attached {
     /// A member, as [`load::load`] would describe it.
     pub(super) fn object(&self, member: &Member<'static>) -> Result<Box<Object>, ElfError> {
         let bias = LoadBias(self.place.start.wrapping_add(member.place));
-        let segments = Segments::parse(member.header_table)?;
+        let mut segments = Segments::default();
+        segments.read(member.header_table)?;
         let pages = bias.apply_range(&segments.span());
         for load in &segments.loads {
             let pages = bias.apply_range(&load.pages());
@@ -337,16 +337,15 @@ impl Attached {
         if let Some((start, bytes)) = arrays {
             view.cover(Vaddr(start), bytes);
         }
-        let dynamic_section = segments.dynamic.ok_or(ElfError::NoDynamic)?;
-        // The copy in the tables spares a page that nobody else needs.
-        let copy = View::new([(dynamic_section, member.dynamic)]);
-        let dynamic = Dynamic::parse(&copy, dynamic_section)?;
-        let symbols = SymbolTable::parse_with(&view, &dynamic, member.gnu_hash)?;
         let is_libc = member.role == Role::Libc;
         let mapping = Mapping { bias, pages, backend: "image", sealed: member.sealed, shared: !is_libc };
         let origin = if is_libc { Origin::Libc } else { Origin::File };
-        let anatomy = Anatomy { segments, dynamic_section, dynamic, view, symbols };
-        let mut object = Object::new(CString::from(member.name), origin, mapping, anatomy);
+        let mut object = Object::new(CString::from(member.name), origin, mapping, segments, view);
+        let anatomy = &mut object.anatomy;
+        // The copy in the tables spares a page that nobody else needs.
+        let copy = View::new([(anatomy.dynamic_section, member.dynamic)]);
+        anatomy.dynamic.read(&copy, anatomy.dynamic_section)?;
+        anatomy.symbols = SymbolTable::parse_with(&anatomy.view, &anatomy.dynamic, member.gnu_hash)?;
         object.identity = member.identity;
         object.program_headers =
             member.headers.map(|(vaddr, count)| (bias.apply(Vaddr(vaddr)), count as u16));

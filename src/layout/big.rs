@@ -39,7 +39,7 @@ impl Plan {
     /// `least` bytes in pieces then.
     pub fn prefer_pieces(&mut self, begins: Begins, least: u64) -> bool {
         let Placement::Aligned { to: own, at: 0 } = self.placement else { return false };
-        let length = |region: &&Region| region.pages.end.0 - region.pages.start.0;
+        let length = |region: &&Region| region.length();
         let shared = || self.regions.iter().filter(|region| region.is_shared());
         // Most objects are too small, however they lie.
         if shared().map(|region| length(&region)).sum::<u64>() < least {
@@ -121,6 +121,11 @@ impl Plan {
 }
 
 impl Region {
+    /// Bytes of its pages.
+    pub fn length(&self) -> u64 {
+        self.pages.end.0 - self.pages.start.0
+    }
+
     /// Whether the region is the same in every process.
     fn is_shared(&self) -> bool {
         matches!(self.class, PageClass::Text | PageClass::ReadOnly) && self.file_offset.is_some()

@@ -10,14 +10,14 @@ use crate::sys;
 
 use super::load;
 
-/// What the `count` program headers at `table` say.
+/// The `count` program headers at `table`.
 ///
 /// # Safety
-/// They are there.
-unsafe fn segments_at(table: Address, count: u16) -> Result<Segments, ElfError> {
+/// They are there, and stay.
+unsafe fn header_table((table, count): (Address, u16)) -> &'static [u8] {
     let size = usize::from(count) * goblin::elf64::program_header::SIZEOF_PHDR;
     // SAFETY: the caller says so.
-    Segments::parse(unsafe { core::slice::from_raw_parts(table.0 as *const u8, size) })
+    unsafe { core::slice::from_raw_parts(table.0 as *const u8, size) }
 }
 
 /// Describes an object that is mapped with `bias`; its program headers are `headers`.
@@ -36,9 +36,8 @@ unsafe fn adopt(
     let pages = bias.apply_range(&segments.span());
     // SAFETY: passed on to the caller.
     let view = unsafe { load::view(&segments, bias) };
-    let anatomy = Anatomy::read(segments, view)?;
     let mapping = Mapping { bias, pages, backend: "kernel", sealed: false, shared: false };
-    let mut object = Object::new(CString::from(name), origin, mapping, anatomy);
+    let mut object = Object::read(CString::from(name), origin, mapping, segments, view)?;
     object.program_headers = Some(headers);
     object.entry = entry;
     Ok(object)
@@ -58,39 +57,46 @@ pub unsafe fn program(
     headers: (Address, u16),
     entry: Address,
 ) -> Result<Box<Object>, ElfError> {
+    let mut segments = Segments::default();
     // SAFETY: passed on to the caller.
-    let (segments, bias) = unsafe { program_segments(headers) }?;
+    let bias = unsafe { read_program_headers(&mut segments, headers) }?;
     check_file(size, &segments)?;
     // SAFETY: the kernel has mapped what the program headers say, for the life of the process.
     unsafe { adopt(Origin::Kernel, name, headers, entry, segments, bias) }
 }
 
-/// The segments of the program that the kernel started, and their bias.
+/// Reads the segments of the program that the kernel started. Returns their bias.
 ///
 /// # Safety
 /// As for [`program`].
-unsafe fn program_segments(headers: (Address, u16)) -> Result<(Segments, LoadBias), ElfError> {
+unsafe fn read_program_headers(
+    segments: &mut Segments,
+    headers: (Address, u16),
+) -> Result<LoadBias, ElfError> {
     // SAFETY: passed on to the caller.
-    let segments = unsafe { segments_at(headers.0, headers.1) }?;
+    segments.read(unsafe { header_table(headers) })?;
     let after_header = FileHeader::SIZE as u64..FileHeader::SIZE as u64 + 1;
     let linked = segments.phdr.or_else(|| segments.program_headers(&after_header));
-    let bias = linked.map_or(LoadBias(0), |vaddr| LoadBias::between(headers.0, vaddr));
-    Ok((segments, bias))
+    Ok(linked.map_or(LoadBias(0), |vaddr| LoadBias::between(headers.0, vaddr)))
 }
 
-/// What the program that the kernel started consists of, and its bias. Neither takes memory, nor asks for the file.
+/// Reads what the program that the kernel started consists of. Returns its bias. Neither takes memory, nor asks for the file.
 ///
 /// # Errors
 /// What is wrong with it.
 ///
 /// # Safety
 /// As for [`program`].
-pub unsafe fn program_anatomy(headers: (Address, u16)) -> Result<(Anatomy<'static>, LoadBias), ElfError> {
+pub unsafe fn read_program(
+    anatomy: &mut Anatomy<'static>,
+    headers: (Address, u16),
+) -> Result<LoadBias, ElfError> {
     // SAFETY: passed on to the caller.
-    let (segments, bias) = unsafe { program_segments(headers) }?;
+    let bias = unsafe { read_program_headers(&mut anatomy.segments, headers) }?;
     // SAFETY: the kernel has mapped what the program headers say, for the life of the process.
-    let view = unsafe { load::view(&segments, bias) };
-    Ok((Anatomy::read(segments, view)?, bias))
+    anatomy.view = unsafe { load::view(&anatomy.segments, bias) };
+    anatomy.read_tables()?;
+    Ok(bias)
 }
 
 /// The kernel does not mind if a program's file is shorter than its segments, but touching what is missing would be fatal.
@@ -142,7 +148,7 @@ unsafe fn described_at(start: Address) -> Result<((Address, u16), Segments, Load
     let header = FileHeader::parse(bytes)?;
     let table = Address(start.0.wrapping_add(header.phoff));
     // SAFETY: the program headers belong to the object.
-    let segments = unsafe { segments_at(table, header.phnum) }?;
+    let segments = Segments::parse(unsafe { header_table((table, header.phnum)) })?;
     let first = segments.loads.first();
     let linked = first.map_or(Vaddr(0), |load| Vaddr(load.vaddr.0.wrapping_sub(load.offset)));
     Ok(((table, header.phnum), segments, LoadBias::between(start, linked)))

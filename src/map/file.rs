@@ -9,11 +9,16 @@ use super::Mapper;
 /// A writable region of at most so many pages is provided at once: relocation will write to nearly all of them.
 const FEW_PAGES: u64 = 4;
 
+/// So many regions are mapped together rather than one by one.
+const WORTH_JOINING: usize = 3;
+
 /// Maps each region with `mmap`.
 #[derive(Debug)]
 pub struct FileMapper {
     /// The lowest address mapped so far: the kernel works downwards, so just below it is probably free.
     lowest: Option<u64>,
+    /// As far as is known, what is mapped without the right to be executed may get it.
+    may_gain_rights: bool,
 }
 
 impl Mapper for FileMapper {
@@ -37,30 +42,57 @@ impl Mapper for FileMapper {
 impl FileMapper {
     /// Nothing mapped yet; `below` is an address below which there is probably free space.
     pub fn new(below: Option<Address>) -> Self {
-        Self { lowest: below.map(|address| address.0) }
+        Self { lowest: below.map(|address| address.0), may_gain_rights: true }
     }
 
     /// Maps the regions side by side below everything else, where nothing is in the way: half the kernel's work of cutting
     /// them out of a reservation. `None` if something is, or the object needs a reservation.
-    fn map_below(&self, plan: &Plan, file: &File) -> Option<Address> {
+    fn map_below(&mut self, plan: &Plan, file: &File) -> Option<Address> {
         if !matches!(plan.placement, Placement::Aligned { .. }) || !plan.is_seamless() {
             return None;
         }
         let start = plan.placement.align_down(self.lowest?.checked_sub(plan.length())?)?;
         let bias = LoadBias::between(Address(start), plan.span.start);
         let mut end = start;
-        for region in &plan.regions {
-            if memory(region, file).map_free(end).is_err() {
-                if end > start {
-                    // SAFETY: mapped just now and known to nobody.
-                    unsafe { sys::unmap(start, end - start) };
+        for regions in plan.regions.chunk_by(is_one_piece) {
+            let together = regions.len() >= WORTH_JOINING && self.may_gain_rights;
+            for some in regions.chunks(if together { regions.len() } else { 1 }) {
+                if self.map_together(some, end, file).is_err() {
+                    if end > start {
+                        // SAFETY: mapped just now and known to nobody.
+                        unsafe { sys::unmap(start, end - start) };
+                    }
+                    return None;
                 }
-                return None;
+                end += some.iter().map(Region::length).sum::<u64>();
             }
-            end = bias.apply(region.pages.end).0;
-            clear_tail(region, bias);
+            regions.iter().for_each(|region| clear_tail(region, bias));
         }
         Some(Address(start))
+    }
+
+    /// Maps neighbours where nothing else is, by one call, and one more for each whose rights are not those of the first. That is less work for the kernel
+    /// than a mapping for each, if code stands between read-only data.
+    fn map_together(&mut self, regions: &[Region], start: u64, file: &File) -> Result<(), Errno> {
+        let [first, others @ ..] = regions else { return Ok(()) };
+        let length = regions.iter().map(Region::length).sum();
+        Memory { length, ..memory(first, file) }.map_free(start)?;
+        let mut at = start + first.length();
+        for other in others {
+            if other.flags != first.flags {
+                // SAFETY: mapped just now and known to nobody.
+                let changed = unsafe { sys::change_protection(at, other.length(), other.flags) };
+                if let Err(errno) = changed {
+                    // Processes may have been denied that (`PR_SET_MDWE`).
+                    self.may_gain_rights = false;
+                    // SAFETY: likewise.
+                    unsafe { sys::unmap(start, length) };
+                    return Err(errno);
+                }
+            }
+            at += other.length();
+        }
+        Ok(())
     }
 
     /// Takes address space for the whole span, and lays the regions down in it.
@@ -133,9 +165,16 @@ fn reserve_aligned(plan: &Plan, first: &Region, align: u64, file: &File) -> Resu
     Ok(Address(start))
 }
 
+/// Whether two regions are one piece of the file, and neither can be written to.
+fn is_one_piece(one: &Region, next: &Region) -> bool {
+    let beyond = one.file_offset.and_then(|offset| offset.checked_add(one.length()));
+    let is_fixed = |region: &Region| !region.shared && !region.flags.contains(MemoryFlags::WRITE);
+    beyond.is_some() && beyond == next.file_offset && is_fixed(one) && is_fixed(next)
+}
+
 /// What a region is made of.
 fn memory<'a>(region: &Region, file: &'a File) -> Memory<'a> {
-    let length = region.pages.end.0 - region.pages.start.0;
+    let length = region.length();
     let populate = region.class == PageClass::Data && length <= FEW_PAGES * PAGE_SIZE;
     let backed = region.file_offset.map(|offset| (file, offset));
     Memory { length, access: region.flags, file: backed, populate, shared: region.shared }

@@ -3,8 +3,10 @@
 use alloc::boxed::Box;
 use alloc::ffi::CString;
 use alloc::vec;
+use core::mem::MaybeUninit;
+use core::ops::Range;
 
-use crate::elf::{Anatomy, FileHeader, LoadBias, LoadSegment, SegmentFlags, Segments, View};
+use crate::elf::{Address, FileHeader, LoadBias, LoadSegment, SegmentFlags, Segments, Vaddr, View};
 use crate::error::LoadError;
 use crate::layout::Plan;
 use crate::program::{Mapping, Object, Origin};
@@ -18,63 +20,92 @@ const HEAD: usize = 960;
 /// Bytes of the loader's own memory that an object may cost, relocation and all: far more than one does.
 const ROOM_FOR_AN_OBJECT: usize = 64 << 10;
 
+/// What the headers of a file say.
+struct Described {
+    header: FileHeader,
+    /// Where in the file the program headers are.
+    table: Range<u64>,
+    segments: Segments,
+}
+
 /// Maps the object in `file`, known to users as `name`.
 ///
 /// # Errors
 /// Why the file cannot be an object of this process. Nothing of it stays mapped.
-#[inline(never)]
-pub fn load(
+pub fn load<M: Mapper + ?Sized>(
     file: File,
     identity: FileIdentity,
     size: u64,
     name: CString,
-    mapper: &mut dyn Mapper,
+    mapper: &mut M,
 ) -> Result<Box<Object>, LoadError> {
-    if !sys::memory_is_available(ROOM_FOR_AN_OBJECT) {
-        return Err(Errno::NOMEM.into());
-    }
-    let mut head = [0; HEAD];
-    let read = file.read_at_once(&mut head)?;
-    let header = FileHeader::parse(&head[..read])?;
-    let table_range = header.program_headers()?;
-    let table_size = (table_range.end - table_range.start) as usize;
-    let in_head =
-        usize::try_from(table_range.start).ok().and_then(|start| head[..read].get(start..start + table_size));
-    let segments = match in_head {
-        Some(table) => Segments::parse(table)?,
-        None => {
-            if !sys::memory_is_available(table_size) {
-                return Err(Errno::NOMEM.into());
-            }
-            let mut table = vec![0; table_size];
-            if file.read_at(&mut table, table_range.start)? != table_size {
-                return Err(Errno::NOEXEC.into());
-            }
-            Segments::parse(&table)?
-        }
-    };
-    segments.check_file_size(size)?;
-    let mut plan = Plan::new(header.object_type, &segments);
+    let described = describe(&file, size)?;
+    let mut plan = Plan::new(described.header.object_type, &described.segments);
     mapper.prepare(&mut plan, &file);
     let start = mapper.map(&plan, &file)?;
-    let bias = LoadBias::between(start, plan.span.start);
-    let pages = bias.apply_range(&plan.span);
-    let program_headers =
-        segments.program_headers(&table_range).map(|vaddr| (bias.apply(vaddr), header.phnum));
-    let mapping = Mapping { bias, pages, backend: mapper.name(), sealed: false, shared: false };
-    // SAFETY: all segments have just been mapped at `bias` and are never unmapped while the object is known.
-    let view = unsafe { view(&segments, bias) };
-    let anatomy = Anatomy::read(segments, view).inspect_err(|_| {
-        // SAFETY: mapped just now; `view` was the only reference into it and is not used any more.
-        unsafe { unmap(&mapping) };
-    })?;
-    if anatomy.dynamic.text_relocations {
+    let object = examine(described, &plan.span, start, mapper.name(), identity, name)?;
+    if object.dynamic.text_relocations {
         mapper.keep_private(&plan, start, &file);
     } else {
         mapper.share(&plan, start, file);
     }
-    log::debug!("mapped {} at {:?}-{:?}", Text::from(&name), mapping.pages.start, mapping.pages.end);
-    let mut object = Object::new(name, Origin::File, mapping, anatomy);
+    Ok(object)
+}
+
+/// Reads the headers.
+#[inline(never)]
+fn describe(file: &File, size: u64) -> Result<Described, LoadError> {
+    if !sys::memory_is_available(ROOM_FOR_AN_OBJECT) {
+        return Err(Errno::NOMEM.into());
+    }
+    let mut head = [MaybeUninit::uninit(); HEAD];
+    let head = file.read_at_once(&mut head)?;
+    let header = FileHeader::parse(head)?;
+    let table = header.program_headers()?;
+    let table_size = (table.end - table.start) as usize;
+    let in_head = usize::try_from(table.start).ok().and_then(|start| head.get(start..start + table_size));
+    let segments = match in_head {
+        Some(bytes) => Segments::parse(bytes)?,
+        None => {
+            if !sys::memory_is_available(table_size) {
+                return Err(Errno::NOMEM.into());
+            }
+            let mut bytes = vec![0; table_size];
+            if file.read_at(&mut bytes, table.start)? != table_size {
+                return Err(Errno::NOEXEC.into());
+            }
+            Segments::parse(&bytes)?
+        }
+    };
+    segments.check_file_size(size)?;
+    Ok(Described { header, table, segments })
+}
+
+/// Reads what has just been mapped at `start`; if it makes no sense, it is unmapped again.
+#[inline(never)]
+fn examine(
+    described: Described,
+    span: &Range<Vaddr>,
+    start: Address,
+    backend: &'static str,
+    identity: FileIdentity,
+    name: CString,
+) -> Result<Box<Object>, LoadError> {
+    let Described { header, table, segments } = described;
+    let bias = LoadBias::between(start, span.start);
+    let pages = bias.apply_range(span);
+    let program_headers = segments.program_headers(&table).map(|vaddr| (bias.apply(vaddr), header.phnum));
+    let mapping = Mapping { bias, pages, backend, sealed: false, shared: false };
+    // SAFETY: all segments have just been mapped at `bias` and are never unmapped while the object is known.
+    let view = unsafe { view(&segments, bias) };
+    let mut object = Object::new(name, Origin::File, mapping, segments, view);
+    if let Err(error) = object.anatomy.read_tables() {
+        // SAFETY: mapped just now; the object's view is the only reference into it, and not used any more.
+        unsafe { unmap(&object.mapping) };
+        return Err(error.into());
+    }
+    let pages = &object.mapping.pages;
+    log::debug!("mapped {} at {:?}-{:?}", Text::from(&object.name), pages.start, pages.end);
     object.identity = Some(identity);
     object.program_headers = program_headers;
     object.entry = bias.apply(header.entry);

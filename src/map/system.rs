@@ -14,14 +14,14 @@ use crate::sys::{self, Errno, File, FileIdentity, Text};
 use super::{Mapper, load};
 
 /// The system, with the chosen mapping backend.
-pub struct System {
+pub struct System<M: Mapper + ?Sized = dyn Mapper> {
     /// Maps what is loaded.
-    pub mapper: Box<dyn Mapper>,
+    pub mapper: Box<M>,
     /// `--list`: tell the user what is found.
     pub list: bool,
 }
 
-impl World for System {
+impl<M: Mapper + ?Sized> World for System<M> {
     type File = File;
 
     fn open(&mut self, path: &CStr) -> Result<File, Errno> {

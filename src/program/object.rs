@@ -4,9 +4,9 @@ use alloc::boxed::Box;
 use alloc::ffi::CString;
 use alloc::vec::Vec;
 use core::ffi::CStr;
-use core::ops::Range;
+use core::ops::{Deref, Range};
 
-use crate::elf::{Address, Anatomy, Dynamic, LoadBias, LoadSegment, Segments, SymbolTable, Vaddr, View};
+use crate::elf::{Address, Anatomy, ElfError, LoadBias, LoadSegment, Segments, Vaddr, View};
 use crate::sys::FileIdentity;
 
 /// An object's place in load order; the program is 0.
@@ -99,19 +99,11 @@ pub struct Object {
     pub program_headers: Option<(Address, u16)>,
     /// `e_entry` in this process.
     pub entry: Address,
-    /// What its program headers say.
-    pub segments: Segments,
-    /// Where its dynamic section is.
-    pub dynamic_section: Vaddr,
+    /// What its headers and tables say.
+    pub anatomy: Anatomy<'static>,
     /// If its parts have been moved apart, where its file has the dynamic section: debuggers compare that with where it is to
     /// find out how far the object has been moved, all parts alike.
     pub linked_dynamic: Option<Vaddr>,
-    /// What its dynamic section says.
-    pub dynamic: Dynamic,
-    /// Its loaded bytes.
-    pub view: View<'static>,
-    /// Its symbols.
-    pub symbols: SymbolTable<'static>,
     /// Who asked for it first; the chain ends at the program (or at a preloaded library).
     pub needed_by: Option<ObjectId>,
     /// What it asked for, in order; for the program, the preloaded objects come first.
@@ -122,11 +114,25 @@ pub struct Object {
     pub idle_constructors: bool,
 }
 
+/// An object's headers and tables are its own.
+impl Deref for Object {
+    type Target = Anatomy<'static>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.anatomy
+    }
+}
+
 impl Object {
-    /// An object that is mapped. Neither has it a file, nor an entry, nor moved parts, nor are its program headers in memory, nor are its
-    /// constructors known, unless that is added.
-    pub fn new(name: CString, origin: Origin, mapping: Mapping, anatomy: Anatomy<'static>) -> Box<Self> {
-        let Anatomy { segments, dynamic_section, dynamic, view, symbols } = anatomy;
+    /// An object that is mapped. Its tables have not been read; neither has it a file, nor an entry, nor moved parts, nor are its program
+    /// headers in memory, nor are its constructors known, unless that is added.
+    pub fn new(
+        name: CString,
+        origin: Origin,
+        mapping: Mapping,
+        segments: Segments,
+        view: View<'static>,
+    ) -> Box<Self> {
         Box::new(Self {
             name,
             origin,
@@ -134,17 +140,29 @@ impl Object {
             mapping,
             program_headers: None,
             entry: Address(0),
-            segments,
-            dynamic_section,
+            anatomy: Anatomy::new(segments, view),
             linked_dynamic: None,
-            dynamic,
-            view,
-            symbols,
             needed_by: None,
             dependencies: Vec::new(),
             tls: None,
             idle_constructors: false,
         })
+    }
+
+    /// The same, and its tables are read.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn read(
+        name: CString,
+        origin: Origin,
+        mapping: Mapping,
+        segments: Segments,
+        view: View<'static>,
+    ) -> Result<Box<Self>, ElfError> {
+        let mut object = Self::new(name, origin, mapping, segments, view);
+        object.anatomy.read_tables()?;
+        Ok(object)
     }
 
     /// Where `vaddr` is in this process.

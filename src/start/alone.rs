@@ -50,12 +50,11 @@ pub unsafe fn find(stack: *mut u64, own: OwnFile) -> Option<Alone> {
     }
     let headers = Address(stack.auxiliary_value(AT_PHDR)?);
     let count = u16::try_from(stack.auxiliary_value(AT_PHNUM)?).ok()?;
+    let mut program = Anatomy::default();
     // SAFETY: passed on to the caller; the kernel has mapped the program.
-    let found = unsafe { adopt::program_anatomy((headers, count)) };
-    // It is large: it stays where it is.
-    let (program, bias) = found.as_ref().ok()?;
+    let bias = unsafe { adopt::read_program(&mut program, (headers, count)) }.ok()?;
     let entry = Address(stack.auxiliary_value(AT_ENTRY)?);
-    let fits = program.segments.is_code(bias.unapply(entry)) && needs_libc_only(program, *bias);
+    let fits = program.segments.is_code(bias.unapply(entry)) && needs_libc_only(&program, bias);
     fits.then(|| Alone {
         entry,
         interpreter: program.segments.interpreter_in(&program.view).unwrap_or_default(),
@@ -128,7 +127,6 @@ mod tests {
     use super::*;
     use crate::elf::tests::builder::{CODE, Library, SymbolSpec};
     use crate::elf::tests::object;
-    use crate::program::Object;
     use crate::sys::FileIdentity;
 
     /// A program that calls `write` and relocates a word.
@@ -145,9 +143,7 @@ mod tests {
     fn is_left_to_libc(program: &Library) -> bool {
         let file = FileIdentity { device: 0, inode: 0 };
         let object = object::load(program, c"test", file).expect("a valid library");
-        let Object { segments, dynamic_section, dynamic, view, symbols, mapping, .. } = *object;
-        let anatomy = Anatomy { segments, dynamic_section, dynamic, view, symbols };
-        needs_libc_only(&anatomy, mapping.bias)
+        needs_libc_only(&object.anatomy, object.mapping.bias)
     }
 
     /// The usual program with another symbol, and a relocation of this kind that names it.

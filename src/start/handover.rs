@@ -50,6 +50,7 @@ pub struct Handover {
     pub data: Address,
 }
 
+#[unsafe(link_section = ".bss.sealed")]
 static HANDOVER: AtomicPtr<Handover> = AtomicPtr::new(core::ptr::null_mut());
 
 impl Handover {

@@ -6,10 +6,9 @@ use alloc::boxed::Box;
 use core::ffi::{c_char, c_int};
 use core::sync::atomic::{AtomicPtr, Ordering};
 
-use crate::config::MapChoice;
 use crate::elf::{Address, LoadBias};
 use crate::host::{self, Boot, OwnFile, locate};
-use crate::map::{self, System};
+use crate::map::{FileMapper, System};
 use crate::program::Object;
 
 use super::InitialStack;
@@ -39,6 +38,7 @@ struct LinkMap {
     next: *mut LinkMap,
 }
 
+#[unsafe(link_section = ".bss.sealed")]
 static LEFT: AtomicPtr<Left> = AtomicPtr::new(core::ptr::null_mut());
 
 /// Enters the libc in our own file, if there is one.
@@ -54,18 +54,21 @@ pub unsafe fn to_fused_libc(stack: *mut u64, own: OwnFile) {
 
 /// Maps the system's libc and enters it. Comes back if there is none that could be used: what is wrong is told on the usual way.
 ///
+/// As in [`alone`](super::alone), nothing here may need an address in a table: the loader is not relocated, so that nothing is
+/// written to the pages with such tables.
+///
 /// # Safety
-/// As for [`to_fused_libc`]; we are relocated, and there is one thread. `changed` may be called when a debugger is to look at
+/// As for [`to_fused_libc`]; there is one thread. `changed` may be called when a debugger is to look at
 /// the list of objects.
 #[inline(never)]
 pub unsafe fn to_libc(stack: *mut u64, own: OwnFile, program: Alone, changed: extern "C" fn()) {
     // SAFETY: passed on to the caller.
     let stack = unsafe { InitialStack::new(stack) };
-    let mapper = map::backend(MapChoice::Auto, super::free_space(&stack, own));
+    // libc is too small for pieces of 2 MiB.
+    let mapper = Box::new(FileMapper::new(super::free_space(&stack, own)));
     let mut system = System { mapper, list: false };
     let found = locate::libc(&mut system, None, || None, None, Some(program.interpreter));
     let Ok(Some(libc)) = found else { return };
-    system.mapper.settle();
     let libc = Box::leak(libc);
     let left = Left { stack, program, libc, changed };
     LEFT.store(Box::into_raw(Box::new(left)), Ordering::Release);

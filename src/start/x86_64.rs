@@ -36,34 +36,37 @@ pub unsafe extern "C" fn entry() -> ! {
 /// which debuggers stop.
 unsafe extern "C" fn begin(stack: *mut u64, base: u64, dynamic: *const Dyn, changed: extern "C" fn()) -> ! {
     let base = Address(base);
-    // Behind the dynamic section stands what the compiler's calls of `memcpy` and its kind go through, on a page that the kernel
-    // has written to anyway.
-    let calls = dynamic as u64;
     // SAFETY: passed on to the caller; each relocation is applied once.
     unsafe {
-        relocate_self(base.0, dynamic, |slot| slot > calls);
-        let own = OwnFile::of(base);
-        let alone = alone::find(stack, own);
-        if alone.is_some() {
-            leave::to_fused_libc(stack, own);
+        // Behind the dynamic section stands what the compiler's calls of `memcpy` and its kind go through, on a page that the
+        // kernel has written to anyway. The link editor sorts relocations, so that these are the last.
+        let is_for_call = |relocation: &Rela| base.0.wrapping_add(relocation.r_offset) > dynamic as u64;
+        let mut tables = own_relocations(base, dynamic);
+        while let [rest @ .., last] = tables
+            && is_for_call(last)
+        {
+            apply(base, last);
+            tables = rest;
         }
-        relocate_self(base.0, dynamic, |slot| slot < calls);
-        if let Some(program) = alone {
+        let own = OwnFile::of(base);
+        if let Some(program) = alone::find(stack, own) {
+            leave::to_fused_libc(stack, own);
             leave::to_libc(stack, own, program, changed);
+        }
+        for relocation in tables {
+            apply(base, relocation);
         }
         super::start(stack, base)
     }
 }
 
-/// Applies our own relocations, those of the slots at `wanted` addresses. A static-pie that exports a few functions has
-/// `R_X86_64_RELATIVE` ones only.
-///
-/// Until all are applied, nothing may be used that itself needs relocation: no statics with addresses in them, no panics.
+/// Our own relocations. Until all are applied, nothing may be used that itself needs relocation: no statics with addresses in
+/// them, no panics.
 ///
 /// # Safety
-/// `base` is our load bias (we are linked at 0), `dynamic` our dynamic section, and this happens once.
+/// `base` is our load bias (we are linked at 0), `dynamic` our dynamic section.
 #[inline(always)]
-unsafe fn relocate_self(base: u64, dynamic: *const Dyn, wanted: impl Fn(u64) -> bool) {
+unsafe fn own_relocations(base: Address, dynamic: *const Dyn) -> &'static [Rela] {
     // SAFETY: the link editor guarantees the shape of the tables, whose addresses are link-time ones.
     unsafe {
         let (mut table, mut size) = (0, 0);
@@ -76,16 +79,20 @@ unsafe fn relocate_self(base: u64, dynamic: *const Dyn, wanted: impl Fn(u64) -> 
             }
             entry = entry.wrapping_add(1);
         }
-        let mut relocation = base.wrapping_add(table) as *const Rela;
-        let end = base.wrapping_add(table).wrapping_add(size) as *const Rela;
-        while relocation < end {
-            if (*relocation).r_info == u64::from(R_X86_64_RELATIVE) {
-                let slot = base.wrapping_add((*relocation).r_offset);
-                if wanted(slot) {
-                    *(slot as *mut u64) = base.wrapping_add((*relocation).r_addend as u64);
-                }
-            }
-            relocation = relocation.wrapping_add(1);
-        }
+        let table = base.0.wrapping_add(table) as *const Rela;
+        core::slice::from_raw_parts(table, size as usize / size_of::<Rela>())
+    }
+}
+
+/// Applies one of them. A static-pie that exports a few functions has `R_X86_64_RELATIVE` ones only.
+///
+/// # Safety
+/// As for [`own_relocations`]; the relocation is ours, and has not been applied.
+#[inline(always)]
+unsafe fn apply(base: Address, relocation: &Rela) {
+    if relocation.r_info == u64::from(R_X86_64_RELATIVE) {
+        let slot = base.0.wrapping_add(relocation.r_offset) as *mut u64;
+        // SAFETY: the slot is ours, and aligned.
+        unsafe { *slot = base.0.wrapping_add(relocation.r_addend as u64) };
     }
 }

@@ -12,19 +12,22 @@ use linux_raw_sys::general::{
 };
 
 use super::files::File;
+use super::seal;
 use super::x86_64::{system_call, system_call4};
 
 pub use rustix::io::Errno;
 
+#[unsafe(link_section = ".bss.sealed")]
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
-/// Counts one system call. Start-up has one thread, so that no locked instruction is needed; a count lost in a race
-/// afterwards harms nobody.
+/// Counts one system call of the start, which has one thread, so that no locked instruction is needed.
 pub(super) fn count() {
-    COUNT.store(COUNT.load(Relaxed) + 1, Relaxed);
+    if !seal::is_sealed() {
+        COUNT.store(COUNT.load(Relaxed) + 1, Relaxed);
+    }
 }
 
-/// How many system calls the loader has made.
+/// How many system calls the loader has made for the start.
 pub fn system_call_count() -> u64 {
     COUNT.load(Relaxed)
 }

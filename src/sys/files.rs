@@ -3,6 +3,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ffi::CStr;
+use core::mem::MaybeUninit;
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags};
@@ -85,13 +86,14 @@ impl File {
         Ok((stamp.identity, stamp.size))
     }
 
-    /// Reads the beginning of the file, as much as one system call gives.
+    /// Reads the beginning of the file, as much as one system call gives; returns what has been read.
     ///
     /// # Errors
     /// What `read` says.
-    pub fn read_at_once(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
+    pub fn read_at_once<'a>(&self, buffer: &'a mut [MaybeUninit<u8>]) -> Result<&'a [u8], Errno> {
         count();
-        rustix::io::read(&self.0, buffer)
+        let (read, _) = rustix::io::read(&self.0, buffer)?;
+        Ok(read)
     }
 
     /// Reads from `offset` until `buffer` is full or the file ends; returns how many bytes that were.

@@ -57,9 +57,14 @@ impl Drop for Window {
     }
 }
 
+/// Whether the start has ended.
+pub(super) fn is_sealed() -> bool {
+    SEALED_FROM.load(Ordering::Acquire) != 0
+}
+
 /// Whether the calling thread may write to sealed data.
 pub(super) fn may_change() -> bool {
-    SEALED_FROM.load(Ordering::Acquire) == 0 || Window::is_open_here()
+    !is_sealed() || Window::is_open_here()
 }
 
 /// Takes rights away. A kernel that refuses (out of memory for a split mapping) leaves data as writable as everybody else's.

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use goblin::elf64::program_header::ProgramHeader;
 use ld_morsel::elf::{
-    Address, Anatomy, ElfError, FileHeader, LoadBias, LoadSegment, SegmentFlags, Segments, Vaddr, View,
+    Address, ElfError, FileHeader, LoadBias, LoadSegment, SegmentFlags, Segments, Vaddr, View,
 };
 use ld_morsel::layout::{PageClass, Placement, Plan};
 use ld_morsel::program::{Mapping, Object, Origin};
@@ -132,7 +132,7 @@ pub fn read_object(
         names: Names::read(bytes),
     };
     let mapping = Mapping { bias, pages, backend: "image", sealed: false, shared: false };
-    let mut object = Object::new(name, origin, mapping, Anatomy::read(segments, view)?);
+    let mut object = Object::read(name, origin, mapping, segments, view)?;
     object.identity = identity;
     object.program_headers = program_headers;
     object.entry = bias.apply(header.entry);
