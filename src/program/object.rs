@@ -106,6 +106,8 @@ pub struct Object {
     /// If its parts have been moved apart, where its file has the dynamic section: debuggers compare that with where it is to
     /// find out how far the object has been moved, all parts alike.
     pub linked_dynamic: Option<Vaddr>,
+    /// By how much its code has been moved then.
+    pub code_shift: u64,
     /// What its dynamic section says.
     pub dynamic: Dynamic,
     /// Its loaded bytes.
@@ -137,6 +139,7 @@ impl Object {
             segments,
             dynamic_section,
             linked_dynamic: None,
+            code_shift: 0,
             dynamic,
             view,
             symbols,
