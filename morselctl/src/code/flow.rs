@@ -9,7 +9,7 @@ use iced_x86::{
 };
 use ld_morsel::elf::Vaddr;
 
-use super::decode::decoder;
+use super::decode::{decoder, is_padding};
 use super::{Code, Uncertain, reference};
 
 /// What has a value.
@@ -52,6 +52,10 @@ pub struct Flow {
     instructions: Vec<Instruction>,
     /// From where else control comes to an address than from the instruction before.
     sources: HashMap<u64, Vec<usize>>,
+    /// Where control enters.
+    entries: HashSet<u64>,
+    /// Whether all ways are known: where none leads to then, an exception does.
+    complete: bool,
 }
 
 impl Flow {
@@ -68,7 +72,8 @@ impl Flow {
                 }
             }
         }
-        Self { instructions, sources: HashMap::new() }
+        let entries = group.iter().map(|function| function.start.0).collect();
+        Self { instructions, sources: HashMap::new(), entries, complete: false }
     }
 
     /// The instructions, in their order.
@@ -101,6 +106,16 @@ impl Flow {
             }
         }
         new
+    }
+
+    /// No way is missing any more.
+    pub fn complete(&mut self) {
+        self.complete = true;
+    }
+
+    /// Whether no way is missing.
+    pub fn is_complete(&self) -> bool {
+        self.complete
     }
 
     /// The tables by which a branch to a register gets its target, each with the number of its entries. What the register has
@@ -199,8 +214,8 @@ impl Flow {
         let mut pending = vec![(at, register)];
         while let Some((at, register)) = pending.pop() {
             let sources = self.before(at);
-            found.outside |= sources.is_empty();
-            for before in sources {
+            found.outside |= sources.is_none();
+            for before in sources.into_iter().flatten() {
                 let instruction = &self.instructions[before];
                 let copied = instruction.op1_register();
                 if !changes(instruction, register) {
@@ -224,11 +239,7 @@ impl Flow {
         let mut pending: Vec<(Use, Option<Limit>)> = vec![((at, Operand::Register(register)), None)];
         let mut most = None;
         while let Some(((at, operand), limit)) = pending.pop() {
-            let sources = self.before(at);
-            if sources.is_empty() {
-                return None;
-            }
-            for before in sources {
+            for before in self.before(at)? {
                 let instruction = &self.instructions[before];
                 let limit = match limit_by(instruction, self.follows(before, at)) {
                     None if instruction.rflags_modified() != 0 => {
@@ -252,11 +263,20 @@ impl Flow {
         most
     }
 
-    /// Where control may come from.
-    fn before(&self, at: usize) -> Vec<usize> {
+    /// Where control may come from; `None` from a caller.
+    fn before(&self, at: usize) -> Option<Vec<usize>> {
+        let instruction = &self.instructions[at];
+        if self.entries.contains(&instruction.ip()) {
+            return None;
+        }
         let falls = at.checked_sub(1).filter(|&before| self.follows(before, at));
-        let jumps = self.sources.get(&self.instructions[at].ip()).into_iter().flatten().copied();
-        falls.into_iter().chain(jumps).collect()
+        let jumps = self.sources.get(&instruction.ip()).into_iter().flatten().copied();
+        let known: Vec<usize> = falls.into_iter().chain(jumps).collect();
+        if !known.is_empty() || !self.complete || is_padding(instruction) {
+            return Some(known);
+        }
+        let calls = self.instructions.iter().enumerate().filter(|(_, instruction)| is_call(instruction));
+        Some(calls.map(|(index, _)| index).collect())
     }
 
     /// Whether control goes on from one instruction to another without a jump.
@@ -287,7 +307,7 @@ fn sum(instruction: &Instruction) -> Option<[Register; 2]> {
 /// Whether a register may have another value behind an instruction. After a call only those have that return something: no caller keeps
 /// anything in others that a call may change.
 fn changes(instruction: &Instruction, register: Register) -> bool {
-    if matches!(instruction.flow_control(), FlowControl::Call | FlowControl::IndirectCall) {
+    if is_call(instruction) {
         return [Register::RAX, Register::RDX].contains(&register);
     }
     let mut factory = InstructionInfoFactory::new();
@@ -299,6 +319,10 @@ fn changes(instruction: &Instruction, register: Register) -> bool {
         )
     };
     used.iter().any(|used| used.register().full_register() == register && writes(used.access()))
+}
+
+fn is_call(instruction: &Instruction) -> bool {
+    matches!(instruction.flow_control(), FlowControl::Call | FlowControl::IndirectCall)
 }
 
 fn is_conditional_move(instruction: &Instruction) -> bool {
@@ -367,12 +391,11 @@ fn origin(instruction: &Instruction, operand: Operand) -> Option<Operand> {
     let changed = match operand {
         Operand::Register(register) => changes(instruction, register),
         Operand::Memory(base, index, ..) => {
-            let is_call = matches!(instruction.flow_control(), FlowControl::Call | FlowControl::IndirectCall);
             let mut factory = InstructionInfoFactory::new();
             let mut memory = factory.info(instruction).used_memory().iter();
             let reads =
                 |access| matches!(access, OpAccess::Read | OpAccess::CondRead | OpAccess::NoMemAccess);
-            if is_call || memory.any(|used| !reads(used.access())) {
+            if is_call(instruction) || memory.any(|used| !reads(used.access())) {
                 return None;
             }
             [base, index].into_iter().any(|part| part != Register::None && changes(instruction, part))

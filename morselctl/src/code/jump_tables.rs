@@ -117,6 +117,10 @@ fn of_group(code: &Code<'_>, mut flow: Flow, tables: &mut Tables) -> Result<(), 
         if flow.connect(edges) {
             continue;
         }
+        if !flow.is_complete() {
+            flow.complete();
+            continue;
+        }
         if let Some(refused) = refused {
             return Err(refused);
         }
