@@ -81,9 +81,10 @@ impl Flow {
         &self.instructions
     }
 
-    /// Whether one of them begins at an address.
+    /// Whether one of them begins at an address, or jumps there.
     pub fn has(&self, at: Vaddr) -> bool {
         self.instructions.binary_search_by_key(&at.0, Instruction::ip).is_ok()
+            || self.sources.contains_key(&at.0)
     }
 
     /// Makes known where direct jumps lead, which all that follows needs.
@@ -118,12 +119,12 @@ impl Flow {
         self.complete
     }
 
-    /// The tables by which a branch to a register gets its target, each with the number of its entries. What the register has
-    /// otherwise has been loaded, or is an argument or a result.
+    /// The tables by which a branch to a register gets its target, each with the number of its entries if a comparison tells it. What
+    /// the register has otherwise has been loaded, or is an argument or a result.
     ///
     /// # Errors
     /// It may also have been computed in another way.
-    pub fn tables(&self, branch: usize, register: Register) -> Result<Vec<(Vaddr, u64)>, Uncertain> {
+    pub fn tables(&self, branch: usize, register: Register) -> Result<Vec<(Vaddr, Option<u64>)>, Uncertain> {
         let computed = |cause| Uncertain::Computed(Vaddr(self.instructions[branch].ip()), cause);
         let mut tables = Vec::new();
         for definition in self.definitions(branch, register).inside {
@@ -137,7 +138,7 @@ impl Flow {
                     let table = self
                         .table(definition, terms)
                         .or_else(|| self.table(definition, [terms[1], terms[0]]));
-                    tables.push(table.ok_or_else(|| computed("by a table of unknown length"))?);
+                    tables.push(table.ok_or_else(|| computed("and not by a jump table"))?);
                 }
             }
         }
@@ -145,15 +146,13 @@ impl Flow {
     }
 
     /// A table's address and the number of its entries, if the sum of two registers is that of the address and an entry.
-    fn table(&self, at: usize, [base, entry]: [Register; 2]) -> Option<(Vaddr, u64)> {
+    fn table(&self, at: usize, [base, entry]: [Register; 2]) -> Option<(Vaddr, Option<u64>)> {
         let table = self.address(at, base)?;
         let loads = self.definitions(at, entry);
-        let counts = loads.all().iter().map(|&load| {
-            let (at, index) = self.index_of(load, table)?;
-            self.bound(at, index)
-        });
-        let count = counts.reduce(|most, one| Some(most?.max(one?)))??;
-        Some((table, count))
+        let indices: Option<Vec<_>> = loads.all().iter().map(|&load| self.index_of(load, table)).collect();
+        let indices = indices.filter(|indices| !indices.is_empty())?;
+        let counts = indices.into_iter().map(|(at, index)| self.bound(at, index));
+        Some((table, counts.reduce(|most, one| Some(most?.max(one?))).flatten()))
     }
 
     /// The register that numbers the entry which an instruction loads from a table, and where it does.

@@ -19,8 +19,13 @@ use super::{Code, Pointer, Uncertain};
 /// A table's address and where its entries lead, from the first on.
 type Tables = BTreeMap<Vaddr, Vec<Vaddr>>;
 
+/// Addresses in read-only data that something refers to, and what does.
+type Referred = BTreeMap<Vaddr, Vaddr>;
+
 /// Bytes of an entry.
 const ENTRY: u64 = 4;
+/// Tables and what follows them are aligned to no more.
+const ALIGNMENT: usize = 64;
 
 /// All of them.
 ///
@@ -28,13 +33,13 @@ const ENTRY: u64 = 4;
 /// There may be others.
 pub fn find(code: &Code<'_>) -> Result<Vec<Pointer>, Uncertain> {
     let mut tables = Tables::new();
+    let referred = referred(code);
     for group in groups(code) {
         let flow = Flow::new(code, &group);
         if flow.instructions().iter().any(|instruction| indirect_target(instruction).is_some()) {
-            of_group(code, flow, &mut tables)?;
+            of_group(code, &referred, flow, &mut tables)?;
         }
     }
-    let referred = referred(code);
     // Distances may also count from the file's beginning.
     let first = code.sections().first().map_or(Vaddr(0), |section| section.range.start);
     if let Some((target, at)) = referred.range(..first).next() {
@@ -92,7 +97,12 @@ fn groups(code: &Code<'_>) -> Vec<Vec<Range<Vaddr>>> {
 
 /// Finds the tables of a group of functions. What they lead to may show where else an address comes from, so that this is repeated
 /// until nothing new is found.
-fn of_group(code: &Code<'_>, mut flow: Flow, tables: &mut Tables) -> Result<(), Uncertain> {
+fn of_group(
+    code: &Code<'_>,
+    referred: &Referred,
+    mut flow: Flow,
+    tables: &mut Tables,
+) -> Result<(), Uncertain> {
     flow.connect_jumps();
     loop {
         let mut found = Tables::new();
@@ -100,9 +110,8 @@ fn of_group(code: &Code<'_>, mut flow: Flow, tables: &mut Tables) -> Result<(), 
         for (index, instruction) in flow.instructions().iter().enumerate() {
             let Some(register) = indirect_target(instruction) else { continue };
             let used = flow.tables(index, register).and_then(|used| {
-                let read = |(table, count)| {
-                    Ok((table, entries(code, &flow, Vaddr(instruction.ip()), table, count)?))
-                };
+                let branch = Vaddr(instruction.ip());
+                let read = |used: (Vaddr, _)| Ok((used.0, entries(code, referred, &flow, branch, used)?));
                 used.into_iter().map(read).collect::<Result<Vec<_>, _>>()
             });
             match used {
@@ -144,31 +153,41 @@ fn indirect_target(instruction: &Instruction) -> Option<Register> {
     (indirect && instruction.op0_kind() == OpKind::Register).then(|| instruction.op0_register())
 }
 
-/// Where the entries of a table lead, all of which must be in the functions that use it.
+/// Where the entries of a table lead, all of which must be in the functions that use it, or where these jump to. If their number
+/// is not known, they go on to what is referred to next.
 fn entries(
     code: &Code<'_>,
+    referred: &Referred,
     flow: &Flow,
     branch: Vaddr,
-    table: Vaddr,
-    count: u64,
+    (table, count): (Vaddr, Option<u64>),
 ) -> Result<Vec<Vaddr>, Uncertain> {
-    let unknown = || Uncertain::Computed(branch, "by a table that leads elsewhere");
+    let unknown = |cause| Uncertain::Computed(branch, cause);
     let section = code.section_at(table).filter(|section| !section.writable && !section.executable);
-    let room = section.map_or(0, |section| (section.range.end.0 - table.0) / ENTRY);
-    if count > room {
-        return Err(unknown());
-    }
-    let words = code.bytes(table, (count * ENTRY) as usize).as_chunks().0.iter();
-    let targets = words.map(|word| Vaddr(table.0.wrapping_add_signed(i32::from_le_bytes(*word).into())));
-    let targets: Vec<Vaddr> = targets.collect();
-    if targets.len() as u64 != count || targets.iter().any(|target| !flow.has(*target)) {
-        return Err(unknown());
-    }
-    Ok(targets)
+    let end = section.ok_or_else(|| unknown("by a table that can be written to"))?.range.end;
+    let target = |at: u64| {
+        let word = code.bytes(Vaddr(at), ENTRY as usize).first_chunk().copied()?;
+        Some(Vaddr(table.0.wrapping_add_signed(i32::from_le_bytes(word).into())))
+            .filter(|target| flow.has(*target))
+    };
+    let next = referred.range(Vaddr(table.0 + 1)..end).next().map_or(end, |(next, _)| *next);
+    let room = count.map_or(next.0, |count| table.0.saturating_add(ENTRY.saturating_mul(count)));
+    let places = (table.0..room).step_by(ENTRY as usize);
+    let targets: Vec<Vaddr> = places.map_while(target).collect();
+    let last = Vaddr(table.0 + ENTRY * targets.len() as u64);
+    let is_whole = match count {
+        Some(count) => targets.len() as u64 == count,
+        // What comes next may have a table of its own. Else it must not look like an entry of this one.
+        None => {
+            let gap = code.bytes(last, next.0.saturating_sub(last.0) as usize);
+            let is_end = target(next.0).is_none() || distance(code, next).is_some();
+            !targets.is_empty() && is_end && gap.len() < ALIGNMENT && gap.iter().all(|byte| *byte == 0)
+        }
+    };
+    if is_whole { Ok(targets) } else { Err(unknown("by a table of unknown length")) }
 }
 
-/// The addresses in read-only data that something refers to, and what does.
-fn referred(code: &Code<'_>) -> BTreeMap<Vaddr, Vaddr> {
+fn referred(code: &Code<'_>) -> Referred {
     let references = code.references().filter(|reference| !reference.is_branch());
     let references = references.map(|reference| (reference.target, reference.at));
     let relocated = code.relocated().iter().filter_map(|(at, target)| Some(((*target)?, *at)));
