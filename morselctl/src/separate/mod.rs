@@ -50,6 +50,8 @@ pub struct Sizes {
     pub text: u64,
     /// Code that is not among that.
     pub code: u64,
+    /// What the file has in front of such code, and behind it.
+    pub around: [u64; 2],
     /// What is read-only after relocation.
     pub relro: u64,
     /// The data.
@@ -151,12 +153,15 @@ impl<'a> Separable<'a> {
         let length = |part: &Range<u64>| {
             part.end - part.start + if part == self.shape.first_moved() { self.more } else { 0 }
         };
-        let (text, code) = match self.apart {
-            true => (head + (rest.end - rest.start), code.end - code.start),
-            false => (text.end, 0),
+        let (text, code, around) = match self.apart {
+            true => {
+                let around = [code.start, relro.end.max(data.end) - code.end];
+                (head + (rest.end - rest.start), code.end - code.start, around)
+            }
+            false => (text.end, 0, [0; 2]),
         };
         let relro = if relro.is_empty() { 0 } else { length(relro) };
-        Sizes { text, code, relro, data: length(data) }
+        Sizes { text, code, around, relro, data: length(data) }
     }
 
     /// Whether the code has a segment of its own, and its pages are enough for what it is aligned to.

@@ -21,6 +21,10 @@ use crate::image::library::{InputFile, Library};
 /// What all libraries have of a kind must not take more: so all is in reach of all, and each kind in a window of its own.
 const MOST: u64 = WINDOW / 2 - (16 << 20);
 
+/// So much room is left between the code of two libraries, at most. Debuggers think all parts of a library to be about its code, and
+/// do not find code where they think another library's data.
+const MOST_AROUND: u64 = 16 << 20;
+
 /// So many libraries are named where one reason or way is told for many.
 const NAMED: usize = 4;
 
@@ -223,9 +227,12 @@ fn places(libraries: &[(Sizes, u64)]) -> Vec<Option<Places>> {
     let mut used = Sizes::default();
     let places = libraries.iter().map(|(sizes, align)| {
         let start = used.text.next_multiple_of(*align);
+        let [before, behind] = sizes.around;
+        let code = if used.code == 0 { 0 } else { used.code + before.max(used.around[1]).min(MOST_AROUND) };
         let end = Sizes {
             text: start + sizes.text,
-            code: used.code + sizes.code,
+            code: if sizes.code == 0 { used.code } else { code + sizes.code },
+            around: if sizes.code == 0 { used.around } else { [before, behind] },
             relro: used.relro + sizes.relro,
             data: used.data + sizes.data,
         };
@@ -233,7 +240,7 @@ fn places(libraries: &[(Sizes, u64)]) -> Vec<Option<Places>> {
             return None;
         }
         let places = Places {
-            code: WINDOW + base + used.code - start,
+            code: WINDOW + base + code - start,
             relro: 2 * WINDOW + base + used.relro - start,
             data: 3 * WINDOW + base + used.data - start,
         };
@@ -249,7 +256,8 @@ mod tests {
 
     #[test]
     fn no_part_leaves_a_gap() {
-        let sizes = |text, code, relro, data| (Sizes { text, code, relro, data }, PAGE_SIZE);
+        let sizes =
+            |text, code, relro, data| (Sizes { text, code, relro, data, ..Sizes::default() }, PAGE_SIZE);
         let libraries = [
             sizes(0x5000, 0x2000, 0x1000, 0x2000),
             sizes(0x3000, 0, 0, 0x1000),
@@ -268,8 +276,22 @@ mod tests {
     }
 
     #[test]
+    fn code_has_room_for_what_debuggers_think_there() {
+        let sizes = |before, behind| {
+            let around = [before, behind];
+            (Sizes { text: 0x1000, code: 0x2000, around, ..Sizes::default() }, PAGE_SIZE)
+        };
+        let libraries = [sizes(0x1000, 0x5000), sizes(0x3000, 0x1000), sizes(0x8000, 0)];
+        let places = places(&libraries);
+        let code: Vec<u64> =
+            (0..).step_by(0x1000).zip(places).map(|(text, one)| text + one.unwrap().code).collect();
+        assert_eq!([code[1] - code[0], code[2] - code[1]], [0x2000 + 0x5000, 0x2000 + 0x8000]);
+    }
+
+    #[test]
     fn what_has_no_room_is_left_out() {
-        let sizes = |text| (Sizes { text, code: 0x1000, relro: 0x1000, data: 0x1000 }, PAGE_SIZE);
+        let sizes =
+            |text| (Sizes { text, code: 0x1000, relro: 0x1000, data: 0x1000, around: [0; 2] }, PAGE_SIZE);
         let found = places(&[sizes(MOST - 0x1000), sizes(0x2000), sizes(0x1000)]);
         assert_eq!(found.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true]);
     }
