@@ -31,22 +31,6 @@ enum Limit {
 /// A value before an instruction, by its number.
 type Use = (usize, Operand);
 
-/// What may have given a register its value.
-#[derive(Default)]
-struct Definitions {
-    /// The instructions.
-    inside: Vec<usize>,
-    /// It may also come from where control enters: from a caller, or from where an exception was thrown.
-    outside: bool,
-}
-
-impl Definitions {
-    /// The instructions, if nothing else can be.
-    fn all(&self) -> &[usize] {
-        if self.outside { &[] } else { &self.inside }
-    }
-}
-
 /// The instructions of functions that belong together.
 pub struct Flow {
     instructions: Vec<Instruction>,
@@ -127,7 +111,7 @@ impl Flow {
     pub fn tables(&self, branch: usize, register: Register) -> Result<Vec<(Vaddr, Option<u64>)>, Uncertain> {
         let computed = |cause| Uncertain::Computed(Vaddr(self.instructions[branch].ip()), cause);
         let mut tables = Vec::new();
-        for definition in self.definitions(branch, register).inside {
+        for definition in self.definitions(branch, register) {
             let instruction = &self.instructions[definition];
             match instruction.mnemonic() {
                 Mnemonic::Mov | Mnemonic::Movq | Mnemonic::Pop | Mnemonic::Call => {}
@@ -149,7 +133,7 @@ impl Flow {
     fn table(&self, at: usize, [base, entry]: [Register; 2]) -> Option<(Vaddr, Option<u64>)> {
         let table = self.address(at, base)?;
         let loads = self.definitions(at, entry);
-        let indices: Option<Vec<_>> = loads.all().iter().map(|&load| self.index_of(load, table)).collect();
+        let indices: Option<Vec<_>> = loads.iter().map(|&load| self.index_of(load, table)).collect();
         let indices = indices.filter(|indices| !indices.is_empty())?;
         let counts = indices.into_iter().map(|(at, index)| self.bound(at, index));
         Some((table, counts.reduce(|most, one| Some(most?.max(one?))).flatten()))
@@ -162,8 +146,8 @@ impl Flow {
         if op == Mnemonic::Cdqe || op == Mnemonic::Movsxd && instruction.op1_kind() == OpKind::Register {
             let narrow =
                 if op == Mnemonic::Cdqe { Register::RAX } else { instruction.op1_register().full_register() };
-            return match self.definitions(load, narrow).all() {
-                [wide] if self.instructions[*wide].op0_register().is_gpr32() => self.index_of(*wide, table),
+            return match self.definitions(load, narrow)[..] {
+                [wide] if self.instructions[wide].op0_register().is_gpr32() => self.index_of(wide, table),
                 _ => None,
             };
         }
@@ -186,7 +170,7 @@ impl Flow {
 
     /// The register that another one is four times as large as.
     fn scaled(&self, at: usize, register: Register) -> Option<(usize, Register)> {
-        let [definition] = *self.definitions(at, register).all() else { return None };
+        let [definition] = self.definitions(at, register)[..] else { return None };
         let lea = &self.instructions[definition];
         let scales = lea.mnemonic() == Mnemonic::Lea
             && lea.memory_base() == Register::None
@@ -198,7 +182,7 @@ impl Flow {
     /// The address that a register has, if it is always the same.
     fn address(&self, at: usize, register: Register) -> Option<Vaddr> {
         let definitions = self.definitions(at, register);
-        let addresses = definitions.all().iter().map(|&definition| {
+        let addresses = definitions.iter().map(|&definition| {
             let lea = &self.instructions[definition];
             let is_address = lea.mnemonic() == Mnemonic::Lea && lea.is_ip_rel_memory_operand();
             is_address.then(|| Vaddr(lea.ip_rel_memory_address()))
@@ -206,15 +190,14 @@ impl Flow {
         addresses.reduce(|one, other| one.filter(|_| one == other))?
     }
 
-    /// What may have given a register its value, copies apart.
-    fn definitions(&self, at: usize, register: Register) -> Definitions {
-        let mut found = Definitions::default();
+    /// The instructions that may have given a register its value, copies apart. What a caller has left in it is nothing that
+    /// leads to a table, since no function gets such a thing.
+    fn definitions(&self, at: usize, register: Register) -> Vec<usize> {
+        let mut found = Vec::new();
         let mut seen = HashSet::new();
         let mut pending = vec![(at, register)];
         while let Some((at, register)) = pending.pop() {
-            let sources = self.before(at);
-            found.outside |= sources.is_none();
-            for before in sources.into_iter().flatten() {
+            for before in self.before(at).into_iter().flatten() {
                 let instruction = &self.instructions[before];
                 let copied = instruction.op1_register();
                 if !changes(instruction, register) {
@@ -224,8 +207,8 @@ impl Flow {
                 } else if is_conditional_move(instruction) && instruction.op0_register().is_gpr64() {
                     let sources = [register, copied].into_iter().filter(|source| source.is_gpr64());
                     pending.extend(sources.map(|source| (before, source)).filter(|one| seen.insert(*one)));
-                } else if !found.inside.contains(&before) {
-                    found.inside.push(before);
+                } else if !found.contains(&before) {
+                    found.push(before);
                 }
             }
         }
