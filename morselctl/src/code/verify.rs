@@ -320,7 +320,7 @@ impl Claim<'_> {
     }
 
     /// The places of distances to code. Where the link editor left relocations, these say it. Else they are in tables that code has the
-    /// address of, and that lead to instructions from the first entry on; no such table may be as it was.
+    /// address of, and go on as long as they lead to instructions; none of this may be as it was.
     fn check_tables(&self, section: &Changed<'_>, code: &Instructions) -> Result<BTreeSet<u64>, Wrong> {
         let mut places = BTreeSet::new();
         let range = section.start.0..section.start.0 + section.old.len() as u64;
@@ -352,7 +352,7 @@ impl Claim<'_> {
             for at in (table..next).step_by(4) {
                 let Some((was, is)) = words(at) else { break };
                 let target = at_distance(table, was);
-                if !code.begins(target) || was == is && at > table {
+                if !code.begins(target) {
                     break;
                 }
                 if self.moved_distance(table, target) != Some(is.into()) {
