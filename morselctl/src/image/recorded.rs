@@ -199,8 +199,8 @@ mod tests {
     fn pages_keep_their_numbers_when_code_moves() {
         let with_code = |code: u64, rest: u64| {
             let mut segments = segments((1 << 18, 1), (1 << 19, 1));
-            let mut code_load = segments.loads[0].clone();
-            let mut rest_load = code_load.clone();
+            let mut code_load = segments.loads[0];
+            let mut rest_load = code_load;
             (code_load.vaddr, code_load.flags) = (Vaddr(code * PAGE_SIZE), SegmentFlags::EXECUTE);
             rest_load.vaddr = Vaddr(rest * PAGE_SIZE);
             segments.loads = segments.loads.iter().cloned().chain([code_load, rest_load]).collect();
