@@ -159,7 +159,8 @@ fn wrong_changes_are_seen() {
         assert!(is_seen(&code, &units, ".rodata", (entry.field.at.0 - rodata.0) as i64));
     }
     // Where the frames are, how many functions there are, one's place and its frame's; where a frame's function is.
-    for (section, place) in [(".eh_frame_hdr", 4), (".eh_frame_hdr", 8), (".eh_frame_hdr", -8), (".eh_frame_hdr", -4)]
+    for (section, place) in
+        [(".eh_frame_hdr", 4), (".eh_frame_hdr", 8), (".eh_frame_hdr", -8), (".eh_frame_hdr", -4)]
     {
         assert!(is_seen(&code, &units, section, place), "{section} {place}");
     }

@@ -224,7 +224,7 @@ impl Flow {
             for before in self.before(at)? {
                 let instruction = &self.instructions[before];
                 let limit = match limit_by(instruction, self.follows(before, at)) {
-                    None if instruction.rflags_modified() != 0 => {
+                    None if instruction.rflags_modified() != 0 || is_call(instruction) => {
                         let compared = limit.filter(|_| compares(instruction, operand));
                         if let Some(bound) = compared.and_then(|limit| bound_of(instruction, limit)) {
                             most = most.max(Some(bound));
