@@ -21,7 +21,7 @@ use crate::image::library::{InputFile, Library};
 /// What all libraries have of a kind must not take more: so all is in reach of all, and each kind in a window of its own.
 const MOST: u64 = WINDOW / 2 - (16 << 20);
 
-/// So much room is left between the code of two libraries, at most. Debuggers think all parts of a library to be about its code, and
+/// So much room is left between the code of two libraries, at most, as long as there is any. Debuggers think all parts of a library to be about its code, and
 /// do not find code where they think another library's data.
 const MOST_AROUND: u64 = 16 << 20;
 
@@ -228,7 +228,8 @@ fn places(libraries: &[(Sizes, u64)]) -> Vec<Option<Places>> {
     let places = libraries.iter().map(|(sizes, align)| {
         let start = used.text.next_multiple_of(*align);
         let [before, behind] = sizes.around;
-        let code = if used.code == 0 { 0 } else { used.code + before.max(used.around[1]).min(MOST_AROUND) };
+        let room = if used.code == 0 { 0 } else { before.max(used.around[1]).min(MOST_AROUND) };
+        let code = if used.code + room + sizes.code > MOST { used.code } else { used.code + room };
         let end = Sizes {
             text: start + sizes.text,
             code: if sizes.code == 0 { used.code } else { code + sizes.code },
