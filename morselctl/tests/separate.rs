@@ -35,7 +35,7 @@ int main(void)
 "#;
 
 /// Distances as the pass draws them.
-const PLACES: Places = Places { relro: 0x4012_3000, data: 0x6045_6000 };
+const PLACES: Places = Places { code: 0x2078_9000, relro: 0x4012_3000, data: 0x6045_6000 };
 
 /// The library in `file` with its parts apart, or why it keeps its shape.
 fn separate(file: &Path) -> anyhow::Result<()> {

@@ -351,6 +351,7 @@ impl Attached {
             member.headers.map(|(vaddr, count)| (bias.apply(Vaddr(vaddr)), count as u16));
         object.entry = bias.apply(Vaddr(member.entry));
         object.linked_dynamic = member.linked_dynamic.map(Vaddr);
+        object.code_shift = member.code_shift;
         Ok(object)
     }
 

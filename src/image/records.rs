@@ -136,6 +136,8 @@ pub struct Member<'a> {
     pub arrays: Option<(u64, &'a [u8])>,
     /// If its parts have been moved apart, where its file has the dynamic section: debuggers think it there.
     pub linked_dynamic: Option<u64>,
+    /// By how much its code has moved then: debuggers think all there.
+    pub code_shift: u64,
     /// Its constructors do nothing, so that they need not be called.
     pub idle_constructors: bool,
 }
@@ -180,6 +182,7 @@ impl<'a> Record<'a> for Member<'a> {
             both(filter_size, shift),
             self.arrays.map_or(0, |(start, _)| start),
             self.linked_dynamic.unwrap_or(0),
+            self.code_shift,
         ]);
         let arrays = self.arrays.map_or(&[][..], |(_, bytes)| bytes);
         let parts = [
@@ -208,6 +211,7 @@ impl<'a> Record<'a> for Member<'a> {
             hash_rest,
             arrays,
             linked_dynamic,
+            code_shift,
         ] = from.words()?;
         let role = match kind & 0xff {
             0 => Role::Program,
@@ -240,6 +244,7 @@ impl<'a> Record<'a> for Member<'a> {
             sealed: has(7),
             arrays: has(8).then_some((arrays, array_bytes)),
             linked_dynamic: has(9).then_some(linked_dynamic),
+            code_shift,
             idle_constructors: has(10),
         })
     }

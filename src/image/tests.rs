@@ -51,6 +51,7 @@ fn tables() -> Tables<'static> {
         sealed: true,
         arrays: Some((0x1100, &[5; 24])),
         linked_dynamic: Some(0x3de0),
+        code_shift: 0x2000_0000,
         idle_constructors: true,
     };
     let program = Member { role: Role::Program, identity: None, tls: None, headers: None, ..member.clone() };

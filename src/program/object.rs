@@ -104,6 +104,8 @@ pub struct Object {
     /// If its parts have been moved apart, where its file has the dynamic section: debuggers compare that with where it is to
     /// find out how far the object has been moved, all parts alike.
     pub linked_dynamic: Option<Vaddr>,
+    /// By how much its code has been moved then.
+    pub code_shift: u64,
     /// Who asked for it first; the chain ends at the program (or at a preloaded library).
     pub needed_by: Option<ObjectId>,
     /// What it asked for, in order; for the program, the preloaded objects come first.
@@ -142,6 +144,7 @@ impl Object {
             entry: Address(0),
             anatomy: Anatomy::new(segments, view),
             linked_dynamic: None,
+            code_shift: 0,
             needed_by: None,
             dependencies: Vec::new(),
             tls: None,

@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 use once_cell::race::OnceBox;
 
 use crate::bind::{self, Group};
-use crate::elf::{Address, Vaddr};
+use crate::elf::{Address, LoadBias, Vaddr};
 use crate::program::{Object, ObjectId, Program};
 
 /// The public `struct link_map`.
@@ -23,11 +23,11 @@ struct PublicMap {
 }
 
 impl PublicMap {
-    fn new(object: &Object, dynamic: Vaddr) -> Self {
+    fn new(object: &Object, bias: LoadBias, dynamic: Vaddr) -> Self {
         Self {
-            bias: object.mapping.bias.0,
+            bias: bias.0,
             name: object.name.as_ptr(),
-            dynamic: object.address(dynamic).0,
+            dynamic: bias.apply(dynamic).0,
             next: AtomicPtr::new(null_mut()),
             previous: null_mut(),
         }
@@ -171,7 +171,7 @@ impl DebugState {
         let copies = program.objects().any(is_moved);
         for (id, object) in program.visible().filter(|(id, _)| *id >= first) {
             let map = Box::into_raw(Box::new(LinkMap {
-                public: PublicMap::new(object, object.dynamic_section),
+                public: PublicMap::new(object, object.mapping.bias, object.dynamic_section),
                 id,
                 // SAFETY: the caller's promise makes the reference valid for ever.
                 object: unsafe { &*core::ptr::from_ref(object) },
@@ -181,7 +181,8 @@ impl DebugState {
             unsafe { append(map.cast(), &self.first, &self.last) };
             if copies {
                 let dynamic = object.linked_dynamic.unwrap_or(object.dynamic_section);
-                let copy = Box::into_raw(Box::new(PublicMap::new(object, dynamic)));
+                let bias = LoadBias(object.mapping.bias.0.wrapping_add(object.code_shift));
+                let copy = Box::into_raw(Box::new(PublicMap::new(object, bias, dynamic)));
                 // SAFETY: likewise.
                 unsafe { append(copy, &self.shown, &self.last_shown) };
             }

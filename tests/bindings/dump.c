@@ -3,9 +3,9 @@
 //   object type symbol -> target
 //
 // The target is what the slot holds, less the addend: an offset into the object that has it in a segment, or into this
-// thread's copy of its thread-local storage. Offsets of what is writable in libraries are counted back from the end of the
-// segments, one after the other: images may have moved these away, and made room at their beginning. Such lines are the same
-// wherever segments are mapped. They go to a file in the folder $BINDINGS that has the program's name. This library is the
+// thread's copy of its thread-local storage. Offsets in libraries are counted in segments of a kind, one after the other, since
+// images may have moved these apart: code, read-only data, and what is writable, back from its end, as room is made at its
+// beginning. Such lines are the same wherever segments are mapped. They go to a file in the folder $BINDINGS that has the program's name. This library is the
 // first to be preloaded and depends on nothing but libc, so that its constructor runs before all others: nobody has changed
 // a slot yet.
 #define _GNU_SOURCE
@@ -147,7 +147,13 @@ static void put_place(const struct object *o, const char *kind, uint64_t offset)
 static void put_in_segment(const struct object *o, uintptr_t address)
 {
 	const Elf64_Phdr *its = segment(o, address), *end = o->headers + o->header_count;
-	if (o == objects || !(its->p_flags & PF_W)) return put_place(o, "+", address - o->base);
+	if (o == objects) return put_place(o, "+", address - o->base);
+	if (!(its->p_flags & PF_W)) {
+		uint64_t before = address - o->base - its->p_vaddr;
+		for (const Elf64_Phdr *h = o->headers; h < its; h++)
+			if (h->p_type == PT_LOAD && h->p_flags == its->p_flags) before += h->p_memsz;
+		return put_place(o, its->p_flags & PF_X ? ".code+" : "+", before);
+	}
 	uint64_t behind = o->base + its->p_vaddr + its->p_memsz - address;
 	for (const Elf64_Phdr *h = its + 1; h < end; h++)
 		if (h->p_type == PT_LOAD) behind += h->p_memsz;

@@ -215,6 +215,7 @@ fn section<'f, 'a>(file: &'f File<'a>, from: Vaddr, at: Vaddr) -> Result<&'f Sec
     file.section_at(at).filter(|section| section.executable).ok_or(Uncertain::Astray(from, at))
 }
 
-fn is_padding(instruction: &Instruction) -> bool {
+/// Whether an instruction does nothing, or is not to be reached.
+pub fn is_padding(instruction: &Instruction) -> bool {
     instruction.code() == Opcode::Int3 || instruction.mnemonic() == Mnemonic::Nop
 }

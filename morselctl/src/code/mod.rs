@@ -12,8 +12,10 @@
 pub mod calls;
 mod decode;
 mod file;
+mod flow;
 mod handlers;
 pub mod idle;
+mod jump_tables;
 pub mod moves;
 mod patch;
 mod plt;
@@ -119,6 +121,23 @@ impl<'a> Code<'a> {
     /// The distances in unwind tables and in tables of exception handlers.
     pub fn unwind_pointers(&self) -> &[Pointer] {
         &self.unwind.pointers
+    }
+
+    /// The distances in the table by which unwinders search (`.eh_frame_hdr`).
+    ///
+    /// # Errors
+    /// It is of an unknown kind.
+    pub fn search_table(&self) -> Result<Vec<Pointer>, Uncertain> {
+        unwind::search_table(&self.file)
+    }
+
+    /// The distances to code in read-only data, if it is certain that there are no others: those of jump tables. They count from
+    /// the beginning of their table.
+    ///
+    /// # Errors
+    /// It is not certain.
+    pub fn jump_tables(&self) -> Result<Vec<Pointer>, Uncertain> {
+        jump_tables::find(self)
     }
 
     /// The section that has an address.

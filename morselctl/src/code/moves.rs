@@ -1,20 +1,20 @@
 //! Moving the segments of a library apart: what to change so that every reference from one to another still arrives.
 //!
-//! A library is divided into units that keep their inner distances: code with read-only data and unwind tables, what is
-//! read-only after relocation, data. Absolute addresses are the dynamic relocations' business; here it is distances: operands
-//! of instructions, pointers in unwind tables, and whatever else the link editor left a relocation for.
+//! A library is divided into units that keep their inner distances: read-only data with unwind tables, code (both may be one), what
+//! is read-only after relocation, data. Absolute addresses are the dynamic relocations' business; here it is distances: operands
+//! of instructions, pointers in unwind tables, jump tables, and whatever else the link editor left a relocation for.
 //!
 //! Without the link editor's relocations an address says in which unit its object is, but compilers also form addresses at or
 //! beyond the edges of objects: the end of an array, an array less a constant. Such an address in `lea` is taken for what it
 //! looks like only if it is within a section that holds objects; the sections that hold none (unwind tables, the dynamic
 //! section, slots) lie between units and are watched: who points into one of them is not understood.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use ld_morsel::elf::Vaddr;
 
-use super::{Code, Distance, Field, Kind, Patch, Reference, Section, Uncertain};
+use super::{Code, Distance, Field, Kind, Patch, Pointer, Reference, Section, Uncertain};
 
 /// A part of a library that is moved as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,9 +40,17 @@ pub fn patches(code: &Code<'_>, units: &[Unit]) -> Result<Vec<Patch>, Uncertain>
         moves.add(&mut patches, reference.field, to)?;
     }
     for pointer in code.unwind_pointers() {
-        let section = code.section_at(pointer.target);
-        let section = section.ok_or_else(|| ambiguous(pointer.field.at, pointer.target, OUTSIDE))?;
-        moves.add(&mut patches, pointer.field, moves.unit_of(section)?)?;
+        moves.add_pointer(&mut patches, pointer)?;
+    }
+    if moves.code_is_apart()? {
+        for pointer in code.search_table()? {
+            moves.add_pointer(&mut patches, &pointer)?;
+        }
+        // With the link editor's relocations it is known where distances are.
+        let tables = if moves.distances.is_none() { code.jump_tables()? } else { Vec::new() };
+        for pointer in tables {
+            moves.add_pointer(&mut patches, &pointer)?;
+        }
     }
     for distance in moves.distances.iter().flat_map(BTreeMap::values) {
         moves.add_data(&mut patches, distance)?;
@@ -86,18 +94,17 @@ impl<'a> Moves<'_, 'a> {
                 return Err(Uncertain::UnknownSection(section.name.to_owned(), section.range.clone()));
             }
         }
-        // The table of unwind tables holds distances to these, and is not read.
-        let together = |name| self.code.section(name).map(|section| self.unit_of(section)).transpose();
-        let code = self.code.sections().iter().find(|section| section.executable);
-        let code = code.map(|section| self.unit_of(section)).transpose()?;
-        for name in [".eh_frame_hdr", ".eh_frame"] {
-            if let (Some(section), Some(unit)) = (self.code.section(name), together(name)?)
-                && Some(unit) != code
-            {
-                return Err(Uncertain::Unit(name.to_owned(), section.range.clone()));
-            }
-        }
         Ok(())
+    }
+
+    /// Whether code is in another unit than read-only data or the tables for unwinding.
+    fn code_is_apart(&self) -> Result<bool, Uncertain> {
+        let mut units = [BTreeSet::new(), BTreeSet::new()];
+        for section in self.code.sections().iter().filter(|section| !section.writable) {
+            units[usize::from(section.executable)].insert(self.unit_of(section)?);
+        }
+        let [data, code] = units;
+        Ok(!code.is_empty() && data.iter().any(|unit| !code.contains(unit)))
     }
 
     /// The unit that has all of a section.
@@ -205,6 +212,13 @@ impl<'a> Moves<'_, 'a> {
         let beyond = target.0 - before.range.end.0;
         let is_end = alone && beyond < ALIGNMENT || holds_objects(before) && beyond == 0;
         Ok(is_end.then_some(unit))
+    }
+
+    /// A pointer of a table.
+    fn add_pointer(&self, patches: &mut BTreeMap<Vaddr, Patch>, pointer: &Pointer) -> Result<(), Uncertain> {
+        let section = self.code.section_at(pointer.target);
+        let section = section.ok_or_else(|| ambiguous(pointer.field.at, pointer.target, OUTSIDE))?;
+        self.add(patches, pointer.field, self.unit_of(section)?)
     }
 
     /// A relocation that is not about an operand.

@@ -42,6 +42,10 @@ pub enum Uncertain {
     Ambiguous(Vaddr, Vaddr, String),
     /// A distance no longer fits in its field.
     Reach(Vaddr, i128),
+    /// A branch goes to an address that is computed, perhaps by a table of distances.
+    Computed(Vaddr, &'static str),
+    /// What an address has may be a distance to code.
+    Distance(Vaddr, Vaddr),
     /// A section of a name that nothing is known of, which may hold distances.
     UnknownSection(String, Range<Vaddr>),
     /// What is to be changed is not what was read, or twice.
@@ -85,6 +89,12 @@ impl fmt::Display for Uncertain {
                 write!(f, "{at:#x} refers to {target:#x}, {cause}")
             }
             Self::Reach(Vaddr(at), distance) => write!(f, "the distance at {at:#x} would be {distance:#x}"),
+            Self::Computed(Vaddr(at), cause) => {
+                write!(f, "the branch at {at:#x} goes to a computed address, {cause}")
+            }
+            Self::Distance(Vaddr(at), Vaddr(target)) => {
+                write!(f, "what is at {at:#x} may be the distance to {target:#x} in code")
+            }
             Self::UnknownSection(name, range) => {
                 write!(f, "section {name}, {}, may hold distances to what is moved", span(range))
             }

@@ -89,6 +89,37 @@ impl Unwind {
     }
 }
 
+/// The distances in `.eh_frame_hdr`: to the unwind tables, and the table that is searched for them. The latter count from the
+/// section's beginning, which is in the same unit as they are.
+pub fn search_table(file: &File<'_>) -> Result<Vec<Pointer>, Uncertain> {
+    const SORTED: DwEhPe = DwEhPe(gimli::DW_EH_PE_datarel.0 | gimli::DW_EH_PE_sdata4.0);
+    let Some(section) = file.section(".eh_frame_hdr") else { return Ok(Vec::new()) };
+    let start = section.range.start;
+    let other = || Uncertain::Unwind(start, "a search table of an unknown kind".to_owned());
+    let [1, frames, count, table] = section.bytes.first_chunk().copied().ok_or_else(other)? else {
+        return Err(other());
+    };
+    let mut pointers: Vec<Pointer> = pointer(section, 4, DwEhPe(frames))?.into_iter().collect();
+    if DwEhPe(count) == gimli::DW_EH_PE_omit {
+        return Ok(pointers);
+    }
+    let at = 4 + width(section, 4, DwEhPe(frames))?;
+    if DwEhPe(count) != gimli::DW_EH_PE_udata4 || DwEhPe(table) != SORTED {
+        return Err(other());
+    }
+    let mut rest = slice(section, at)?;
+    let damaged = |error: gimli::Error| Uncertain::Unwind(start, error.to_string());
+    for _ in 0..2 * u64::from(rest.read_u32().map_err(damaged)?) {
+        let at = Vaddr(start.0 + (section.bytes.len() - rest.len()) as u64);
+        let distance = i64::from(rest.read_i32().map_err(damaged)?);
+        pointers.push(Pointer {
+            field: Field { at, width: 4 },
+            target: Vaddr(start.0.wrapping_add_signed(distance)),
+        });
+    }
+    Ok(pointers)
+}
+
 /// Where a common entry's pointer to the personality routine is in `.eh_frame`.
 fn personality_offset(section: &Section<'_>, cie: usize) -> Option<usize> {
     // Behind length (four bytes), id (four bytes) and version.

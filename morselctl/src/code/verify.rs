@@ -3,17 +3,19 @@
 //!
 //! An instruction may differ in two ways. A distance may have become the one to where its target has moved; or what leads
 //! through a slot leads straight to what the slot holds, in one of the forms listed here, byte by byte. Data may differ where
-//! the old bytes are the distance to a pointer in another unit that is relocated (so unwind tables refer to types and
-//! personality routines), and the new ones that to where it has moved.
+//! the old bytes are a distance to another unit and the new ones that to where it has moved: to a pointer that is relocated (so
+//! tables of handlers refer to types), from unwind tables to what they describe, from a jump table that code has the address of
+//! to an instruction, or where the link editor left a relocation. All tables for unwinding must say of everything what they said.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use gimli::{BaseAddresses, CieOrFde, EhFrame, LittleEndian, UnwindSection};
+use gimli::{BaseAddresses, CieOrFde, EhFrame, EhFrameHdr, LittleEndian, UnwindSection};
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, OpKind};
 use ld_morsel::elf::Vaddr;
 
 use super::moves::Unit;
+use super::{Distance, Section};
 
 /// What a section holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +24,22 @@ pub enum Kind {
     Code,
     /// Descriptions of frames (`.eh_frame`).
     Frames,
+    /// The table by which these are searched (`.eh_frame_hdr`).
+    SearchTable,
     /// Anything else.
     Data,
+}
+
+impl Kind {
+    /// What a read-only section holds.
+    pub fn of(section: &Section<'_>) -> Self {
+        match section.name {
+            _ if section.executable => Self::Code,
+            ".eh_frame" => Self::Frames,
+            ".eh_frame_hdr" => Self::SearchTable,
+            _ => Self::Data,
+        }
+    }
 }
 
 /// A section as it was and as it is.
@@ -52,6 +68,8 @@ pub struct Claim<'a> {
     pub bias: u64,
     /// What dynamic relocations write into, and what of this file.
     pub relocated: &'a BTreeMap<Vaddr, Option<Vaddr>>,
+    /// The distances that the link editor left relocations for; `None` if it left none.
+    pub distances: Option<&'a [Distance]>,
     /// What slots hold, as addresses in the process.
     pub slots: &'a BTreeMap<Vaddr, u64>,
 }
@@ -85,24 +103,58 @@ pub struct Found {
 /// Something does not do what it did.
 pub fn verify(claim: &Claim<'_>) -> Result<Found, Wrong> {
     let mut found = Found::default();
-    for section in claim.sections {
+    let mut code = Instructions::default();
+    let (executable, others): (Vec<&Changed<'_>>, Vec<_>) =
+        claim.sections.iter().partition(|section| section.kind == Kind::Code);
+    for section in executable.iter().chain(&others) {
         if section.old.len() != section.new.len() {
             return Err(Wrong(section.start));
         }
         match section.kind {
-            Kind::Code => claim.check_code(section, &mut found)?,
+            Kind::Code => claim.check_code(section, &mut code, &mut found)?,
             Kind::Frames => {
-                claim.check_personalities(section)?;
-                claim.check_data(section, &mut found)?;
+                let targets = claim.check_frames(section)?;
+                claim.check_data(section, &targets, &BTreeSet::new(), &mut found)?;
             }
-            Kind::Data => claim.check_data(section, &mut found)?,
+            Kind::SearchTable => claim.check_search_table(section)?,
+            Kind::Data => {
+                let places = claim.check_tables(section, &code)?;
+                claim.check_data(section, &BTreeSet::new(), &places, &mut found)?;
+            }
         }
     }
     Ok(found)
 }
 
+/// What the code is like, which tables in data are compared with.
+#[derive(Default)]
+struct Instructions {
+    /// Where sections of code begin, and for each byte whether an instruction begins there.
+    begins: Vec<(u64, Vec<bool>)>,
+    /// The addresses that are computed.
+    addresses: BTreeSet<u64>,
+}
+
+impl Instructions {
+    fn begins(&self, at: u64) -> bool {
+        let byte = |(start, begins): &(u64, Vec<bool>)| begins.get(at.checked_sub(*start)? as usize).copied();
+        self.begins.iter().find_map(byte).unwrap_or(false)
+    }
+}
+
+/// The address at a distance.
+fn at_distance(at: u64, distance: i32) -> u64 {
+    at.wrapping_add_signed(distance.into())
+}
+
 impl Claim<'_> {
-    fn check_code(&self, section: &Changed<'_>, found: &mut Found) -> Result<(), Wrong> {
+    fn check_code(
+        &self,
+        section: &Changed<'_>,
+        code: &mut Instructions,
+        found: &mut Found,
+    ) -> Result<(), Wrong> {
+        let mut begins = vec![false; section.old.len()];
         let end = section.start.0 + section.old.len() as u64;
         let inside = |start: &&Vaddr| section.start < **start && start.0 < end;
         let mut starts: Vec<u64> = self.beginnings.iter().filter(inside).map(|start| start.0).collect();
@@ -116,10 +168,15 @@ impl Claim<'_> {
             while decoder.can_decode() {
                 let begin = decoder.position();
                 let instruction = decoder.decode();
+                begins[(pair[0] - section.start.0) as usize + begin] = true;
+                if instruction.mnemonic() == Mnemonic::Lea && instruction.is_ip_rel_memory_operand() {
+                    code.addresses.insert(instruction.ip_rel_memory_address());
+                }
                 let range = begin..decoder.position();
                 self.check_instruction(&instruction, &old[range.clone()], &new[range], found)?;
             }
         }
+        code.begins.push((section.start.0, begins));
         Ok(())
     }
 
@@ -218,27 +275,110 @@ impl Claim<'_> {
         None
     }
 
-    /// The personality routines must be those that they were.
-    fn check_personalities(&self, section: &Changed<'_>) -> Result<(), Wrong> {
+    /// The frames must be those that they were. Returns what they point to.
+    fn check_frames(&self, section: &Changed<'_>) -> Result<BTreeSet<u64>, Wrong> {
         let (old, new) =
-            (personalities(section.start, section.old), personalities(section.start, section.new));
+            (frame_pointers(section.start, section.old), frame_pointers(section.start, section.new));
         let (old, new) =
             old.zip(new).filter(|(old, new)| old.len() == new.len()).ok_or(Wrong(section.start))?;
-        for ((at, old), (_, new)) in old.into_iter().zip(new) {
-            // The whole section moves by the same: what counts is how much the distances to its beginning differ.
-            let expected = self.moved_distance(section.start.0, old);
-            if expected != Some(new.wrapping_sub(section.start.0) as i64) {
-                return Err(Wrong(at));
+        for ((at, old), (_, new)) in old.iter().zip(new) {
+            if !self.has_moved(section, *old, new) {
+                return Err(Wrong(*at));
             }
         }
-        Ok(())
+        Ok(old.into_iter().map(|(_, target)| target).collect())
     }
 
-    /// What differs must be a distance to another unit, wherever in it the difference is.
-    fn check_data(&self, section: &Changed<'_>, found: &mut Found) -> Result<(), Wrong> {
+    /// The table must lead to the same frames for the same functions, in their order.
+    fn check_search_table(&self, section: &Changed<'_>) -> Result<(), Wrong> {
+        const HEAD: usize = 4; // version and encodings
+        let wrong = Wrong(section.start);
+        if section.old == section.new && !self.is_apart(section) {
+            return Ok(());
+        }
+        let (old, new) = (search_table(section.start, section.old), search_table(section.start, section.new));
+        let (old, new) = old.zip(new).filter(|(old, new)| old.len() == new.len()).ok_or(wrong)?;
+        let moved = old.iter().zip(&new).all(|(old, new)| self.has_moved(section, *old, *new));
+        // Behind where the frames are, each function has two words.
+        let functions: Vec<u64> = new.iter().skip(1).step_by(2).copied().collect();
+        let used = 3 * HEAD + (new.len() - 1) * HEAD;
+        let kept =
+            section.old[..HEAD] == section.new[..HEAD] && section.old.get(used..) == section.new.get(used..);
+        if moved && kept && functions.is_sorted() { Ok(()) } else { Err(wrong) }
+    }
+
+    /// Whether what a whole section pointed to is where it points to now. The section moves itself: what counts is how much the
+    /// distances to its beginning differ.
+    fn has_moved(&self, section: &Changed<'_>, old: u64, new: u64) -> bool {
+        self.moved_distance(section.start.0, old) == Some(new.wrapping_sub(section.start.0) as i64)
+    }
+
+    /// Whether code moves by another distance than a section.
+    fn is_apart(&self, section: &Changed<'_>) -> bool {
+        let mut code = self.sections.iter().filter(|section| section.kind == Kind::Code);
+        code.any(|code| self.shift(code.start.0) != self.shift(section.start.0))
+    }
+
+    /// The places of distances to code. Where the link editor left relocations, these say it. Else they are in tables that code has the
+    /// address of, and go on as long as they lead to instructions; none of this may be as it was.
+    fn check_tables(&self, section: &Changed<'_>, code: &Instructions) -> Result<BTreeSet<u64>, Wrong> {
+        let mut places = BTreeSet::new();
+        let range = section.start.0..section.start.0 + section.old.len() as u64;
+        let words = |at: u64| {
+            let at = (at - range.start) as usize;
+            let word = |bytes: &[u8]| bytes.get(at..)?.first_chunk().map(|word| i32::from_le_bytes(*word));
+            word(section.old).zip(word(section.new))
+        };
+        if !self.is_apart(section) {
+            return Ok(places);
+        }
+        for left in self.distances.into_iter().flatten().filter(|left| range.contains(&left.field.at.0)) {
+            let (at, Some((symbol, _))) = (left.field.at.0, left.symbol) else { continue };
+            let Some((was, is)) = words(at).filter(|_| left.field.width == 4 && !left.is_to_slot()) else {
+                continue;
+            };
+            let change = self.shift(symbol.0).checked_sub(self.shift(at));
+            if change != Some(i64::from(is) - i64::from(was)) {
+                return Err(Wrong(left.field.at));
+            }
+            places.insert(at);
+        }
+        if self.distances.is_some() {
+            return Ok(places);
+        }
+        for &table in code.addresses.range(range.clone()) {
+            let next =
+                code.addresses.range(table + 1..).next().map_or(range.end, |next| range.end.min(*next));
+            for at in (table..next).step_by(4) {
+                let Some((was, is)) = words(at) else { break };
+                let target = at_distance(table, was);
+                if !code.begins(target) {
+                    break;
+                }
+                if self.moved_distance(table, target) != Some(is.into()) {
+                    return Err(Wrong(Vaddr(at)));
+                }
+                places.insert(at);
+            }
+        }
+        Ok(places)
+    }
+
+    /// What differs must be a distance to another unit, wherever in it the difference is: to what is relocated or among `targets`. What
+    /// stands in one of `places` has been checked.
+    fn check_data(
+        &self,
+        section: &Changed<'_>,
+        targets: &BTreeSet<u64>,
+        places: &BTreeSet<u64>,
+        found: &mut Found,
+    ) -> Result<(), Wrong> {
         let differs = |index: &usize| section.old[*index] != section.new[*index];
         for index in (0..section.old.len()).filter(differs) {
-            let explained = (index.saturating_sub(3)..=index).any(|start| self.is_moved_word(section, start));
+            let explained = (index.saturating_sub(3)..=index).any(|start| {
+                let place = section.start.0 + start as u64;
+                places.contains(&place) || self.is_moved_word(section, start, targets)
+            });
             if !explained {
                 return Err(Wrong(Vaddr(section.start.0 + index as u64)));
             }
@@ -247,12 +387,13 @@ impl Claim<'_> {
         Ok(())
     }
 
-    fn is_moved_word(&self, section: &Changed<'_>, start: usize) -> bool {
+    fn is_moved_word(&self, section: &Changed<'_>, start: usize, targets: &BTreeSet<u64>) -> bool {
         let word = |bytes: &[u8]| Some(i32::from_le_bytes(bytes.get(start..start + 4)?.try_into().ok()?));
         let (Some(was), Some(is)) = (word(section.old), word(section.new)) else { return false };
         let at = section.start.0 + start as u64;
-        let target = at.wrapping_add_signed(was.into());
-        self.relocated.contains_key(&Vaddr(target)) && self.moved_distance(at, target) == Some(is.into())
+        let target = at_distance(at, was);
+        let is_known = self.relocated.contains_key(&Vaddr(target)) || targets.contains(&target);
+        is_known && self.moved_distance(at, target) == Some(is.into())
     }
 
     /// The distance between two places after both have moved.
@@ -271,19 +412,48 @@ impl Claim<'_> {
     }
 }
 
-/// The entries of `.eh_frame` that name a personality routine, or where its address is, with that.
-fn personalities(start: Vaddr, bytes: &[u8]) -> Option<Vec<(Vaddr, u64)>> {
+/// What the entries of `.eh_frame` point to, each with the entry's address: personality routines or where their addresses are,
+/// functions, and tables of handlers.
+fn frame_pointers(start: Vaddr, bytes: &[u8]) -> Option<Vec<(Vaddr, u64)>> {
     let frames = EhFrame::new(bytes, LittleEndian);
     let bases = BaseAddresses::default().set_eh_frame(start.0);
     let mut entries = frames.entries(&bases);
     let mut found = Vec::new();
     while let Some(entry) = entries.next().ok()? {
-        if let CieOrFde::Cie(cie) = entry
-            && let Some(personality) = cie.personality()
-        {
-            found.push((Vaddr(start.0 + cie.offset() as u64), personality.pointer()));
+        match entry {
+            CieOrFde::Cie(cie) => {
+                let personality = cie.personality().map(|personality| personality.pointer());
+                found.extend(personality.map(|target| (Vaddr(start.0 + cie.offset() as u64), target)));
+            }
+            CieOrFde::Fde(partial) => {
+                let fde = partial.parse(EhFrame::cie_from_offset).ok()?;
+                let targets = [Some(fde.initial_address()), fde.lsda().map(|lsda| lsda.pointer())];
+                let at = Vaddr(start.0 + fde.offset() as u64);
+                // What has no table of handlers says so by no distance at all.
+                found.extend(
+                    targets.into_iter().flatten().filter(|target| *target != 0).map(|target| (at, target)),
+                );
+            }
         }
     }
+    Some(found)
+}
+
+/// What the words of `.eh_frame_hdr` point to: the frames, and for each function itself and its frame.
+fn search_table(start: Vaddr, bytes: &[u8]) -> Option<Vec<u64>> {
+    let bases = BaseAddresses::default().set_eh_frame_hdr(start.0);
+    let header = EhFrameHdr::new(bytes, LittleEndian).parse(&bases, 8).ok()?;
+    let mut found = vec![header.eh_frame_ptr().pointer()];
+    let table = header.table();
+    let mut entries = table.iter().flat_map(|table| {
+        let mut entries = table.iter(&bases);
+        std::iter::from_fn(move || entries.next().transpose())
+    });
+    entries.try_for_each(|entry| {
+        let (function, frame) = entry.ok()?;
+        found.extend([function.pointer(), frame.pointer()]);
+        Some(())
+    })?;
     Some(found)
 }
 

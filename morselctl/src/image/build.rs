@@ -225,10 +225,10 @@ fn look_at(
             objects.iter().flatten().any(|(_, is_libc, library)| *is_libc && *library == file.library);
     }
     passes.read_all(&mut files)?;
-    for file in files.iter().filter(|file| file.is_changed()) {
+    for (file, shift) in files.iter().filter_map(|file| Some((file, file.changed()?))) {
         for (found, objects) in found.iter_mut().zip(&objects) {
             for (id, ..) in objects.iter().filter(|(.., library)| *library == file.library) {
-                let library = read_anew(&mut found.program[*id], &file.bytes);
+                let library = read_anew(&mut found.program[*id], &file.bytes, shift);
                 libraries[file.library] =
                     library.with_context(|| file.name.to_string_lossy().into_owned())?;
             }

@@ -26,7 +26,7 @@ pub const HUGE_PAGE: u64 = 2 << 20;
 pub enum Class {
     /// In one piece.
     Whole,
-    /// Read-only data and code in one piece, everything else far away.
+    /// Read-only data in one piece, perhaps with code, everything else far away.
     Far,
     /// The same, but all in the first piece may be executed.
     FarCode,
@@ -148,6 +148,7 @@ mod tests {
             units: units.iter().map(unit).collect(),
             place: 0,
             linked_dynamic: None,
+            code_shift: 0,
             names: Default::default(),
         }
     }

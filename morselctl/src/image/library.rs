@@ -24,23 +24,24 @@ pub struct InputFile {
     pub library: usize,
     /// It is libc, which relocates itself.
     pub is_libc: bool,
-    changed: bool,
+    /// If something else has been put in its place, by how much its code has moved.
+    changed: Option<u64>,
 }
 
 impl InputFile {
     /// A file that nobody has changed.
     pub fn new(name: CString, bytes: Vec<u8>, library: usize) -> Self {
-        Self { name, bytes, library, is_libc: false, changed: false }
+        Self { name, bytes, library, is_libc: false, changed: None }
     }
 
-    /// Puts something else in its place.
-    pub fn replace(&mut self, bytes: Vec<u8>) {
+    /// Puts something else in its place, in which code is so many bytes farther.
+    pub fn replace(&mut self, bytes: Vec<u8>, code_shift: u64) {
         self.bytes = bytes;
-        self.changed = true;
+        self.changed = Some(code_shift);
     }
 
-    /// Whether something else is in its place.
-    pub fn is_changed(&self) -> bool {
+    /// If something else is in its place, how much farther code is.
+    pub fn changed(&self) -> Option<u64> {
         self.changed
     }
 }
@@ -69,6 +70,8 @@ pub struct Library {
     pub place: u64,
     /// If a pass has moved its parts apart, where its file has the dynamic section.
     pub linked_dynamic: Option<Vaddr>,
+    /// By how much its code has moved then.
+    pub code_shift: u64,
     /// What tools shall call what is in it.
     pub names: Names,
 }
@@ -129,6 +132,7 @@ pub fn read_object(
         plan,
         place: 0,
         linked_dynamic: None,
+        code_shift: 0,
         names: Names::read(bytes),
     };
     let mapping = Mapping { bias, pages, backend: "image", sealed: false, shared: false };
@@ -139,14 +143,14 @@ pub fn read_object(
     Ok((object, library))
 }
 
-/// Describes an object anew whose file has been changed. How it was found and its place in thread-local storage stay.
+/// Describes an object anew whose file has been changed, and its code moved by so many bytes. How it was found and its place in thread-local storage stay.
 ///
 /// # Errors
 /// The loader would refuse the file.
-pub fn read_anew(object: &mut Object, bytes: &[u8]) -> Result<Library, ElfError> {
+pub fn read_anew(object: &mut Object, bytes: &[u8], code_shift: u64) -> Result<Library, ElfError> {
     let (name, bias) = (object.name.clone(), object.mapping.bias);
     let (mut new, mut library) = read_object(bytes, name, object.origin, object.identity, |_| bias)?;
-    library.linked_dynamic = Some(object.dynamic_section);
+    (library.linked_dynamic, library.code_shift) = (Some(object.dynamic_section), code_shift);
     new.needed_by = object.needed_by;
     new.dependencies = std::mem::take(&mut object.dependencies);
     new.tls = object.tls;

@@ -42,17 +42,14 @@ pub fn prove(
     let new = sections.iter().map(|section| now(&section.range)).collect::<Result<Vec<_>>>()?;
     let changed = sections.iter().zip(&new).map(|(section, new)| Changed {
         start: section.range.start,
-        kind: match section.name {
-            _ if section.executable => Kind::Code,
-            ".eh_frame" => Kind::Frames,
-            _ => Kind::Data,
-        },
+        kind: Kind::of(section),
         old: section.bytes,
         new,
     });
     let changed: Vec<Changed<'_>> = changed.collect();
     let (beginnings, relocated) = (code.beginnings(), code.relocated());
-    let claim = Claim { sections: &changed, beginnings: &beginnings, units, bias, relocated, slots };
+    let (sections, beginnings) = (&changed, &beginnings);
+    let claim = Claim { sections, beginnings, units, bias, relocated, distances: None, slots };
     Ok(verify::verify(&claim)?)
 }
 
@@ -169,7 +166,9 @@ impl View<'_> {
         let writable = placed.loads.iter().filter(|load| load.flags.contains(SegmentFlags::WRITE));
         let starts = writable.map(|load| load.pages().start.0);
         let sealed = placed.relro.clone().map_or(0, |relro| relro.end.0);
+        let code = placed.loads.iter().find(|load| load.flags.contains(SegmentFlags::EXECUTE));
         let places = Places {
+            code: code.map_or(0, |code| code.pages().start.0),
             relro: starts.clone().min().unwrap_or_default(),
             data: starts.filter(|&start| start >= sealed).min().unwrap_or_default(),
         };

@@ -35,10 +35,14 @@ pub struct Page {
     pub in_file: Option<usize>,
 }
 
-/// What a library's pages are called: those of code and read-only data are counted from its beginning, from 0 on, those that can
-/// be written to from its end, from -1 down. Moving these apart ([`morselctl::separate`]) puts new pages between both and changes
-/// the distance, but no number. The pages of a library that cannot be moved are counted from its beginning.
+/// What a library's pages are called: those of read-only data are counted from its beginning, from 0 on, those of code that has a
+/// segment of its own from [`CODE`] on, those that can be written to from its end, from -1 down. Moving these apart
+/// ([`morselctl::separate`]) puts new pages between the parts and changes the distances, but no number. The pages of a library that
+/// cannot be moved are counted from its beginning.
 pub struct Numbers(Option<Shape>);
+
+/// The number of the first page of code. No library has so many pages.
+const CODE: i64 = 1 << 52;
 
 impl Numbers {
     /// Those of a library with these segments.
@@ -54,7 +58,11 @@ impl Numbers {
 
     fn number(&self, vaddr: u64) -> i64 {
         let bytes = match &self.0 {
-            Some(Shape { text, relro, data }) if vaddr >= text.end => {
+            Some(shape) if shape.code.contains(&vaddr) => {
+                return CODE + ((vaddr - shape.code.start) / PAGE_SIZE).cast_signed();
+            }
+            Some(shape) if shape.rest.contains(&vaddr) => vaddr - shape.rest.start + shape.head,
+            Some(Shape { text, relro, data, .. }) if vaddr >= text.end => {
                 let to_end = if relro.contains(&vaddr) {
                     relro.end - vaddr + (data.end - data.start)
                 } else {
@@ -75,14 +83,14 @@ impl Numbers {
         pages.map(|page| (self.number(page * PAGE_SIZE), page * PAGE_SIZE))
     }
 
-    /// What tells builds of a library from each other, whatever shape they have: the program headers of code and read-only data,
-    /// but for that of the headers themselves, and the notes.
+    /// What tells builds of a library from each other, whatever shape they have: the program headers of code and read-only data, or
+    /// of what is in front of code that has a segment of its own, but for that of the headers themselves, and the notes.
     pub fn fingerprint<'a>(
         &self,
         header_table: &[u8],
         content: impl Fn(&ProgramHeader) -> Option<&'a [u8]>,
     ) -> u64 {
-        let end = self.0.as_ref().map_or(u64::MAX, |shape| shape.text.end);
+        let end = self.0.as_ref().map_or(u64::MAX, |shape| shape.fixed_end());
         let stays = |bytes: &&[u8]| {
             let mut header = ProgramHeader::default();
             let read = plain::copy_from_bytes(&mut header, bytes);
@@ -184,6 +192,25 @@ mod tests {
         // One more page in front of what moves.
         let far = 1 << 18;
         assert_eq!(numbers(&segments((far, 2), (2 * far, 2))), [0, 1, 2, -4, -3, -2, -1]);
+    }
+
+    /// Code between read-only data, and behind them.
+    #[test]
+    fn pages_keep_their_numbers_when_code_moves() {
+        let with_code = |code: u64, rest: u64| {
+            let mut segments = segments((1 << 18, 1), (1 << 19, 1));
+            let mut code_load = segments.loads[0];
+            let mut rest_load = code_load;
+            (code_load.vaddr, code_load.flags) = (Vaddr(code * PAGE_SIZE), SegmentFlags::EXECUTE);
+            rest_load.vaddr = Vaddr(rest * PAGE_SIZE);
+            segments.loads = segments.loads.iter().cloned().chain([code_load, rest_load]).collect();
+            let mut numbers = numbers(&segments);
+            numbers.sort_unstable();
+            numbers
+        };
+        let expected = [-2, -1, 0, 1, 2, 3, 4, 5, CODE, CODE + 1, CODE + 2];
+        assert_eq!(with_code(3, 6), expected);
+        assert_eq!(with_code(1 << 17, 3), expected);
     }
 
     #[test]

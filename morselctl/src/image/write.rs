@@ -283,6 +283,7 @@ fn members<'a>(built: &'a Built, served: &'a Served, dependencies: &'a [Vec<u8>]
                 .filter(|_| is_sealed(served, id))
                 .and_then(|library| arrays(library, object, served)),
             linked_dynamic: library.and_then(|library| library.linked_dynamic).map(|vaddr| vaddr.0),
+            code_shift: library.map_or(0, |library| library.code_shift),
             idle_constructors: library
                 .filter(|_| is_sealed(served, id))
                 .is_some_and(|library| has_idle_constructors(library, object, served)),

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use ld_morsel::elf::Vaddr;
 use morselctl::code::{Code, moves};
+use morselctl::separate::Separable;
 use serde::Serialize;
 
 use crate::elf_file::ElfFile;
@@ -16,6 +17,8 @@ pub struct Report<'a> {
     certain: bool,
     /// Whether code, what is read-only after relocation, and data could be moved apart.
     movable: bool,
+    /// Whether code could also be moved away from read-only data.
+    code_movable: bool,
     /// Functions of known size.
     functions: usize,
     /// Branches, and operands relative to the instruction pointer.
@@ -24,7 +27,7 @@ pub struct Report<'a> {
     distances: usize,
     /// Stubs for imported functions.
     stubs: usize,
-    /// Why it is not certain or not movable.
+    /// Why it is not certain, or not movable, or code that has a segment of its own is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     why_not: Option<String>,
 }
@@ -36,6 +39,7 @@ pub fn describe(file: &ElfFile) -> Report<'_> {
         path,
         certain: false,
         movable: false,
+        code_movable: false,
         functions: 0,
         references: 0,
         distances: 0,
@@ -55,7 +59,12 @@ pub fn describe(file: &ElfFile) -> Report<'_> {
     report.stubs =
         code.stubs().values().map(|stub| stub.jump).collect::<std::collections::BTreeSet<_>>().len();
     match moves::patches(&code, &units(file, &code)) {
-        Ok(patches) => (report.movable, report.distances) = (true, patches.len()),
+        Ok(patches) => {
+            (report.movable, report.distances) = (true, patches.len());
+            if let Ok(library) = Separable::read(path, &file.bytes) {
+                (report.code_movable, report.why_not) = (library.apart, library.together);
+            }
+        }
         Err(error) => report.why_not = Some(error.to_string()),
     }
     report
@@ -78,6 +87,7 @@ pub fn show(report: &Report<'_>) {
     let verdict = match (report.certain, report.movable) {
         (false, _) => "uncertain",
         (true, false) => "certain, but its parts cannot be moved apart",
+        (true, true) if report.code_movable => "certain, and its parts can be moved apart, code included",
         (true, true) => "certain, and its parts can be moved apart",
     };
     println!("{}: {verdict}", report.path.display());

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::image::{name_of, usual_place};
 
 /// The version of the format.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Some runs of a program with the same arguments.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -216,9 +216,9 @@ mod tests {
 
     #[test]
     fn what_is_no_recording_is_refused() {
-        let other = to_lines(&[Mode { version: 2, ..mode() }]).unwrap();
+        let other = to_lines(&[Mode { version: 1, ..mode() }]).unwrap();
         for (text, cause) in
-            [("{}", "line 1 is not"), ("\n", "line 1 is not"), (&other, "format version 2, not 1")]
+            [("{}", "line 1 is not"), ("\n", "line 1 is not"), (&other, "format version 1, not 2")]
         {
             let error = parse(text).expect_err(text);
             assert!(format!("{error:#}").contains(cause), "{error:#}");

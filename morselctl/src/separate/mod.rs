@@ -1,5 +1,6 @@
 //! Moving the parts of an ordinary library apart: from its file to one with the shape that `linker-scripts/morsel.ld` gives, in
-//! which code and read-only data lie together, and far away what is read-only after relocation, and farther the data.
+//! which code and read-only data lie together, and far away what is read-only after relocation, and farther the data. Code that
+//! is in a segment of its own is moved away from read-only data, too, if all distances between them are known.
 //!
 //! What of code and unwind tables must change is `code::moves`' business, and `code::verify` checks it. Here the rest
 //! follows: headers, the dynamic section, symbols, relocations and what they write. The result is a library that every loader
@@ -13,8 +14,9 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use goblin::elf64::program_header::{PF_W, ProgramHeader, SIZEOF_PHDR};
+use goblin::elf64::reloc::{R_X86_64_JUMP_SLOT, Rela, r_type};
 use goblin::elf64::section_header::{SHF_ALLOC, SHT_DYNSYM, SHT_RELA, SHT_SYMTAB, SectionHeader};
 use ld_morsel::elf::{Dynamic, PAGE_SIZE, RelrSlots, Table, Vaddr, page_up};
 
@@ -28,11 +30,13 @@ pub use tables::relr;
 use tables::{entries, moved};
 
 /// Where the parts go, and so that nothing depends on it yet: as far away as the linker script has them.
-const NOMINAL: Places = Places { relro: 1 << 30, data: 3 << 29 };
+const NOMINAL: Places = Places { code: 1 << 29, relro: 1 << 30, data: 3 << 29 };
 
 /// Where the moved parts begin, in whole pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Places {
+    /// The code, if it is [apart](Separable::apart).
+    pub code: u64,
     /// What is read-only after relocation.
     pub relro: u64,
     /// The data.
@@ -44,6 +48,10 @@ pub struct Places {
 pub struct Sizes {
     /// Code, read-only data, tables; from address 0 on.
     pub text: u64,
+    /// Code that is not among that.
+    pub code: u64,
+    /// What the file has in front of such code, and behind it.
+    pub around: [u64; 2],
     /// What is read-only after relocation.
     pub relro: u64,
     /// The data.
@@ -58,6 +66,10 @@ pub struct Separable<'a> {
     dynamic: Dynamic,
     /// The link editor has left its relocations.
     pub has_relocations: bool,
+    /// The code moves away from read-only data.
+    pub apart: bool,
+    /// Why it does not, if it has a segment of its own.
+    pub together: Option<String>,
     /// A segment is divided: there is one more program header.
     divided: bool,
     /// The words of `DT_RELR`.
@@ -111,6 +123,8 @@ impl<'a> Separable<'a> {
             shape,
             dynamic,
             has_relocations,
+            apart: false,
+            together: None,
             divided: false,
             relr: Vec::new(),
             front: 0,
@@ -122,17 +136,51 @@ impl<'a> Separable<'a> {
         this.relr = words.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
         this.make_room()?;
         // Whether all is known does not depend on where the parts go.
+        if this.may_be_apart() {
+            this.apart = true;
+            match this.separate(NOMINAL) {
+                Ok(_) => return Ok(this),
+                Err(error) => (this.apart, this.together) = (false, Some(error.root_cause().to_string())),
+            }
+        }
         this.separate(NOMINAL)?;
         Ok(this)
     }
 
     /// Bytes that the parts will take.
     pub fn sizes(&self) -> Sizes {
-        let Shape { text, relro, data } = &self.shape;
+        let Shape { text, code, head, rest, relro, data, .. } = &self.shape;
         let length = |part: &Range<u64>| {
             part.end - part.start + if part == self.shape.first_moved() { self.more } else { 0 }
         };
-        Sizes { text: text.end, relro: if relro.is_empty() { 0 } else { length(relro) }, data: length(data) }
+        let (text, code, around) = match self.apart {
+            true => {
+                let around = [code.start, relro.end.max(data.end) - code.end];
+                (head + (rest.end - rest.start), code.end - code.start, around)
+            }
+            false => (text.end, 0, [0; 2]),
+        };
+        let relro = if relro.is_empty() { 0 } else { length(relro) };
+        Sizes { text, code, around, relro, data: length(data) }
+    }
+
+    /// Whether the code has a segment of its own, and its pages are enough for what it is aligned to.
+    fn may_be_apart(&mut self) -> bool {
+        let code = &self.shape.code;
+        let moves = |header: &&SectionHeader| (code.start..self.shape.text.end).contains(&header.sh_addr);
+        let is_large = |header: &SectionHeader| {
+            header.sh_flags & u64::from(SHF_ALLOC) != 0 && header.sh_addralign > PAGE_SIZE
+        };
+        let is_large = self.file.sections.iter().filter(moves).any(is_large);
+        if is_large && !code.is_empty() {
+            self.together = Some("it is aligned to more than a page".to_owned());
+        }
+        !code.is_empty() && !is_large
+    }
+
+    /// By how much the code moves if its parts go to these places.
+    pub fn code_shift(&self, places: Places) -> u64 {
+        if self.apart { places.code.wrapping_sub(self.shape.code.start) } else { 0 }
     }
 
     /// Whether what is read-only after relocation ends within a segment.
@@ -165,7 +213,9 @@ impl<'a> Separable<'a> {
         let Shape { relro, data, .. } = &self.shape;
         let [mut at_relro, mut at_data] = [places.relro, places.data];
         *if relro.is_empty() { &mut at_data } else { &mut at_relro } += self.more;
-        self.shape.units(at_relro.wrapping_sub(relro.start) as i64, at_data.wrapping_sub(data.start) as i64)
+        let shift = |place: u64, part: &Range<u64>| place.wrapping_sub(part.start) as i64;
+        let code = self.apart.then(|| shift(places.code, &self.shape.code));
+        self.shape.units(code, shift(at_relro, relro), shift(at_data, data))
     }
 
     /// The library with its parts in these places.
@@ -196,18 +246,21 @@ impl<'a> Separable<'a> {
     fn verify(&self, units: &[Unit], bytes: &[u8]) -> Result<()> {
         let read_only = self.code.sections().iter().filter(|section| !section.writable);
         let sections = read_only.map(|section| {
-            let kind = match section.name {
-                _ if section.executable => Kind::Code,
-                ".eh_frame" => Kind::Frames,
-                _ => Kind::Data,
-            };
             let new = &bytes[self.content_of(section)];
-            Changed { start: section.range.start, kind, old: section.bytes, new }
+            Changed { start: section.range.start, kind: Kind::of(section), old: section.bytes, new }
         });
         let sections: Vec<Changed<'_>> = sections.collect();
         let (beginnings, relocated) = (&self.code.beginnings(), self.code.relocated());
-        let slots = &BTreeMap::new();
-        verify::verify(&Claim { sections: &sections, beginnings, units, bias: 0, relocated, slots })?;
+        let distances = self.code.from_relocations()?;
+        verify::verify(&Claim {
+            sections: &sections,
+            beginnings,
+            units,
+            bias: 0,
+            relocated,
+            distances: distances.as_deref(),
+            slots: &BTreeMap::new(),
+        })?;
         Ok(())
     }
 
@@ -253,6 +306,18 @@ impl<'a> Separable<'a> {
             let word = &mut entries::<u64>(bytes, &range, "a word of DT_RELR")?[0];
             let unit = unit_of_pointer(&self.code, units, slot, Vaddr(*word))?;
             *word = word.wrapping_add_signed(units[unit].shift);
+        }
+        // What binds lazily leads back to its stub at first.
+        let jmprel = self.table(self.dynamic.jmprel, "DT_JMPREL")?;
+        let lazy: &[Rela] =
+            plain::slice_from_bytes(&self.file.bytes[jmprel.start as usize..jmprel.end as usize])
+                .map_err(|_| anyhow!("DT_JMPREL is not aligned"))?;
+        for one in lazy.iter().filter(|one| r_type(one.r_info) == R_X86_64_JUMP_SLOT) {
+            let range = self.range(Vaddr(one.r_offset), 8, "a slot")?;
+            let slot = &mut entries::<u64>(bytes, &range, "a slot")?[0];
+            if self.code.is_linkage_table(Vaddr(*slot)) {
+                *slot = moved(units, *slot)?;
+            }
         }
         // By convention the first slot has the address of the dynamic section.
         let own = self.file.segments.dynamic.unwrap_or_default();

@@ -49,6 +49,7 @@ impl Separable<'_> {
             front = Some(Front { vaddr: load.p_vaddr, offset, used: 0 });
         }
         let mut header = self.file.header;
+        header.e_entry = if header.e_entry == 0 { 0 } else { moved(units, header.e_entry)? };
         let headers = self.program_headers(units, &loads)?;
         if let Some(front) = front.as_mut().filter(|_| self.divided) {
             header.e_phoff = front.take(headers.len() * SIZEOF_PHDR).1;
@@ -100,13 +101,14 @@ impl Separable<'_> {
                 parts.push(rest);
             }
             for mut part in parts {
-                if part.p_vaddr >= self.shape.first_moved().start {
-                    part.p_vaddr = moved(units, part.p_vaddr)?;
-                    (part.p_paddr, part.p_align) = (part.p_vaddr, PAGE_SIZE);
+                let vaddr = moved(units, part.p_vaddr)?;
+                if vaddr != part.p_vaddr {
+                    (part.p_vaddr, part.p_paddr, part.p_align) = (vaddr, vaddr, PAGE_SIZE);
                 }
                 loads.push(part);
             }
         }
+        loads.sort_by_key(|load| load.p_vaddr);
         Ok(loads)
     }
 

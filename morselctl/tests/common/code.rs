@@ -147,15 +147,14 @@ pub fn check_with(
     mutate(&mut new);
     let changed = checked_sections(code).zip(&new).map(|(section, new)| Changed {
         start: section.range.start,
-        kind: match section.name {
-            _ if section.executable => verify::Kind::Code,
-            ".eh_frame" => verify::Kind::Frames,
-            _ => verify::Kind::Data,
-        },
+        kind: verify::Kind::of(section),
         old: section.bytes,
         new,
     });
     let sections: Vec<Changed<'_>> = changed.collect();
     let (beginnings, relocated) = (code.beginnings(), code.relocated());
-    verify::verify(&Claim { sections: &sections, beginnings: &beginnings, units, bias, relocated, slots })
+    let (sections, beginnings) = (&sections, &beginnings);
+    let left = code.from_relocations().unwrap();
+    let distances = left.as_deref();
+    verify::verify(&Claim { sections, beginnings, units, bias, relocated, distances, slots })
 }

@@ -97,12 +97,21 @@ fn touched_before_main(path: &str) -> u64 {
     libraries.iter().map(|library| Recorded(library.clone()).count("main")).sum()
 }
 
-/// The page of a function.
+/// The number of the page of a function: code is counted from a number that no other page has.
 fn page_of(fixture: &Fixture, symbol: &str) -> i64 {
-    let output = Command::new("nm").arg("-D").arg(fixture.path("lib/libpages.so")).output().expect("nm");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let line = text.lines().find(|line| line.ends_with(&format!(" {symbol}"))).expect(symbol);
-    i64::from_str_radix(line.split(' ').next().expect("an address"), 16).expect("digits") / 4096
+    const CODE: i64 = 1 << 52;
+    let library = fixture.path("lib/libpages.so");
+    let said = |tool: &str, option: &str| {
+        let output = Command::new(tool).arg(option).arg(&library).output().expect(tool);
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let page = |digits: &str| i64::from_str_radix(digits, 16).expect("digits") / 4096;
+    let names = said("nm", "-D");
+    let line = names.lines().find(|line| line.ends_with(&format!(" {symbol}"))).expect(symbol);
+    let segments = said("readelf", "-lW");
+    let code = segments.lines().find(|line| line.contains(" R E ")).expect("a segment of code");
+    let start = code.split_whitespace().nth(2).expect("an address").trim_start_matches("0x");
+    CODE + page(line.split(' ').next().expect("an address")) - page(start)
 }
 
 #[test]

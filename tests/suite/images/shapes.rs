@@ -90,9 +90,115 @@ fn parts_of_ordinary_libraries_are_gathered() {
         for settings in [&[][..], &[("LD_MORSEL_ASLR", "process")]] {
             fixture.uses_it(settings, USUAL);
         }
-        // libc's code and data, and the code of the two libraries: what is far away is as its window.
+        // libc's code and data: what is far away is as its window, the code of the two libraries included.
         let program = &inspect(&fixture)["programs"][0];
         let found = (program["windows"].as_u64(), program["regions"].as_u64());
-        assert_eq!(found, (Some(3), Some(4)), "{program}");
+        assert_eq!(found, (Some(4), Some(2)), "{program}");
+    }
+}
+
+/// Unwinding runs a cleanup of a library whose code has been moved, in the midst of a `switch`.
+const UNWINDS: &str = r#"
+    #include <unwind.h>
+    // Each file has a static unwinder of its own; the one that goes through this library must be this one's.
+    void unwind(_Unwind_Stop_Fn stop) { static struct _Unwind_Exception exception; _Unwind_ForcedUnwind(&exception, stop, 0); }
+    int cleaned;
+    static void clean(int *value) { cleaned += *value; }
+    const char *b(void); const char *a(void) { return "VERSION"; } void *where(void) { return (void *)a; }
+    int through(int which, void (*call_back)(void)) {
+        int value __attribute__((cleanup(clean))) = 10 * which;
+        switch (which) {
+        case 0: return 5; case 1: b(); return 6; case 2: call_back(); return b()[0]; case 3: return 9;
+        case 4: call_back(); call_back(); return 1; case 5: b(); return 3;
+        }
+        return which;
+    }
+"#;
+const UNWINDS_MAIN: &str = r#"
+    #define _GNU_SOURCE
+    #include <dlfcn.h>
+    #include <link.h>
+    #include <setjmp.h>
+    #include <stdio.h>
+    #include <unwind.h>
+    int through(int, void (*)(void)); void unwind(_Unwind_Stop_Fn); extern int cleaned;
+    static jmp_buf back;
+    static _Unwind_Reason_Code stop(int version, _Unwind_Action actions, _Unwind_Exception_Class class,
+                                    struct _Unwind_Exception *exception, struct _Unwind_Context *context, void *unused) {
+        Dl_info info;
+        if (dladdr((void *)_Unwind_GetIP(context), &info) && info.dli_sname) printf("%s ", info.dli_sname);
+        if (actions & _UA_END_OF_STACK) longjmp(back, 1);
+        return _URC_NO_REASON;
+    }
+    static void throws(void) { unwind(stop); }
+    int main(void) {
+        for (int i = 0; i < 7; i++)
+            if (!setjmp(back)) printf("%d ", through(i, throws));
+        printf("%d\n", cleaned);
+    }
+    struct found { unsigned long long flags; void *start, *end; struct link_map *map; void *eh_frame, *reserved[7]; };
+    struct query { unsigned long pc; struct found *found; };
+    static int look(struct dl_phdr_info *info, size_t size, void *argument) {
+        struct query *query = argument;
+        int inside = 0;
+        void *table = 0;
+        for (int i = 0; i < info->dlpi_phnum; i++) {
+            const ElfW(Phdr) *p = &info->dlpi_phdr[i];
+            if (p->p_type == PT_LOAD) inside |= query->pc - info->dlpi_addr - p->p_vaddr < p->p_memsz;
+            if (p->p_type == PT_GNU_EH_FRAME) table = (void *)(info->dlpi_addr + p->p_vaddr);
+        }
+        if (inside) query->found->eh_frame = table;
+        return inside && table;
+    }
+    int _dl_find_object(void *pc, struct found *found) {
+        struct query query = {(unsigned long)pc, found};
+        return dl_iterate_phdr(look, &query) ? 0 : -1;
+    }
+"#;
+
+#[test]
+fn code_that_has_moved_is_unwound() {
+    let fixture = Fixture::new();
+    let unwinding = ["-fexceptions", "-Wl,--eh-frame-hdr"];
+    fixture.source("main.c", UNWINDS_MAIN);
+    for more in [&[][..], &["-Wl,--emit-relocs"]] {
+        let source = fixture.source("library.c", UNWINDS);
+        fixture.compile("lib/liba.so", &source, &[&["-shared", "-fPIC"], &unwinding[..], more].concat());
+        fixture.link(fixture.loader(), &[&[RUN_PATH, "-rdynamic"], &unwinding[..]].concat());
+        fixture.build(&["--passes", "none"]);
+        let program = fixture.path("prog");
+        let expected = fixture.run_as(&program, &[], &[]).stdout;
+        assert!(expected.contains(" through "), "{expected}");
+        for passes in ["default", "default,direct-calls,huge-pages"] {
+            fs::remove_file(fixture.image()).expect("the image");
+            fixture.build(&["--passes", passes]);
+            assert_eq!(inspect(&fixture)["programs"][0]["windows"].as_u64(), Some(4), "code is apart");
+            for settings in [&[][..], &[("LD_MORSEL_ASLR", "process")]] {
+                fixture.uses_it(settings, expected.trim());
+            }
+        }
+    }
+}
+
+/// A function that finds others by distances: a build tells that its code stays, and it works.
+#[test]
+fn code_with_other_distances_stays() {
+    const BY_DISTANCE: &str = r#"
+        extern const int table[] __attribute__((visibility("hidden")));
+        __asm__(".section .rodata\n.balign 4\n.hidden table\ntable: .long say - table, other - table\n.text\n");
+        __attribute__((used)) static const char *say(void) { return "VERSION"; }
+        __attribute__((used)) static const char *other(void) { return "other"; }
+        volatile int number;
+        const char *b(void) { return ((const char *(*)(void))((const char *)table + table[number]))(); }
+    "#;
+    let fixture = Fixture::new();
+    fixture.library("lib/libb.so", BY_DISTANCE, "b1");
+    fixture.link(fixture.loader(), &[RUN_PATH]);
+    let output = fixture.builder(&[]).stdout(std::process::Stdio::piped()).output().expect("morselctl");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("the code of 1 stays with read-only data, the branch at 0x"), "{said}");
+    assert!(said.contains(": libb.so\n"), "{said}");
+    for settings in [&[][..], &[("LD_MORSEL_ASLR", "process")]] {
+        fixture.uses_it(settings, USUAL);
     }
 }

@@ -1,14 +1,14 @@
 //! What is of a kind lies together: libraries get the shape of `linker-scripts/morsel.ld` (`separate`), with distances of their
-//! own, so that of all libraries first the code lies in one piece, then what is read-only after relocation, then the data,
-//! without gaps. A start maps each piece at once; how many libraries there are does not matter any more but for code next to
-//! read-only data, which keep their rights.
+//! own, so that of all libraries first the read-only data lie in one piece, then the code, then what is read-only after relocation,
+//! then the data, without gaps. A start maps each piece at once; how many libraries there are does not matter any more.
 //!
-//! What cannot be moved with certainty keeps its shape, and the report says why.
+//! What cannot be moved with certainty keeps its shape, and the report says why; or its code stays next to its read-only data, and
+//! keeps its rights by a call of its own.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use ld_morsel::elf::PAGE_SIZE;
 use ld_morsel::layout::{Placement, Plan};
 use morselctl::elf_file::{ElfFile, is_executable, is_writable};
@@ -21,15 +21,22 @@ use crate::image::library::{InputFile, Library};
 /// What all libraries have of a kind must not take more: so all is in reach of all, and each kind in a window of its own.
 const MOST: u64 = WINDOW / 2 - (16 << 20);
 
+/// So much room is left between the code of two libraries, at most, as long as there is any. Debuggers think all parts of a library to be about its code, and
+/// do not find code where they think another library's data.
+const MOST_AROUND: u64 = 16 << 20;
+
 /// So many libraries are named where one reason or way is told for many.
 const NAMED: usize = 4;
 
 /// See the module.
+#[derive(Default)]
 struct Concatenate {
     /// The order: the files', but what keeps its shape comes first.
     order: Vec<usize>,
     /// Which libraries by which way.
     ways: BTreeMap<Way, Vec<String>>,
+    /// Whose code stays with read-only data, and why.
+    together: BTreeMap<String, Vec<String>>,
 }
 
 /// How a library's parts come to lie apart.
@@ -54,7 +61,7 @@ struct Candidate<'a> {
 /// Takes no value.
 pub fn make(value: Option<&str>) -> Result<Box<dyn Pass>> {
     match value {
-        None => Ok(Box::new(Concatenate { order: Vec::new(), ways: BTreeMap::new() })),
+        None => Ok(Box::<Concatenate>::default()),
         Some(_) => bail!("the pass `concatenate` takes no value"),
     }
 }
@@ -84,12 +91,16 @@ impl Pass for Concatenate {
         let mut order = Vec::new();
         for (candidate, places) in candidates.iter().zip(places(&sizes)) {
             let file = &files[candidate.file];
-            let separate = |places| candidate.library.separate(places);
-            match places.ok_or_else(|| anyhow::anyhow!("the libraries are too large")).and_then(separate) {
-                Ok(bytes) => {
+            let places = places.ok_or_else(|| anyhow!("the libraries are too large"));
+            match places.and_then(|places| Ok((places, candidate.library.separate(places)?))) {
+                Ok((places, bytes)) => {
                     let way = if candidate.library.has_relocations { Way::Relocations } else { Way::Decoded };
                     self.add(way, file);
-                    changed.push((candidate.file, bytes));
+                    if let Some(reason) = &candidate.library.together {
+                        let reason = same_reason(self.together.keys(), reason);
+                        self.together.entry(reason).or_default().push(name(file));
+                    }
+                    changed.push((candidate.file, candidate.library.code_shift(places), bytes));
                     order.push(file.library);
                 }
                 Err(error) => {
@@ -99,7 +110,7 @@ impl Pass for Concatenate {
             }
         }
         drop(candidates);
-        changed.into_iter().for_each(|(file, bytes)| files[file].replace(bytes));
+        changed.into_iter().for_each(|(file, shift, bytes)| files[file].replace(bytes, shift));
         // What is linked for it comes first: its distances are what they are.
         others.sort_unstable();
         self.order = others.into_iter().map(|number| files[number].library).chain(order).collect();
@@ -113,35 +124,49 @@ impl Pass for Concatenate {
 
     fn report(&self) -> Vec<String> {
         let lines = self.ways.iter().map(|(way, names)| {
-            let named = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-            let more = match names.len().saturating_sub(NAMED) {
-                0 => String::new(),
-                more => format!(" and {more} more"),
-            };
+            let named = named(names);
             let what = match way {
                 Way::Linked => "linked for it",
                 Way::Relocations => "moved apart by the link editor's relocations",
                 Way::Decoded => "moved apart by decoding",
-                Way::Kept(reason) => return format!("{} kept, {reason}: {named}{more}", names.len()),
+                Way::Kept(reason) => return format!("{} kept, {reason}: {named}", names.len()),
             };
-            format!("{} {what}: {named}{more}", names.len())
+            format!("{} {what}: {named}", names.len())
         });
-        lines.collect()
+        let together = self.together.iter().map(|(reason, names)| {
+            format!("the code of {} stays with read-only data, {reason}: {}", names.len(), named(names))
+        });
+        lines.chain(together).collect()
     }
 }
 
 impl Concatenate {
     fn add(&mut self, way: Way, file: &InputFile) {
-        let name = path(file).file_name().unwrap_or_default().to_string_lossy().into_owned();
-        self.ways.entry(way).or_default().push(name);
+        self.ways.entry(way).or_default().push(name(file));
     }
 
-    /// Reasons that differ in numbers only are one, told by those of the first library.
     fn keep(&mut self, file: &InputFile, error: &anyhow::Error) {
-        let reason = error.root_cause().to_string();
-        let same = |way: &&Way| matches!(way, Way::Kept(known) if without_numbers(known) == without_numbers(&reason));
-        let known = self.ways.keys().find(same).cloned();
-        self.add(known.unwrap_or(Way::Kept(reason)), file);
+        let known = self.ways.keys().filter_map(|way| match way {
+            Way::Kept(reason) => Some(reason),
+            _ => None,
+        });
+        let reason = same_reason(known, &error.root_cause().to_string());
+        self.add(Way::Kept(reason), file);
+    }
+}
+
+/// Reasons that differ in numbers only are one, told by those of the first library.
+fn same_reason<'a>(known: impl IntoIterator<Item = &'a String>, reason: &str) -> String {
+    let same = |known: &&String| without_numbers(known) == without_numbers(reason);
+    known.into_iter().find(same).map_or_else(|| reason.to_owned(), String::clone)
+}
+
+/// The first few of many names.
+fn named(names: &[String]) -> String {
+    let named = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(NAMED) {
+        0 => named,
+        more => format!("{named} and {more} more"),
     }
 }
 
@@ -149,6 +174,10 @@ impl Concatenate {
 fn without_numbers(reason: &str) -> String {
     let words = reason.split(' ').map(|word| if word.contains("0x") { "0x" } else { word });
     words.collect::<Vec<_>>().join(" ")
+}
+
+fn name(file: &InputFile) -> String {
+    path(file).file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn path(file: &InputFile) -> PathBuf {
@@ -190,20 +219,29 @@ fn read(files: &[InputFile], number: usize) -> Read<'_> {
 }
 
 /// Where the parts of libraries that come in this order go, so that none leaves a gap behind the one before: the nearer to
-/// the front its code is, the farther away is the rest. `None` for those that there is no room for.
+/// the front its first part is, the farther away is the rest. `None` for those that there is no room for.
 fn places(libraries: &[(Sizes, u64)]) -> Vec<Option<Places>> {
     let text = |(sizes, align): &(Sizes, u64)| sizes.text.next_multiple_of(*align);
-    // As all begin with their code at 0, and what comes first in a window must be in it.
+    // As all begin with their first part at 0, and what comes first in a window must be in it.
     let base = libraries.iter().map(text).sum::<u64>().min(MOST);
     let mut used = Sizes::default();
     let places = libraries.iter().map(|(sizes, align)| {
         let start = used.text.next_multiple_of(*align);
-        let end =
-            Sizes { text: start + sizes.text, relro: used.relro + sizes.relro, data: used.data + sizes.data };
-        if end.text.max(end.relro).max(end.data) > MOST {
+        let [before, behind] = sizes.around;
+        let room = if used.code == 0 { 0 } else { before.max(used.around[1]).min(MOST_AROUND) };
+        let code = if used.code + room + sizes.code > MOST { used.code } else { used.code + room };
+        let end = Sizes {
+            text: start + sizes.text,
+            code: if sizes.code == 0 { used.code } else { code + sizes.code },
+            around: if sizes.code == 0 { used.around } else { [before, behind] },
+            relro: used.relro + sizes.relro,
+            data: used.data + sizes.data,
+        };
+        if end.text.max(end.code).max(end.relro).max(end.data) > MOST {
             return None;
         }
         let places = Places {
+            code: WINDOW + base + code - start,
             relro: 2 * WINDOW + base + used.relro - start,
             data: 3 * WINDOW + base + used.data - start,
         };
@@ -219,23 +257,42 @@ mod tests {
 
     #[test]
     fn no_part_leaves_a_gap() {
-        let sizes = |text, relro, data| (Sizes { text, relro, data }, PAGE_SIZE);
-        let libraries = [sizes(0x5000, 0x1000, 0x2000), sizes(0x3000, 0, 0x1000), sizes(0x1000, 0x2000, 0)];
+        let sizes =
+            |text, code, relro, data| (Sizes { text, code, relro, data, ..Sizes::default() }, PAGE_SIZE);
+        let libraries = [
+            sizes(0x5000, 0x2000, 0x1000, 0x2000),
+            sizes(0x3000, 0, 0, 0x1000),
+            sizes(0x1000, 0x3000, 0x2000, 0),
+        ];
         let (mut text, mut ends) = (0, None);
         for ((sizes, _), places) in libraries.iter().zip(places(&libraries)) {
             let places = places.unwrap();
-            // Where the parts are once the code comes behind that of the library before.
-            let starts = (text + places.relro, text + places.data);
+            // Where the parts are once the first comes behind that of the library before.
+            let starts = [text + places.code, text + places.relro, text + places.data];
             assert_eq!(starts, ends.unwrap_or(starts));
-            assert_eq!((places.relro / WINDOW, places.data / WINDOW), (2, 3));
-            ends = Some((starts.0 + sizes.relro, starts.1 + sizes.data));
+            assert_eq!([places.code, places.relro, places.data].map(|place| place / WINDOW), [1, 2, 3]);
+            ends = Some([starts[0] + sizes.code, starts[1] + sizes.relro, starts[2] + sizes.data]);
             text += sizes.text;
         }
     }
 
     #[test]
+    fn code_has_room_for_what_debuggers_think_there() {
+        let sizes = |before, behind| {
+            let around = [before, behind];
+            (Sizes { text: 0x1000, code: 0x2000, around, ..Sizes::default() }, PAGE_SIZE)
+        };
+        let libraries = [sizes(0x1000, 0x5000), sizes(0x3000, 0x1000), sizes(0x8000, 0)];
+        let places = places(&libraries);
+        let code: Vec<u64> =
+            (0..).step_by(0x1000).zip(places).map(|(text, one)| text + one.unwrap().code).collect();
+        assert_eq!([code[1] - code[0], code[2] - code[1]], [0x2000 + 0x5000, 0x2000 + 0x8000]);
+    }
+
+    #[test]
     fn what_has_no_room_is_left_out() {
-        let sizes = |text| (Sizes { text, relro: 0x1000, data: 0x1000 }, PAGE_SIZE);
+        let sizes =
+            |text| (Sizes { text, code: 0x1000, relro: 0x1000, data: 0x1000, around: [0; 2] }, PAGE_SIZE);
         let found = places(&[sizes(MOST - 0x1000), sizes(0x2000), sizes(0x1000)]);
         assert_eq!(found.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true]);
     }
