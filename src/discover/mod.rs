@@ -100,7 +100,7 @@ pub struct Search {
 impl Search {
     /// Nothing searched yet. `host` is `None` if no libc was found.
     pub fn new(host: Option<Host>, wishes: Wishes) -> Self {
-        let libc_path = host.as_ref().map(|host| host.libc.name.clone()).unwrap_or_default();
+        let libc_path = host.as_ref().map(|host| host.libc.name.clone().into_owned()).unwrap_or_default();
         Self { wishes, host, libc_path, system_path: None, announced: Vec::new() }
     }
 
@@ -185,7 +185,7 @@ impl<'a, W: World> Discovery<'a, W> {
             let object = &self.program[id];
             let offset = object.dynamic.needed[index];
             let Some(name) = object.symbols.string(offset) else {
-                self.errors.push(StartError::NamelessLibrary { needed_by: object.name.clone() });
+                self.errors.push(StartError::NamelessLibrary { needed_by: object.name.clone().into() });
                 continue;
             };
             match self.load(name, Some(id)) {
@@ -193,7 +193,7 @@ impl<'a, W: World> Discovery<'a, W> {
                 None => self.errors.push(StartError::Library {
                     name: name.into(),
                     cause: self.failure,
-                    needed_by: self.program[id].name.clone(),
+                    needed_by: self.program[id].name.clone().into(),
                 }),
             }
         }
@@ -258,7 +258,7 @@ impl<'a, W: World> Discovery<'a, W> {
     /// From now on the object is found by its file name.
     fn name_shortly(&mut self, id: ObjectId) {
         let name = CString::new(search::file_name(&self.program[id].name)).ok();
-        self.program.notes_mut(id).short_name = name;
+        self.program.notes_mut(id).short_name = name.map(Cow::Owned);
     }
 
     /// libc enters the program at the moment when it is first named: its position matters for symbol lookup.

@@ -17,23 +17,20 @@ pub struct Anatomy<'a> {
     pub symbols: SymbolTable<'a>,
 }
 
-impl Default for Anatomy<'_> {
-    /// Nothing is known.
+impl Anatomy<'_> {
+    /// Nothing is known yet. It is large: it is filled in place.
     #[inline]
-    fn default() -> Self {
-        Self::new(Segments::default(), View::default())
-    }
-}
-
-impl<'a> Anatomy<'a> {
-    /// What the program headers say. Of the tables nothing is known yet.
-    #[inline]
-    pub fn new(segments: Segments, view: View<'a>) -> Self {
-        let dynamic_section = segments.dynamic.unwrap_or_default();
-        Self { segments, dynamic_section, dynamic: Dynamic::default(), view, symbols: SymbolTable::EMPTY }
+    pub fn unread() -> Self {
+        Self {
+            segments: Segments::default(),
+            dynamic_section: Vaddr(0),
+            dynamic: Dynamic::default(),
+            view: View::default(),
+            symbols: SymbolTable::EMPTY,
+        }
     }
 
-    /// Reads what the dynamic section points to.
+    /// Reads what the dynamic section points to; segments and bytes are known.
     ///
     /// # Errors
     /// What is wrong with it.

@@ -15,7 +15,7 @@ const DT_RELRSZ: u64 = 35;
 const DT_RELR: u64 = 36;
 
 /// A table of the dynamic section: an address and a size in bytes.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Table {
     /// Where it is.
     pub vaddr: Vaddr,
@@ -27,7 +27,7 @@ pub struct Table {
 ///
 /// As in musl (`decode_vec`, `search_vec`), the last entry of a tag counts, except for `DT_GNU_HASH` and
 /// `DT_VERSYM`, where it is the first. `DT_SONAME`, `DT_SYMBOLIC` and `DT_STRSZ` are not used.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dynamic {
     /// `DT_NEEDED`: offsets into the string table.
     pub needed: SmallVec<[u64; 4]>,
@@ -74,6 +74,19 @@ pub struct Dynamic {
 }
 
 impl Dynamic {
+    /// Whether entries with this tag are read: others may be missing.
+    pub fn reads(tag: u64) -> bool {
+        #[repr(align(8))]
+        struct Entries([[u8; 8]; 4]);
+        let says_something = |value: u64| {
+            let entries = Entries([tag, value, DT_NULL, 0].map(u64::to_le_bytes));
+            let read = Self::parse(&View::new([(Vaddr(0), entries.0.as_flattened())]), Vaddr(0));
+            read.is_ok_and(|read| read != Self::default())
+        };
+        // Of flags all, and the one value of `DT_PLTREL` that means something.
+        says_something(u64::MAX) || says_something(DT_RELA)
+    }
+
     /// Checks what will be called: constructors and destructors must be code, their tables must be in the object.
     ///
     /// # Errors

@@ -17,9 +17,9 @@ impl<'a> View<'a> {
         Self { parts: parts.into_iter().collect() }
     }
 
-    /// Shows `bytes` instead of what is at `vaddr`.
-    pub fn cover(&mut self, vaddr: Vaddr, bytes: &'a [u8]) {
-        self.parts.insert(0, (vaddr, bytes));
+    /// Shows these parts, too, where none has been seen so far.
+    pub fn add(&mut self, parts: impl IntoIterator<Item = (Vaddr, &'a [u8])>) {
+        parts.into_iter().for_each(|part| self.parts.push(part));
     }
 
     /// Everything from `vaddr` to the end of the part that holds it.

@@ -72,7 +72,7 @@ pub fn host_fused(libc: Result<Box<Object>, ElfError>) -> Result<Box<Object>, St
     let mut libc = libc.map_err(|cause| StartError::Program { name: c"libc.so".into(), cause })?;
     match become_libc(&mut libc) {
         true => Ok(libc),
-        false => Err(StartError::Libc { path: libc.name, cause: NOT_MUSL }),
+        false => Err(StartError::Libc { path: libc.name.into(), cause: NOT_MUSL }),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Taking an image into the process: find it, check it, map its window, and describe its members as if they had just been
 //! loaded one by one.
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::ffi::CString;
 use alloc::vec;
@@ -12,7 +13,7 @@ use crate::bind::Definition;
 use crate::config::{Config, ImageChoice};
 use crate::discover::search;
 use crate::elf::{
-    ElfError, LoadBias, PAGE_SIZE, Segments, Symbol, SymbolName, SymbolTable, Vaddr, View, page_up,
+    Address, Anatomy, ElfError, LoadBias, PAGE_SIZE, Symbol, SymbolName, SymbolTable, Vaddr, View, page_up,
 };
 use crate::map::load;
 use crate::program::{Mapping, Object, ObjectId, Origin, Program, TlsPlacement};
@@ -303,9 +304,8 @@ impl Attached {
             object.idle_constructors = member.idle_constructors;
             object.needed_by = member.needed_by.map(ObjectId);
             object.dependencies = member.dependencies.iter().map(ObjectId).collect();
-            let short_name = member.has_short_name.then(|| search::file_name(&object.name).to_vec());
             let id = objects.add(object);
-            objects.notes_mut(id).short_name = short_name.and_then(|name| CString::new(name).ok());
+            objects.notes_mut(id).short_name = member.short_name().map(Cow::Borrowed);
             self.add(id, &member);
         }
         Ok(objects)
@@ -320,9 +320,15 @@ impl Attached {
     /// A member, as [`load::load`] would describe it.
     pub(super) fn object(&self, member: &Member<'static>) -> Result<Box<Object>, ElfError> {
         let bias = LoadBias(self.place.start.wrapping_add(member.place));
-        let mut segments = Segments::default();
+        let is_libc = member.role == Role::Libc;
+        let origin = if is_libc { Origin::Libc } else { Origin::File };
+        let pages = Address(0)..Address(0);
+        let mapping = Mapping { bias, pages, backend: "image", sealed: member.sealed, shared: !is_libc };
+        let mut object = Object::new(member.name.into(), origin, mapping);
+        let Object { anatomy, mapping, .. } = &mut *object;
+        let Anatomy { segments, dynamic_section, dynamic, view, symbols } = anatomy;
         segments.read(member.header_table)?;
-        let pages = bias.apply_range(&segments.span());
+        mapping.pages = bias.apply_range(&segments.span());
         for load in &segments.loads {
             let pages = bias.apply_range(&load.pages());
             let holds = |window: &Range<u64>| window.start <= pages.start.0 && pages.end.0 <= window.end;
@@ -330,22 +336,16 @@ impl Attached {
                 return Err(ElfError::BadTable("an image's object lies outside of it"));
             }
         }
-        // SAFETY: the member's segments are mapped in the window, for the life of the process.
-        let mut view = unsafe { load::view(&segments, bias) };
         // Neither moved nor bound to what is added: they are what the process has there.
         let arrays = member.arrays.filter(|_| self.place.delta == 0 && !self.is_extended());
-        if let Some((start, bytes)) = arrays {
-            view.cover(Vaddr(start), bytes);
-        }
-        let is_libc = member.role == Role::Libc;
-        let mapping = Mapping { bias, pages, backend: "image", sealed: member.sealed, shared: !is_libc };
-        let origin = if is_libc { Origin::Libc } else { Origin::File };
-        let mut object = Object::new(CString::from(member.name), origin, mapping, segments, view);
-        let anatomy = &mut object.anatomy;
+        view.add(arrays.map(|(start, bytes)| (Vaddr(start), bytes)));
+        // SAFETY: the member's segments are mapped in the window, for the life of the process.
+        view.add(unsafe { load::parts(segments, bias) });
+        *dynamic_section = segments.dynamic.ok_or(ElfError::NoDynamic)?;
         // The copy in the tables spares a page that nobody else needs.
-        let copy = View::new([(anatomy.dynamic_section, member.dynamic)]);
-        anatomy.dynamic.read(&copy, anatomy.dynamic_section)?;
-        anatomy.symbols = SymbolTable::parse_with(&anatomy.view, &anatomy.dynamic, member.gnu_hash)?;
+        let copy = View::new([(*dynamic_section, member.dynamic)]);
+        dynamic.read(&copy, *dynamic_section)?;
+        *symbols = SymbolTable::parse_with(view, dynamic, member.gnu_hash)?;
         object.identity = member.identity;
         object.program_headers =
             member.headers.map(|(vaddr, count)| (bias.apply(Vaddr(vaddr)), count as u16));

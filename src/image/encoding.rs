@@ -284,10 +284,7 @@ impl<'a, R: Record<'a> + Clone> ExactSizeIterator for Iter<'a, R> {}
 /// A checksum that any change of a single word changes: each step can be undone. Four at a time, as one waits for the other.
 pub fn checksum(parts: &[&[u8]]) -> u64 {
     const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mix = |sum: u64, word: u64| {
-        let mixed = (sum ^ word).wrapping_mul(FACTOR);
-        mixed ^ (mixed >> 29)
-    };
+    let mix = |sum: u64, word: u64| (sum ^ word).wrapping_mul(FACTOR).rotate_left(29);
     let mut sums = [1_u64, 2, 3, 4];
     for part in parts {
         let (words, rest) = part.as_chunks::<8>();

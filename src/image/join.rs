@@ -275,7 +275,7 @@ impl World for Members<'_> {
         };
         self.next = at + 1;
         let mut object = self.image.object(&members[at])?;
-        object.name = name;
+        object.name = name.into();
         Ok(object)
     }
 

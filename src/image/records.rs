@@ -3,6 +3,7 @@
 
 use core::ffi::CStr;
 
+use crate::discover::search;
 use crate::elf::{Relocation, Vaddr};
 use crate::program::TlsPlacement;
 use crate::sys::{FileIdentity, FileStamp};
@@ -142,7 +143,14 @@ pub struct Member<'a> {
     pub idle_constructors: bool,
 }
 
-impl Member<'_> {
+impl<'a> Member<'a> {
+    /// The name by which a search finds it without a path, if there is one: the last part of the path.
+    pub(super) fn short_name(&self) -> Option<&'a CStr> {
+        let path = self.name.to_bytes_with_nul();
+        let start = path.len() - 1 - search::file_name(self.name).len();
+        self.has_short_name.then(|| CStr::from_bytes_with_nul(&path[start..]).ok())?
+    }
+
     /// The objects that it names.
     pub(super) fn references(&self) -> impl Iterator<Item = u32> + '_ {
         self.needed_by.into_iter().chain(self.dependencies.iter())

@@ -37,7 +37,7 @@ unsafe fn adopt(
     // SAFETY: passed on to the caller.
     let view = unsafe { load::view(&segments, bias) };
     let mapping = Mapping { bias, pages, backend: "kernel", sealed: false, shared: false };
-    let mut object = Object::read(CString::from(name), origin, mapping, segments, view)?;
+    let mut object = Object::read(CString::from(name).into(), origin, mapping, segments, view)?;
     object.program_headers = Some(headers);
     object.entry = entry;
     Ok(object)

@@ -98,7 +98,8 @@ fn examine(
     let mapping = Mapping { bias, pages, backend, sealed: false, shared: false };
     // SAFETY: all segments have just been mapped at `bias` and are never unmapped while the object is known.
     let view = unsafe { view(&segments, bias) };
-    let mut object = Object::new(name, Origin::File, mapping, segments, view);
+    let mut object = Object::new(name.into(), Origin::File, mapping);
+    (object.anatomy.segments, object.anatomy.view) = (segments, view);
     if let Err(error) = object.anatomy.read_tables() {
         // SAFETY: mapped just now; the object's view is the only reference into it, and not used any more.
         unsafe { unmap(&object.mapping) };
@@ -119,8 +120,20 @@ fn examine(
 /// sections, and all tables of an object that patchelf has changed, lie there. They must not be written to while they
 /// are being read (see `relocate::Slots`).
 pub unsafe fn view(segments: &Segments, bias: LoadBias) -> View<'static> {
+    // SAFETY: passed on to the caller.
+    View::new(unsafe { parts(segments, bias) })
+}
+
+/// What such a view consists of.
+///
+/// # Safety
+/// As for [`view`].
+pub unsafe fn parts(
+    segments: &Segments,
+    bias: LoadBias,
+) -> impl Iterator<Item = (Vaddr, &'static [u8])> + '_ {
     let readable = segments.loads.iter().filter(|load| load.flags.contains(SegmentFlags::READ));
-    let part = |load: &LoadSegment| {
+    let part = move |load: &LoadSegment| {
         // Only writable segments are sure to have memory beyond what the file gives them.
         let writable = load.flags.contains(SegmentFlags::WRITE);
         let size = if writable { load.memsz } else { load.filesz };
@@ -128,7 +141,7 @@ pub unsafe fn view(segments: &Segments, bias: LoadBias) -> View<'static> {
         // SAFETY: mapped and readable, as the caller says; the file has these bytes (`Segments::parse`).
         (load.vaddr, unsafe { core::slice::from_raw_parts(address, size as usize) })
     };
-    View::new(readable.map(part))
+    readable.map(part)
 }
 
 /// Takes an object out of memory again.

@@ -1,7 +1,7 @@
 //! One loaded object: the program, a library, libc, the loader itself or the kernel's vDSO.
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
-use alloc::ffi::CString;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::ops::{Deref, Range};
@@ -58,7 +58,7 @@ pub struct Mapping {
 #[derive(Clone, Debug, Default)]
 pub struct SearchNotes {
     /// The file name under which a later bare `DT_NEEDED` finds the object: only set if a search found it.
-    pub short_name: Option<CString>,
+    pub short_name: Option<Cow<'static, CStr>>,
     /// Its run-time search path.
     pub path: SearchPath,
 }
@@ -88,7 +88,7 @@ pub struct TlsPlacement {
 #[derive(Debug)]
 pub struct Object {
     /// The path it was opened by, as users see it in messages.
-    pub name: CString,
+    pub name: Cow<'static, CStr>,
     /// Where it comes from.
     pub origin: Origin,
     /// Which file it is, if it is one.
@@ -126,15 +126,9 @@ impl Deref for Object {
 }
 
 impl Object {
-    /// An object that is mapped. Its tables have not been read; neither has it a file, nor an entry, nor moved parts, nor are its program
+    /// An object that is mapped. Its anatomy has not been read; neither has it a file, nor an entry, nor moved parts, nor are its program
     /// headers in memory, nor are its constructors known, unless that is added.
-    pub fn new(
-        name: CString,
-        origin: Origin,
-        mapping: Mapping,
-        segments: Segments,
-        view: View<'static>,
-    ) -> Box<Self> {
+    pub fn new(name: Cow<'static, CStr>, origin: Origin, mapping: Mapping) -> Box<Self> {
         Box::new(Self {
             name,
             origin,
@@ -142,7 +136,7 @@ impl Object {
             mapping,
             program_headers: None,
             entry: Address(0),
-            anatomy: Anatomy::new(segments, view),
+            anatomy: Anatomy::unread(),
             linked_dynamic: None,
             code_shift: 0,
             needed_by: None,
@@ -152,18 +146,19 @@ impl Object {
         })
     }
 
-    /// The same, and its tables are read.
+    /// The same, with its anatomy.
     ///
     /// # Errors
     /// What is wrong with them.
     pub fn read(
-        name: CString,
+        name: Cow<'static, CStr>,
         origin: Origin,
         mapping: Mapping,
         segments: Segments,
         view: View<'static>,
     ) -> Result<Box<Self>, ElfError> {
-        let mut object = Self::new(name, origin, mapping, segments, view);
+        let mut object = Self::new(name, origin, mapping);
+        (object.anatomy.segments, object.anatomy.view) = (segments, view);
         object.anatomy.read_tables()?;
         Ok(object)
     }

@@ -414,7 +414,7 @@ impl<'a> Pass<'a> {
     }
 
     fn report(&mut self, problem: RelocationProblem) {
-        self.done.errors.push(StartError::Relocation { object: self.object.name.clone(), problem });
+        self.done.errors.push(StartError::Relocation { object: self.object.name.clone().into(), problem });
     }
 }
 

@@ -232,7 +232,7 @@ impl Pass<'_> {
         };
         RelocationProblem::DynamicTls {
             symbol: name.map_or_else(Vec::new, |name| name.bytes().to_vec()),
-            definer: definer.name.clone(),
+            definer: definer.name.clone().into(),
         }
     }
 

@@ -99,7 +99,7 @@ impl Loader {
             false => initialize::queue(&self.program, root, process.debug),
         };
         match process.initialization.find_lost(&queue) {
-            Some(lost) => Err(OpenError::Inconsistent(lost.object().name.clone())),
+            Some(lost) => Err(OpenError::Inconsistent(lost.object().name.clone().into())),
             None => Ok((map, queue)),
         }
     }
@@ -213,7 +213,7 @@ impl Loader {
             }
             // What there is no memory for is better said now than by the program's end at first use.
             if dynamic::block_of(tls.module).is_err() {
-                return Err(OpenError::Object(object.name.clone(), Errno::NOMEM.into()));
+                return Err(OpenError::Object(object.name.clone().into(), Errno::NOMEM.into()));
             }
         }
         // SAFETY: everything else is relocated, and nothing is sealed yet.
@@ -222,7 +222,7 @@ impl Loader {
             // SAFETY: the object is completely relocated.
             if let Err(errno) = unsafe { protect::seal_relro(object) } {
                 let problem = RelocationProblem::Relro(errno);
-                let error = StartError::Relocation { object: object.name.clone(), problem };
+                let error = StartError::Relocation { object: object.name.clone().into(), problem };
                 return Err(OpenError::Failed(error));
             }
         }

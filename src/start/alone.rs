@@ -50,7 +50,7 @@ pub unsafe fn find(stack: *mut u64, own: OwnFile) -> Option<Alone> {
     }
     let headers = Address(stack.auxiliary_value(AT_PHDR)?);
     let count = u16::try_from(stack.auxiliary_value(AT_PHNUM)?).ok()?;
-    let mut program = Anatomy::default();
+    let mut program = Anatomy::unread();
     // SAFETY: passed on to the caller; the kernel has mapped the program.
     let bias = unsafe { adopt::read_program(&mut program, (headers, count)) }.ok()?;
     let entry = Address(stack.auxiliary_value(AT_ENTRY)?);

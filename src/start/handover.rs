@@ -131,7 +131,7 @@ fn finish() -> ! {
             // SAFETY: the object is completely relocated.
             if let Err(errno) = unsafe { protect::seal_relro(object) } {
                 let problem = RelocationProblem::Relro(errno);
-                super::fail(&[StartError::Relocation { object: object.name.clone(), problem }]);
+                super::fail(&[StartError::Relocation { object: object.name.clone().into(), problem }]);
             }
         }
     }

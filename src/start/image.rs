@@ -130,7 +130,7 @@ pub fn objects(
 ) -> Result<Start, (Box<Object>, Box<Object>)> {
     if !image.is_extended() {
         let program = image.objects(program, loader).unwrap_or_else(|cause| damaged(&image.path, cause));
-        let libc = program.libc().map(|libc| program[libc].name.clone());
+        let libc = program.libc().map(|libc| program[libc].name.clone().into_owned());
         let search = Search::done(libc.unwrap_or_default(), wishes);
         return Ok(Start { image, program, search });
     }

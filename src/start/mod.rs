@@ -61,7 +61,7 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
     let Invocation { program, stack, config, .. } = invocation;
     // A library may be listed, but it has nowhere to begin.
     if !system.list && !program.is_code(program.entry) {
-        fail(&[StartError::Program { name: program.name.clone(), cause: ElfError::EntryNotCode }]);
+        fail(&[StartError::Program { name: program.name.clone().into(), cause: ElfError::EntryNotCode }]);
     }
     // SAFETY: the kernel has mapped our file, for the life of the process.
     let fused = || unsafe { own.libc(invocation.interpreter_name) };

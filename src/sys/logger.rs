@@ -1,5 +1,6 @@
 //! Saying something: lines on a file descriptor, and the sink of the `log` crate.
 
+use alloc::borrow::Cow;
 use alloc::ffi::CString;
 use core::ffi::CStr;
 use core::fmt::{self, Write};
@@ -60,6 +61,12 @@ pub struct Text<'a>(pub &'a [u8]);
 
 impl<'a> From<&'a CString> for Text<'a> {
     fn from(text: &'a CString) -> Self {
+        Self(text.to_bytes())
+    }
+}
+
+impl<'a> From<&'a Cow<'_, CStr>> for Text<'a> {
+    fn from(text: &'a Cow<'_, CStr>) -> Self {
         Self(text.to_bytes())
     }
 }

@@ -136,7 +136,7 @@ pub fn read_object(
         names: Names::read(bytes),
     };
     let mapping = Mapping { bias, pages, backend: "image", sealed: false, shared: false };
-    let mut object = Object::read(name, origin, mapping, segments, view)?;
+    let mut object = Object::read(name.into(), origin, mapping, segments, view)?;
     object.identity = identity;
     object.program_headers = program_headers;
     object.entry = bias.apply(header.entry);
@@ -148,7 +148,7 @@ pub fn read_object(
 /// # Errors
 /// The loader would refuse the file.
 pub fn read_anew(object: &mut Object, bytes: &[u8], code_shift: u64) -> Result<Library, ElfError> {
-    let (name, bias) = (object.name.clone(), object.mapping.bias);
+    let (name, bias) = (object.name.clone().into_owned(), object.mapping.bias);
     let (mut new, mut library) = read_object(bytes, name, object.origin, object.identity, |_| bias)?;
     (library.linked_dynamic, library.code_shift) = (Some(object.dynamic_section), code_shift);
     new.needed_by = object.needed_by;

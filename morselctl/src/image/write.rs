@@ -333,12 +333,20 @@ fn has_idle_constructors(library: &Library, object: &Object, served: &Served) ->
     functions.peek().is_some() && functions.all(|function| does_nothing(function, code))
 }
 
-/// The dynamic section up to its end.
+/// The dynamic section up to its end, as far as the loader reads it. Where debuggers have an entry for themselves, it is left whole: its
+/// place counts.
 fn dynamic_section(object: &Object) -> &'static [u8] {
-    const ENTRY: usize = 16;
+    const END: [u8; 16] = [0; 16];
     let bytes = object.view.from(object.dynamic_section).unwrap_or_default();
-    let end = bytes.chunks_exact(ENTRY).position(|entry| entry[..8] == [0; 8]);
-    &bytes[..(end.map_or(0, |end| end + 1)) * ENTRY]
+    let (entries, _) = bytes.as_chunks::<16>();
+    let end = entries.iter().position(|entry| entry[..8] == END[..8]).unwrap_or(0);
+    let is_kept = |entry: &&[u8; 16]| object.dynamic.debug.is_some() || Dynamic::reads(tag_of(entry));
+    let kept = entries[..end].iter().filter(is_kept).chain([&END]);
+    kept.copied().collect::<Vec<_>>().leak().as_flattened()
+}
+
+fn tag_of(entry: &[u8; 16]) -> u64 {
+    u64::from_le_bytes(*entry.first_chunk().unwrap_or(&[0; 8]))
 }
 
 /// What tools shall know: what is mapped, and what is in it.

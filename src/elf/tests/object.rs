@@ -31,7 +31,7 @@ pub fn load(library: &Library, name: &CStr, identity: FileIdentity) -> Result<Bo
     let bias = LoadBias::between(Address(memory.as_ptr() as u64), Vaddr(0));
     let pages = bias.apply_range(&segments.span());
     let mapping = Mapping { bias, pages, backend: "test", sealed: false, shared: false };
-    let mut object = Object::read(CString::from(name), Origin::File, mapping, segments, view)?;
+    let mut object = Object::read(CString::from(name).into(), Origin::File, mapping, segments, view)?;
     object.identity = Some(identity);
     object.entry = bias.apply(header.entry);
     Ok(object)
