@@ -72,6 +72,51 @@ __asm__(".section .rodata\n.balign 4\n.long 0\ntable: .long one - table + 4\n.te
 	".globl leap\n.type leap,@function\nleap: lea table-4(%rip), %rdx\nmovslq 4(%rdx,%rdi,4), %rax\nadd %rdx, %rax\njmp *%rax\n.size leap, .-leap\n");
 "#;
 
+/// A table of distances that does not begin with one, and is only handed on.
+const HEADED: &str = r#"
+__asm__(".section .rodata\n.balign 4\ntable: .long 0, one - table\n.text\n"
+	".type one,@function\none: mov $1, %eax\nret\n.size one, .-one\n"
+	".globl tell\n.type tell,@function\ntell: lea table(%rip), %rax\nret\n.size tell, .-tell\n");
+"#;
+
+/// Distances from where they stand, between numbers.
+const FROM_ITSELF: &str = r#"
+__asm__(".section .rodata\n.balign 4\n.globl table\n.type table,@object\ntable: .long 7, one - ., 8, two - .\n.size table, .-table\n.text\n"
+	".type one,@function\none: mov $1, %eax\nret\n.size one, .-one\n.type two,@function\ntwo: mov $2, %eax\nret\n.size two, .-two\n");
+"#;
+
+/// A virtual table of distances, to which only others refer: they count from behind its head.
+const EXPORTED: &str = r#"
+__asm__(".section .rodata\n.balign 4\n.globl table\n.type table,@object\ntable: .long 0, 0, one - table - 8\n.size table, .-table\n.text\n"
+	".type one,@function\none: mov $1, %eax\nret\n.size one, .-one\n");
+"#;
+
+/// A jump table whose length a jump to a label leaves open.
+const LABELS: &str = r#"
+int calls;
+int called(int x) { return calls += x; }
+int leap(unsigned x, int k)
+{
+	static const void *const where[] = { &&choose, &&end };
+	if (x > 14) { calls++; goto *where[k]; }
+choose:
+	switch (x) { case 0: return called(8); case 1: return 4; case 2: return called(2); case 3: return 9; case 4: return called(11); case 5: return 1; case 15: return called(6); default: break; }
+end:
+	return 3;
+}
+"#;
+
+/// What clang makes of an array of pointers to constants that hold pointers.
+const CONSTANTS: &str = r#"
+static const char *const first[] = { "a", "b" }, *const second[] = { "c", "d" };
+__asm__(".section .rodata\n.balign 4\nreltable: .long first - reltable, second - reltable\n.text\n"
+	".globl pick\n.type pick,@function\npick: lea reltable(%rip), %rax\nmovslq (%rax,%rdi,4), %rcx\nadd %rcx, %rax\nret\n.size pick, .-pick\n");
+const char *const *used[] = { first, second };
+"#;
+
+/// The same by the large code model.
+const LARGE: &str = "extern int other; static int own; int *get(int which) { return which ? &other : &own; }";
+
 fn moved(file: &Path) -> Separable<'static> {
     let bytes: &'static [u8] = fs::read(file).unwrap().leak();
     Separable::read(file, bytes).unwrap_or_else(|error| panic!("{}: {error:#}", file.display()))
@@ -112,8 +157,16 @@ fn switches_do_what_they_did() {
 
 #[test]
 fn what_may_be_another_distance_keeps_code_where_it_is() {
-    for (index, (source, expected)) in
-        [(HANDED_ON, "may be the distance"), (OTHER_BASE, "and not by a jump table")].into_iter().enumerate()
+    for (index, (source, expected)) in [
+        (HANDED_ON, "may be the distance"),
+        (OTHER_BASE, "and not by a jump table"),
+        (HEADED, "may be the distance"),
+        (FROM_ITSELF, "may be the distance"),
+        (EXPORTED, "may be the distance"),
+        (LABELS, "beside labels"),
+    ]
+    .into_iter()
+    .enumerate()
     {
         let dir = folder(&format!("jump-tables-not-{index}"));
         let known = library(&dir, "known.so", "gcc", source, &["-Wl,--emit-relocs"]);
@@ -122,6 +175,20 @@ fn what_may_be_another_distance_keeps_code_where_it_is() {
         let reason = kept.together.clone().unwrap_or_default();
         assert!(!kept.apart && reason.contains(expected), "{reason}");
         assert_eq!(kept.sizes().code, 0);
+    }
+}
+
+#[test]
+fn distances_to_constants_keep_all_where_it_is() {
+    let dir = folder("jump-tables-constants");
+    let known = library(&dir, "known.so", "gcc", CONSTANTS, &["-O2", "-Wl,--emit-relocs"]);
+    assert!(moved(&known).apart, "the link editor knows it");
+    let large = library(&dir, "large.so", "gcc", LARGE, &["-O2", "-mcmodel=large"]);
+    let constants = library(&dir, "lib.so", "gcc", CONSTANTS, &["-O2"]);
+    for (file, expected) in [(constants, "may be the distance"), (large, "constants of eight bytes")] {
+        let bytes = fs::read(&file).unwrap();
+        let refused = Separable::read(&file, &bytes).err().map(|error| format!("{error:#}"));
+        assert!(refused.as_ref().is_some_and(|cause| cause.contains(expected)), "{refused:?}");
     }
 }
 

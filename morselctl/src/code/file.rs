@@ -55,6 +55,8 @@ pub struct File<'a> {
     pub functions: Vec<Range<Vaddr>>,
     /// Other symbols within code.
     pub labels: Vec<Vaddr>,
+    /// Symbols of what is not code.
+    pub data_symbols: BTreeSet<Vaddr>,
     /// Where control comes from outside: initialisation, termination, the program's entry.
     pub entries: Vec<Vaddr>,
     /// What relocation writes into: the address there if it is one of this file, as the dynamic relocations say.
@@ -76,6 +78,7 @@ impl<'a> File<'a> {
             sections: sections(&file, bytes)?,
             functions: Vec::new(),
             labels: Vec::new(),
+            data_symbols: BTreeSet::new(),
             entries: Vec::new(),
             relocated: BTreeMap::new(),
             tls_slots: BTreeSet::new(),

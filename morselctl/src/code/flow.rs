@@ -67,8 +67,12 @@ impl Flow {
 
     /// Whether one of them begins at an address, or jumps there.
     pub fn has(&self, at: Vaddr) -> bool {
+        self.holds(at) || self.sources.contains_key(&at.0)
+    }
+
+    /// Whether one of them begins at an address.
+    pub fn holds(&self, at: Vaddr) -> bool {
         self.instructions.binary_search_by_key(&at.0, Instruction::ip).is_ok()
-            || self.sources.contains_key(&at.0)
     }
 
     /// Makes known where direct jumps lead, which all that follows needs.
@@ -325,8 +329,17 @@ fn limit_by(instruction: &Instruction, past: bool) -> Option<Limit> {
     }
 }
 
-/// Whether an instruction compares what an operand has with a number.
+/// Whether an instruction compares what an operand has with a number. A part of it says nothing of the whole.
 fn compares(instruction: &Instruction, operand: Operand) -> bool {
+    let register = instruction.op0_register();
+    let is_part = match instruction.op0_kind() {
+        OpKind::Register => !register.is_gpr32() && !register.is_gpr64(),
+        _ => ![MemorySize::UInt32, MemorySize::Int32, MemorySize::UInt64, MemorySize::Int64]
+            .contains(&instruction.memory_size()),
+    };
+    if is_part {
+        return false;
+    }
     let compared = match instruction.op0_kind() {
         OpKind::Register => Operand::Register(instruction.op0_register().full_register()),
         _ => memory(instruction),

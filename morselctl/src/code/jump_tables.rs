@@ -6,10 +6,10 @@
 //! and one of its entries, whose number a comparison limits (`flow`). What becomes of an address that is handed on cannot be
 //! followed; so whatever else refers to read-only data must not find a distance to code there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use iced_x86::{FlowControl, Instruction, OpKind, Register};
+use iced_x86::{FlowControl, Instruction, Mnemonic, OpKind, Register};
 use ld_morsel::elf::Vaddr;
 
 use super::flow::Flow;
@@ -27,6 +27,16 @@ const ENTRY: u64 = 4;
 /// Tables and what follows them are aligned to no more.
 const ALIGNMENT: usize = 64;
 
+/// What is known before.
+struct Known<'c, 'a> {
+    code: &'c Code<'a>,
+    referred: Referred,
+    /// Addresses in functions that branch to registers: tables begin there.
+    bases: BTreeSet<Vaddr>,
+    /// Addresses within functions that stand in data.
+    labels: BTreeSet<Vaddr>,
+}
+
 /// All of them.
 ///
 /// # Errors
@@ -34,12 +44,17 @@ const ALIGNMENT: usize = 64;
 pub fn find(code: &Code<'_>) -> Result<Vec<Pointer>, Uncertain> {
     let mut tables = Tables::new();
     let referred = referred(code);
-    for group in groups(code) {
-        let flow = Flow::new(code, &group);
-        if flow.instructions().iter().any(|instruction| indirect_target(instruction).is_some()) {
-            of_group(code, &referred, flow, &mut tables)?;
-        }
+    let groups = groups(code).into_iter().map(|group| Flow::new(code, &group));
+    let branches = |flow: &Flow| flow.instructions().iter().any(|one| indirect_target(one).is_some());
+    let groups: Vec<Flow> = groups.filter(branches).collect();
+    let bases = groups.iter().flat_map(Flow::instructions);
+    let bases = bases.filter(|one| one.mnemonic() == Mnemonic::Lea && one.is_ip_rel_memory_operand());
+    let bases = bases.map(|lea| Vaddr(lea.ip_rel_memory_address())).collect();
+    let known = Known { code, referred, bases, labels: labels(code) };
+    for flow in groups {
+        of_group(&known, flow, &mut tables)?;
     }
+    let referred = known.referred;
     // Distances may also count from the file's beginning.
     let first = code.sections().first().map_or(Vaddr(0), |section| section.range.start);
     if let Some((target, at)) = referred.range(..first).next() {
@@ -97,13 +112,10 @@ fn groups(code: &Code<'_>) -> Vec<Vec<Range<Vaddr>>> {
 
 /// Finds the tables of a group of functions. What they lead to may show where else an address comes from, so that this is repeated
 /// until nothing new is found.
-fn of_group(
-    code: &Code<'_>,
-    referred: &Referred,
-    mut flow: Flow,
-    tables: &mut Tables,
-) -> Result<(), Uncertain> {
+fn of_group(known: &Known<'_, '_>, mut flow: Flow, tables: &mut Tables) -> Result<(), Uncertain> {
     flow.connect_jumps();
+    // Who jumps there is not followed.
+    let label = known.labels.iter().find(|label| flow.holds(**label));
     loop {
         let mut found = Tables::new();
         let (mut edges, mut refused) = (Vec::new(), None);
@@ -111,7 +123,10 @@ fn of_group(
             let Some(register) = indirect_target(instruction) else { continue };
             let used = flow.tables(index, register).and_then(|used| {
                 let branch = Vaddr(instruction.ip());
-                let read = |used: (Vaddr, _)| Ok((used.0, entries(code, referred, &flow, branch, used)?));
+                let read = |used: (Vaddr, _)| match label {
+                    Some(_) => Err(Uncertain::Computed(branch, "beside labels whose addresses are taken")),
+                    None => Ok((used.0, entries(known, &flow, branch, used)?)),
+                };
                 used.into_iter().map(read).collect::<Result<Vec<_>, _>>()
             });
             match used {
@@ -156,8 +171,7 @@ fn indirect_target(instruction: &Instruction) -> Option<Register> {
 /// Where the entries of a table lead, all of which must be in the functions that use it, or where these jump to. If their number
 /// is not known, they go on to what is referred to next.
 fn entries(
-    code: &Code<'_>,
-    referred: &Referred,
+    Known { code, referred, bases, .. }: &Known<'_, '_>,
     flow: &Flow,
     branch: Vaddr,
     (table, count): (Vaddr, Option<u64>),
@@ -175,16 +189,25 @@ fn entries(
     let places = (table.0..room).step_by(ENTRY as usize);
     let targets: Vec<Vaddr> = places.map_while(target).collect();
     let last = Vaddr(table.0 + ENTRY * targets.len() as u64);
+    // What comes next may be a table of its own. Else it must not look like an entry of this one.
+    let may_follow =
+        |next: Vaddr| target(next.0).is_none() || bases.contains(&next) && distance(code, next).is_some();
     let is_whole = match count {
-        Some(count) => targets.len() as u64 == count,
-        // What comes next may have a table of its own. Else it must not look like an entry of this one.
+        Some(count) => targets.len() as u64 == count && (!referred.contains_key(&last) || may_follow(last)),
         None => {
             let gap = code.bytes(last, next.0.saturating_sub(last.0) as usize);
-            let is_end = target(next.0).is_none() || distance(code, next).is_some();
-            !targets.is_empty() && is_end && gap.len() < ALIGNMENT && gap.iter().all(|byte| *byte == 0)
+            let is_gap = gap.len() < ALIGNMENT && gap.iter().all(|byte| *byte == 0);
+            !targets.is_empty() && may_follow(next) && is_gap
         }
     };
     if is_whole { Ok(targets) } else { Err(unknown("by a table of unknown length")) }
+}
+
+/// Addresses within functions that relocation writes into data.
+fn labels(code: &Code<'_>) -> BTreeSet<Vaddr> {
+    let beginnings: BTreeSet<Vaddr> = code.beginnings().into_iter().collect();
+    let targets = code.relocated().values().copied().flatten();
+    targets.filter(|target| code.begins(*target) && !beginnings.contains(target)).collect()
 }
 
 fn referred(code: &Code<'_>) -> Referred {

@@ -14,6 +14,7 @@ mod decode;
 mod file;
 mod flow;
 mod handlers;
+pub mod hidden;
 pub mod idle;
 mod jump_tables;
 pub mod moves;
@@ -158,6 +159,11 @@ impl<'a> Code<'a> {
     /// Whether an address is that of a slot whose address is handed on, to `__tls_get_addr` or a descriptor's function.
     pub fn is_tls_slot(&self, at: Vaddr) -> bool {
         self.file.tls_slots.contains(&at)
+    }
+
+    /// Symbols of what is not code.
+    pub fn data_symbols(&self) -> &BTreeSet<Vaddr> {
+        &self.file.data_symbols
     }
 
     /// What dynamic relocations write into, and the address that they write if it is one of this file. Where the symbol may

@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use ld_morsel::elf::Vaddr;
 
-use super::{Code, Distance, Field, Kind, Patch, Pointer, Reference, Section, Uncertain};
+use super::{Code, Distance, Field, Kind, Patch, Pointer, Reference, Section, Uncertain, hidden};
 
 /// A part of a library that is moved as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub fn patches(code: &Code<'_>, units: &[Unit]) -> Result<Vec<Patch>, Uncertain>
     let distances = code.from_relocations()?;
     let distances = distances.map(|all| all.into_iter().map(|one| (one.field.at, one)).collect());
     let moves = Moves { code, units, distances };
-    let mut patches = BTreeMap::new();
+    let (mut patches, mut known) = (BTreeMap::new(), BTreeSet::new());
     moves.check_sections()?;
     for reference in code.references() {
         let to = moves.unit_of_target(reference)?;
@@ -50,7 +50,11 @@ pub fn patches(code: &Code<'_>, units: &[Unit]) -> Result<Vec<Patch>, Uncertain>
         let tables = if moves.distances.is_none() { code.jump_tables()? } else { Vec::new() };
         for pointer in tables {
             moves.add_pointer(&mut patches, &pointer)?;
+            known.insert(pointer.field.at);
         }
+    }
+    if moves.distances.is_none() {
+        hidden::check(code, units, &known)?;
     }
     for distance in moves.distances.iter().flat_map(BTreeMap::values) {
         moves.add_data(&mut patches, distance)?;

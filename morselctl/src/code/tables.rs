@@ -20,7 +20,11 @@ impl<'a> File<'a> {
         let (start, size) = (Vaddr(symbol.st_value(LE)), symbol.st_size(LE));
         let section = usize::from(symbol.st_shndx(LE));
         let section = self.sections.iter().find(|one| one.index == section && one.contains(start));
-        let Some(section) = section.filter(|section| section.executable) else { return Ok(()) };
+        let Some(section) = section else { return Ok(()) };
+        if !section.executable {
+            self.data_symbols.insert(start);
+            return Ok(());
+        }
         match symbol.st_type() {
             elf::STT_FUNC | elf::STT_GNU_IFUNC if size > 0 => {
                 let end = start.0.checked_add(size).map(Vaddr).filter(|end| *end <= section.range.end);

@@ -44,7 +44,9 @@ pub enum Uncertain {
     Reach(Vaddr, i128),
     /// A branch goes to an address that is computed, perhaps by a table of distances.
     Computed(Vaddr, &'static str),
-    /// What an address has may be a distance to code.
+    /// A function makes addresses of its own one and constants of eight bytes (the large code model).
+    Large(Vaddr),
+    /// What an address has may be a distance to what is moved otherwise.
     Distance(Vaddr, Vaddr),
     /// A section of a name that nothing is known of, which may hold distances.
     UnknownSection(String, Range<Vaddr>),
@@ -92,8 +94,11 @@ impl fmt::Display for Uncertain {
             Self::Computed(Vaddr(at), cause) => {
                 write!(f, "the branch at {at:#x} goes to a computed address, {cause}")
             }
+            Self::Large(Vaddr(at)) => {
+                write!(f, "the function at {at:#x} makes addresses of constants of eight bytes")
+            }
             Self::Distance(Vaddr(at), Vaddr(target)) => {
-                write!(f, "what is at {at:#x} may be the distance to {target:#x} in code")
+                write!(f, "what is at {at:#x} may be the distance to {target:#x}")
             }
             Self::UnknownSection(name, range) => {
                 write!(f, "section {name}, {}, may hold distances to what is moved", span(range))
