@@ -114,7 +114,24 @@ __asm__(".section .rodata\n.balign 4\nreltable: .long first - reltable, second -
 const char *const *used[] = { first, second };
 "#;
 
-/// The same by the large code model.
+/// The same with constants in a section of their own.
+const SECTION: &str = r#"
+#define OWN __attribute__((section("myops")))
+static const char *const first[] OWN = { "a", "b" }, *const second[] OWN = { "c", "d" };
+__asm__(".section .rodata\n.balign 4\nreltable: .long first - reltable, second - reltable\n.text\n"
+	".globl pick\n.type pick,@function\npick: lea reltable(%rip), %rax\nmovslq (%rax,%rdi,4), %rcx\nadd %rcx, %rax\nret\n.size pick, .-pick\n");
+const char *const *used[] = { first, second };
+"#;
+
+/// A virtual table of distances: the type's, behind which is a function's. Only others refer to it.
+const TYPED: &str = r#"
+static const char *const type[] = { "type" };
+__asm__(".section .rodata\n.balign 8\n.globl table\n.type table,@object\ntable: .long 0, type - table - 8, one - table - 8\n.size table, .-table\n.text\n"
+	".type one,@function\none: mov $1, %eax\nret\n.size one, .-one\n");
+const char *const *used[] = { type };
+"#;
+
+/// Addresses by the large code model.
 const LARGE: &str = "extern int other; static int own; int *get(int which) { return which ? &other : &own; }";
 
 fn moved(file: &Path) -> Separable<'static> {
@@ -184,8 +201,10 @@ fn distances_to_constants_keep_all_where_it_is() {
     let known = library(&dir, "known.so", "gcc", CONSTANTS, &["-O2", "-Wl,--emit-relocs"]);
     assert!(moved(&known).apart, "the link editor knows it");
     let large = library(&dir, "large.so", "gcc", LARGE, &["-O2", "-mcmodel=large"]);
-    let constants = library(&dir, "lib.so", "gcc", CONSTANTS, &["-O2"]);
-    for (file, expected) in [(constants, "may be the distance"), (large, "constants of eight bytes")] {
+    let distance = "may be the distance";
+    let sources = [("lib.so", CONSTANTS), ("section.so", SECTION), ("typed.so", TYPED)];
+    let files = sources.map(|(name, source)| (library(&dir, name, "gcc", source, &["-O2"]), distance));
+    for (file, expected) in files.into_iter().chain([(large, "constants of eight bytes")]) {
         let bytes = fs::read(&file).unwrap();
         let refused = Separable::read(&file, &bytes).err().map(|error| format!("{error:#}"));
         assert!(refused.as_ref().is_some_and(|cause| cause.contains(expected)), "{refused:?}");

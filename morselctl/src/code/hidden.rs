@@ -19,6 +19,10 @@ const NEAR: usize = 3;
 /// Virtual tables count from behind their first entries.
 const HEADS: [u64; 3] = [0, 8, 16];
 
+/// Sections of what changes, or of tables for loaders: no constants.
+const VARIABLE: [&str; 9] =
+    [".data", ".bss", ".tdata", ".tbss", ".got", ".got.plt", ".dynamic", ".init_array", ".fini_array"];
+
 /// What is known of a library's functions and data.
 struct Hidden<'c, 'a> {
     code: &'c Code<'a>,
@@ -44,6 +48,8 @@ pub fn check(code: &Code<'_>, units: &[Unit], known: &BTreeSet<Vaddr>) -> Result
         signed: BTreeSet::new(),
     };
     let references = code.references().filter(|reference| !reference.is_branch());
+    // What leads to another library's function leads to its stub.
+    hidden.functions.extend(code.stubs().keys());
     hidden.anchors.extend(references.map(|reference| reference.target));
     hidden.anchors.extend(code.relocated().values().copied().flatten());
     hidden.read_functions()?;
@@ -55,7 +61,7 @@ pub fn check(code: &Code<'_>, units: &[Unit], known: &BTreeSet<Vaddr>) -> Result
 impl Hidden<'_, '_> {
     /// Finds out what functions do with addresses.
     fn read_functions(&mut self) -> Result<(), Uncertain> {
-        let starts: Vec<Vaddr> = self.functions.iter().copied().collect();
+        let starts = self.code.beginnings();
         for (number, start) in starts.iter().enumerate() {
             let Some(section) = self.code.section_at(*start).filter(|section| section.executable) else {
                 continue;
@@ -112,7 +118,7 @@ impl Hidden<'_, '_> {
                     }
                     let leads = self.code.begins(target);
                     let is_code = self.functions.contains(&target) || leads && before.contains(&base);
-                    if is_code || self.is_constant(Vaddr(base), target) {
+                    if is_code || self.is_constant(at, Vaddr(base), target) {
                         return Err(Uncertain::Distance(at, target));
                     }
                     leading.extend(Some(base).filter(|_| leads));
@@ -131,12 +137,18 @@ impl Hidden<'_, '_> {
         short.into_iter().chain(long.filter(|_| is_long))
     }
 
-    /// Whether a table from which signed numbers are read leads to a constant that holds pointers.
-    fn is_constant(&self, table: Vaddr, target: Vaddr) -> bool {
+    /// Whether a word leads to a constant that holds pointers: from a table from which signed numbers are read, or as the type does in
+    /// a virtual table, with functions behind it.
+    fn is_constant(&self, at: Vaddr, table: Vaddr, target: Vaddr) -> bool {
         let section = self.code.section_at(target);
-        section.is_some_and(|section| section.name.starts_with(".data.rel.ro"))
-            && self.signed.contains(&table)
+        section.is_some_and(|section| section.writable && !VARIABLE.contains(&section.name))
             && target.0.is_multiple_of(8)
+            && (self.signed.contains(&table) || self.is_function(Vaddr(at.0 + SHORT as u64), table))
+    }
+
+    fn is_function(&self, at: Vaddr, table: Vaddr) -> bool {
+        let word = self.code.bytes(at, SHORT).first_chunk().map(|word| i32::from_le_bytes(*word));
+        word.is_some_and(|word| self.code.begins(Vaddr(table.0.wrapping_add_signed(word.into()))))
     }
 }
 
