@@ -7,7 +7,8 @@
 //! jump from there, or be padding. All branches lead to where an instruction begins; nothing reads code as if it were data.
 //!
 //! [`moves`] finds what to change so that segments can be moved apart, [`calls`] makes calls direct, and [`verify`] checks
-//! the result without using either. [`idle`] knows functions that need not be called.
+//! the result without using either. `jump_tables` finds the distances to code in read-only data, and [`hidden`] what may be others.
+//! [`idle`] knows functions that need not be called.
 
 pub mod calls;
 mod decode;
