@@ -106,17 +106,8 @@ end:
 }
 "#;
 
-/// What clang makes of an array of pointers to constants that hold pointers.
+/// What clang makes of an array of pointers to constants that hold pointers, which may have a section of their own.
 const CONSTANTS: &str = r#"
-static const char *const first[] = { "a", "b" }, *const second[] = { "c", "d" };
-__asm__(".section .rodata\n.balign 4\nreltable: .long first - reltable, second - reltable\n.text\n"
-	".globl pick\n.type pick,@function\npick: lea reltable(%rip), %rax\nmovslq (%rax,%rdi,4), %rcx\nadd %rcx, %rax\nret\n.size pick, .-pick\n");
-const char *const *used[] = { first, second };
-"#;
-
-/// The same with constants in a section of their own.
-const SECTION: &str = r#"
-#define OWN __attribute__((section("myops")))
 static const char *const first[] OWN = { "a", "b" }, *const second[] OWN = { "c", "d" };
 __asm__(".section .rodata\n.balign 4\nreltable: .long first - reltable, second - reltable\n.text\n"
 	".globl pick\n.type pick,@function\npick: lea reltable(%rip), %rax\nmovslq (%rax,%rdi,4), %rcx\nadd %rcx, %rax\nret\n.size pick, .-pick\n");
@@ -198,12 +189,15 @@ fn what_may_be_another_distance_keeps_code_where_it_is() {
 #[test]
 fn distances_to_constants_keep_all_where_it_is() {
     let dir = folder("jump-tables-constants");
-    let known = library(&dir, "known.so", "gcc", CONSTANTS, &["-O2", "-Wl,--emit-relocs"]);
+    let known = library(&dir, "known.so", "gcc", CONSTANTS, &["-O2", "-DOWN=", "-Wl,--emit-relocs"]);
     assert!(moved(&known).apart, "the link editor knows it");
     let large = library(&dir, "large.so", "gcc", LARGE, &["-O2", "-mcmodel=large"]);
     let distance = "may be the distance";
-    let sources = [("lib.so", CONSTANTS), ("section.so", SECTION), ("typed.so", TYPED)];
-    let files = sources.map(|(name, source)| (library(&dir, name, "gcc", source, &["-O2"]), distance));
+    let own = "-DOWN=__attribute__((section(\"myops\")))";
+    let sources =
+        [("lib.so", CONSTANTS, "-DOWN="), ("own.so", CONSTANTS, own), ("typed.so", TYPED, "-DOWN=")];
+    let compile = |(name, source, flag)| library(&dir, name, "gcc", source, &["-O2", flag]);
+    let files = sources.map(|one| (compile(one), distance));
     for (file, expected) in files.into_iter().chain([(large, "constants of eight bytes")]) {
         let bytes = fs::read(&file).unwrap();
         let refused = Separable::read(&file, &bytes).err().map(|error| format!("{error:#}"));

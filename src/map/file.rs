@@ -71,8 +71,8 @@ impl FileMapper {
         Some(Address(start))
     }
 
-    /// Maps neighbours where nothing else is, by one call, and one more for each whose rights are not those of the first. That is less work for the kernel
-    /// than a mapping for each, if code stands between read-only data.
+    /// Maps neighbours where nothing else is, by one call, and one more for each whose rights are not those of the first. That is
+    /// less work for the kernel than a mapping for each, if code stands between read-only data.
     fn map_together(&mut self, regions: &[Region], start: u64, file: &File) -> Result<(), Errno> {
         let [first, others @ ..] = regions else { return Ok(()) };
         let length = regions.iter().map(Region::length).sum();

@@ -117,7 +117,8 @@ impl Hidden<'_, '_> {
                         continue;
                     }
                     let leads = self.code.begins(target);
-                    let is_code = self.functions.contains(&target) || leads && before.contains(&base);
+                    let is_entry = before.contains(&base) || base == at.0 && self.anchors.contains(&at);
+                    let is_code = self.functions.contains(&target) || leads && is_entry;
                     if is_code || self.is_constant(at, Vaddr(base), target) {
                         return Err(Uncertain::Distance(at, target));
                     }

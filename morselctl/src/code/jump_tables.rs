@@ -4,7 +4,7 @@
 //! Such a distance becomes an address by an addition, and the address is branched to. Compilers do both in the same function, for a
 //! `switch`: there every indirect branch must lead to what has been loaded, given or returned, or to the sum of a table's address
 //! and one of its entries, whose number a comparison limits (`flow`). What becomes of an address that is handed on cannot be
-//! followed; so whatever else refers to read-only data must not find a distance to code there.
+//! followed; so no other word of read-only data may be a distance to code (`hidden`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -37,10 +37,10 @@ struct Known<'c, 'a> {
     labels: BTreeSet<Vaddr>,
 }
 
-/// All of them.
+/// All of them. What else may be a distance to code is `hidden`'s business.
 ///
 /// # Errors
-/// There may be others.
+/// A branch is not understood.
 pub fn find(code: &Code<'_>) -> Result<Vec<Pointer>, Uncertain> {
     let mut tables = Tables::new();
     let referred = referred(code);
@@ -67,11 +67,7 @@ pub fn find(code: &Code<'_>) -> Result<Vec<Pointer>, Uncertain> {
             return Err(Uncertain::Ambiguous(*at, *target, "within a jump table".to_owned()));
         }
     }
-    let mut others = referred.keys().filter(|target| !tables.contains_key(target));
-    match others.find_map(|target| distance(code, *target)) {
-        Some(distance) => Err(distance),
-        None => Ok(tables.iter().flat_map(|(table, entries)| pointers(*table, entries)).collect()),
-    }
+    Ok(tables.iter().flat_map(|(table, entries)| pointers(*table, entries)).collect())
 }
 
 fn pointers(table: Vaddr, entries: &[Vaddr]) -> impl Iterator<Item = Pointer> + '_ {
@@ -191,7 +187,7 @@ fn entries(
     let last = Vaddr(table.0 + ENTRY * targets.len() as u64);
     // What comes next may be a table of its own. Else it must not look like an entry of this one.
     let may_follow =
-        |next: Vaddr| target(next.0).is_none() || bases.contains(&next) && distance(code, next).is_some();
+        |next: Vaddr| target(next.0).is_none() || bases.contains(&next) && begins_table(code, next);
     let is_whole = match count {
         Some(count) => targets.len() as u64 == count && (!referred.contains_key(&last) || may_follow(last)),
         None => {
@@ -221,13 +217,8 @@ fn referred(code: &Code<'_>) -> Referred {
     .collect()
 }
 
-/// What is at an address in read-only data, if it may be a distance to code.
-fn distance(code: &Code<'_>, at: Vaddr) -> Option<Uncertain> {
-    let bytes = code.bytes(at, 8);
-    let short = bytes.first_chunk().map(|word| i32::from_le_bytes(*word).into());
-    let long = bytes.first_chunk().map(|word| i64::from_le_bytes(*word));
-    let targets =
-        [short, long].into_iter().flatten().map(|distance| Vaddr(at.0.wrapping_add_signed(distance)));
-    let mut leading = targets.filter(|target| code.begins(*target));
-    leading.next().map(|target| Uncertain::Distance(at, target))
+/// Whether what is at an address in read-only data may be the first entry of a table.
+fn begins_table(code: &Code<'_>, at: Vaddr) -> bool {
+    let word = code.bytes(at, ENTRY as usize).first_chunk().map(|word| i32::from_le_bytes(*word));
+    word.is_some_and(|word| code.begins(Vaddr(at.0.wrapping_add_signed(word.into()))))
 }

@@ -133,11 +133,10 @@ impl<'a> Code<'a> {
         unwind::search_table(&self.file)
     }
 
-    /// The distances to code in read-only data, if it is certain that there are no others: those of jump tables. They count from
-    /// the beginning of their table.
+    /// The distances to code in jump tables, which count from the beginning of their table. [`hidden`] looks for others.
     ///
     /// # Errors
-    /// It is not certain.
+    /// An indirect branch is not understood.
     pub fn jump_tables(&self) -> Result<Vec<Pointer>, Uncertain> {
         jump_tables::find(self)
     }

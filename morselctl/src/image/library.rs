@@ -143,7 +143,8 @@ pub fn read_object(
     Ok((object, library))
 }
 
-/// Describes an object anew whose file has been changed, and its code moved by so many bytes. How it was found and its place in thread-local storage stay.
+/// Describes an object anew whose file has been changed, and its code moved by so many bytes. How it was found and its place in
+/// thread-local storage stay.
 ///
 /// # Errors
 /// The loader would refuse the file.

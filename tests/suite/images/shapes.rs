@@ -114,6 +114,8 @@ const UNWINDS: &str = r#"
         return which;
     }
 "#;
+/// It ends with what this machine's unwinder wants in place of `dl_iterate_phdr`.
+const CASE: &str = include_str!("../../cases/unwind/through_program_and_library.c");
 const UNWINDS_MAIN: &str = r#"
     #define _GNU_SOURCE
     #include <dlfcn.h>
@@ -136,31 +138,14 @@ const UNWINDS_MAIN: &str = r#"
             if (!setjmp(back)) printf("%d ", through(i, throws));
         printf("%d\n", cleaned);
     }
-    struct found { unsigned long long flags; void *start, *end; struct link_map *map; void *eh_frame, *reserved[7]; };
-    struct query { unsigned long pc; struct found *found; };
-    static int look(struct dl_phdr_info *info, size_t size, void *argument) {
-        struct query *query = argument;
-        int inside = 0;
-        void *table = 0;
-        for (int i = 0; i < info->dlpi_phnum; i++) {
-            const ElfW(Phdr) *p = &info->dlpi_phdr[i];
-            if (p->p_type == PT_LOAD) inside |= query->pc - info->dlpi_addr - p->p_vaddr < p->p_memsz;
-            if (p->p_type == PT_GNU_EH_FRAME) table = (void *)(info->dlpi_addr + p->p_vaddr);
-        }
-        if (inside) query->found->eh_frame = table;
-        return inside && table;
-    }
-    int _dl_find_object(void *pc, struct found *found) {
-        struct query query = {(unsigned long)pc, found};
-        return dl_iterate_phdr(look, &query) ? 0 : -1;
-    }
 "#;
 
 #[test]
 fn code_that_has_moved_is_unwound() {
     let fixture = Fixture::new();
     let unwinding = ["-fexceptions", "-Wl,--eh-frame-hdr"];
-    fixture.source("main.c", UNWINDS_MAIN);
+    let (_, finder) = CASE.split_once("//#File: find.c\n").expect("the case has it");
+    fixture.source("main.c", &format!("{UNWINDS_MAIN}{finder}"));
     for more in [&[][..], &["-Wl,--emit-relocs"]] {
         let source = fixture.source("library.c", UNWINDS);
         fixture.compile("lib/liba.so", &source, &[&["-shared", "-fPIC"], &unwinding[..], more].concat());
