@@ -58,8 +58,7 @@ pub unsafe fn to_fused_libc(stack: *mut u64, own: OwnFile) {
 /// written to the pages with such tables.
 ///
 /// # Safety
-/// As for [`to_fused_libc`]; there is one thread. `changed` may be called when a debugger is to look at
-/// the list of objects.
+/// As for [`to_fused_libc`]; there is one thread. `changed` may be called when a debugger is to look at the list of objects.
 #[inline(never)]
 pub unsafe fn to_libc(stack: *mut u64, own: OwnFile, program: Alone, changed: extern "C" fn()) {
     // SAFETY: passed on to the caller.

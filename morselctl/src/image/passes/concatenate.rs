@@ -1,6 +1,7 @@
 //! What is of a kind lies together: libraries get the shape of `linker-scripts/morsel.ld` (`separate`), with distances of their
 //! own, so that of all libraries first the read-only data lie in one piece, then the code, then what is read-only after relocation,
-//! then the data, without gaps. A start maps each piece at once; how many libraries there are does not matter any more.
+//! then the data, with gaps between code only. A start maps each piece at once; how many libraries there are does not matter any
+//! more.
 //!
 //! What cannot be moved with certainty keeps its shape, and the report says why; or its code stays next to its read-only data, and
 //! keeps its rights by a call of its own.
@@ -21,8 +22,8 @@ use crate::image::library::{InputFile, Library};
 /// What all libraries have of a kind must not take more: so all is in reach of all, and each kind in a window of its own.
 const MOST: u64 = WINDOW / 2 - (16 << 20);
 
-/// So much room is left between the code of two libraries, at most, as long as there is any. Debuggers think all parts of a library to be about its code, and
-/// do not find code where they think another library's data.
+/// So much room is left between the code of two libraries, at most, as long as there is any. Debuggers think all parts of a
+/// library to be about its code, and do not find code where they think another library's data.
 const MOST_AROUND: u64 = 16 << 20;
 
 /// So many libraries are named where one reason or way is told for many.

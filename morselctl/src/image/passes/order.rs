@@ -1,6 +1,7 @@
 //! In which order libraries lie: as a list has them or a recording shows that they are used, so that what runs together lies
-//! together, or in one that is drawn for each build, so that nobody knows from one image how far apart libraries are in another (iFed proposes that for address-space
-//! randomisation). Otherwise they lie as they were found. Some shapes come before others anyway (`layout`).
+//! together, or in one that is drawn for each build, so that nobody knows from one image how far apart libraries are in another
+//! (iFed proposes that for address-space randomisation). Otherwise they lie as they were found. Some shapes come before others
+//! anyway (`layout`).
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
