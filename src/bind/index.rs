@@ -143,12 +143,12 @@ impl<'a> Index<'a> {
 
     /// Prepares some searches: what they will read is asked for step by step for all of them, so that the waiting times overlap.
     pub fn prepare(&self, queries: &mut [Query<'_>], entries: &[Entry]) {
-        if self.exports.len() <= FEW_NAMES {
-            return;
-        }
-        queries.iter().for_each(|query| self.prefetch(&query.name));
-        for query in queries.iter() {
-            self.exports.get(self.bucket(&query.name).start).into_iter().for_each(prefetch);
+        let is_far = self.exports.len() > FEW_NAMES;
+        if is_far {
+            queries.iter().for_each(|query| self.prefetch(&query.name));
+            for query in queries.iter() {
+                self.exports.get(self.bucket(&query.name).start).into_iter().for_each(prefetch);
+            }
         }
         for query in queries.iter_mut() {
             let mut likely = [Candidate::NONE; LIKELY];
@@ -158,9 +158,11 @@ impl<'a> Index<'a> {
             }
             query.ahead = Ahead::Likely(likely);
         }
-        for query in queries {
-            if let Ahead::Likely(likely) = &query.ahead {
-                likely.iter().for_each(|candidate| candidate.prefetch_name(entries));
+        if is_far {
+            for query in queries {
+                if let Ahead::Likely(likely) = &query.ahead {
+                    likely.iter().for_each(|candidate| candidate.prefetch_name(entries));
+                }
             }
         }
     }

@@ -236,27 +236,21 @@ impl<'a> Lookup<'a> {
         self.search_behind_program(query).map(Definition::from)
     }
 
-    /// What [`Lookup::find`] finds.
-    #[inline]
-    pub fn search(&self, query: &Query<'_>, accept: Accept) -> Option<Found<'a>> {
+    /// The first symbol of a name that a prepared search leads to. No other is what [`Lookup::search`] finds, if this one is taken.
+    #[inline(always)]
+    pub fn first_named(&self, query: &Query<'_>) -> Option<Found<'a>> {
         let (first, name) = (&self.global.first.entries, &query.name);
-        let acceptable = |symbol: &Symbol| acceptable(symbol, accept);
-        let found = match &query.ahead {
+        match &query.ahead {
             _ if self.local_first => None,
             Ahead::Nothing => None,
-            Ahead::Walk(candidate) => {
-                find_at(*candidate, first, name).filter(|found| acceptable(&found.symbol.into()))
-            }
-            Ahead::Likely(candidates) => find_among(candidates.iter().copied(), first, name, 0, acceptable),
-        };
-        if found.is_some() {
-            return found;
+            Ahead::Walk(candidate) => find_at(*candidate, first, name),
+            Ahead::Likely(candidates) => find_among(candidates.iter().copied(), first, name, 0, |_| true),
         }
-        self.search_unprepared(query, accept)
     }
 
+    /// What [`Lookup::find`] finds.
     #[inline(never)]
-    fn search_unprepared(&self, query: &Query<'_>, accept: Accept) -> Option<Found<'a>> {
+    pub fn search(&self, query: &Query<'_>, accept: Accept) -> Option<Found<'a>> {
         let found = self.find_where(query, 0, |symbol| acceptable(symbol, accept));
         if found.is_some() { found } else { self.find_substitute(query) }
     }
@@ -328,6 +322,13 @@ impl Found<'_> {
     /// Where it is defined.
     pub fn object(&self) -> ObjectId {
         self.entry.object
+    }
+
+    /// The address of the symbol, if such a reference takes it.
+    #[inline]
+    pub fn address(&self, accept: Accept) -> Option<Address> {
+        let symbol = Symbol::from(self.symbol);
+        acceptable(&symbol, accept).then(|| self.entry.bias.apply(symbol.vaddr()))
     }
 }
 

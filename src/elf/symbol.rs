@@ -169,6 +169,13 @@ impl<'a> SymbolTable<'a> {
         SymbolName::read(self.strings.get(self.raw_entry(index)?.st_name as usize..)?)
     }
 
+    /// The same, if it is a name that is looked up: the symbol is not a local one.
+    #[inline]
+    pub fn global_name_at(&self, index: u32) -> Option<SymbolName<'a>> {
+        let symbol = self.raw_entry(index).filter(|symbol| symbol.st_info >> 4 != STB_LOCAL)?;
+        SymbolName::read(self.strings.get(symbol.st_name as usize..)?)
+    }
+
     /// The NUL-terminated string at `offset` of the string table.
     pub fn string(&self, offset: u64) -> Option<&'a core::ffi::CStr> {
         let rest = self.strings.get(usize::try_from(offset).ok()?..)?;

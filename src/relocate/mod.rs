@@ -323,9 +323,6 @@ impl<'a> Pass<'a> {
     unsafe fn symbolic_batch(&mut self, batch: &[Relocation]) {
         let table = &self.object.symbols;
         // Where relocations are sorted by address, their symbols are in no order.
-        for entry in batch.iter().filter_map(|relocation| table.raw_entry(relocation.symbol)) {
-            prefetch(entry);
-        }
         for text in batch.iter().filter_map(|relocation| table.start_of_name(relocation.symbol)) {
             prefetch(text);
         }
@@ -338,22 +335,49 @@ impl<'a> Pass<'a> {
                 continue;
             }
             if relocation.symbol != last {
-                let Some(name) = table.name_at(relocation.symbol) else { continue };
+                let Some(name) = table.global_name_at(relocation.symbol) else { continue };
                 let Some(query) = queries.get_mut(count) else { continue };
                 *query = name.into();
                 (count, last) = (count + 1, relocation.symbol);
             }
             *place = (count - 1) as u8;
         }
-        self.lookup.prepare(&mut queries[..count]);
-        for (relocation, place) in batch.iter().zip(places) {
-            let symbol = table.get(relocation.symbol);
-            let named = symbol.as_ref().zip(queries.get(usize::from(place)));
-            let reference = named.map(|(symbol, query)| Reference { symbol, query });
-            // SAFETY: passed on to the caller.
-            if let Err(problem) = unsafe { self.apply(relocation, reference.as_ref()) } {
-                self.report(*problem);
+        let queries = &mut queries[..count];
+        self.lookup.prepare(queries);
+        let mut found = [None; RelocationTable::BATCH];
+        if self.moment != Moment::Ahead && !log::log_enabled!(log::Level::Trace) {
+            for (found, query) in found.iter_mut().zip(&*queries) {
+                *found = self.lookup.first_named(query);
             }
+        }
+        for (relocation, place) in batch.iter().zip(places) {
+            let place = usize::from(place);
+            // SAFETY: passed on to the caller.
+            unsafe {
+                if let Some(Some(found)) = found.get(place)
+                    && self.apply_address(relocation, found)
+                {
+                    continue;
+                }
+                self.apply_any(relocation, queries.get(place));
+            }
+        }
+    }
+
+    /// Carries out a relocation of any kind, whose symbol has the name in `query`.
+    ///
+    /// # Safety
+    /// As for [`relocate`].
+    #[inline(never)]
+    unsafe fn apply_any(&mut self, relocation: &Relocation, query: Option<&Query<'static>>) {
+        let table = &self.object.symbols;
+        let symbol = table.get(relocation.symbol);
+        let of_local = if query.is_none() { table.name_at(relocation.symbol).map(Query::from) } else { None };
+        let named = symbol.as_ref().zip(query.or(of_local.as_ref()));
+        let reference = named.map(|(symbol, query)| Reference { symbol, query });
+        // SAFETY: passed on to the caller.
+        if let Err(problem) = unsafe { self.apply(relocation, reference.as_ref()) } {
+            self.report(*problem);
         }
     }
 

@@ -8,7 +8,7 @@ use goblin::elf64::reloc::{
     R_X86_64_JUMP_SLOT, R_X86_64_NONE, R_X86_64_PC32, R_X86_64_RELATIVE, R_X86_64_TLSDESC, R_X86_64_TPOFF64,
 };
 
-use crate::bind::{Accept, Definition};
+use crate::bind::{Accept, Definition, Found};
 use crate::elf::{Address, Relocation, Vaddr};
 use crate::error::RelocationProblem;
 use crate::program::{Origin, TlsPlacement};
@@ -68,6 +68,29 @@ impl Pass<'_> {
         unsafe { self.apply_symbolic(relocation, reference) }
     }
 
+    /// Carries out a relocation that asks for no more than an address, if `found` is what its symbol is bound to. Otherwise nothing
+    /// is done.
+    ///
+    /// # Safety
+    /// As for [`super::relocate`].
+    #[inline(always)]
+    pub(super) unsafe fn apply_address(&mut self, relocation: &Relocation, found: &Found<'_>) -> bool {
+        let (Some(addend), Search::Anywhere(accept)) = (relocation.addend, search_for(relocation.kind)) else {
+            return false;
+        };
+        if !is_address(relocation.kind) {
+            return false;
+        }
+        let Some(address) = found.address(accept) else { return false };
+        // SAFETY: `Slots` checks the slot, the caller vouches for the rest.
+        let written = unsafe { self.slots.write(relocation.slot, address.0.wrapping_add(addend)) };
+        if written.is_some() {
+            self.done.counts.add(relocation.kind);
+            self.done.counts.lookups += 1;
+        }
+        written.is_some()
+    }
+
     /// # Safety
     /// As for [`super::relocate`].
     #[inline(always)]
@@ -79,19 +102,7 @@ impl Pass<'_> {
         if relocation.kind == R_X86_64_NONE {
             return Ok(());
         }
-        let ahead = self.moment == Moment::Ahead;
-        let target = self.target(relocation, reference)?;
-        if let (Target::Found(definition), Some(addend)) = (target, relocation.addend)
-            && is_address(relocation.kind)
-            && !definition.symbol.is_ifunc()
-            && !ahead
-        {
-            let value = definition.address().0.wrapping_add(addend);
-            // SAFETY: `Slots` checks the slot, the caller vouches for the rest.
-            let written = unsafe { self.slots.write(relocation.slot, value) };
-            return written.ok_or_else(|| corrupt(relocation));
-        }
-        let target = *target;
+        let target = *self.target(relocation, reference)?;
         // SAFETY: passed on to the caller.
         unsafe { self.apply_unusual(relocation, reference, &target) }
     }
