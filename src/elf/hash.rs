@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use super::x86_64::Sixteen;
+use super::x86_64::{Hashes, Sixteen};
 use super::{ElfError, Vaddr, View};
 
 /// A symbol name with its hash values, computed once however many objects are asked.
@@ -302,19 +302,36 @@ impl<'a> GnuHash<'a> {
     #[inline]
     fn find_from(
         &self,
-        mut index: u32,
+        index: u32,
         name: &SymbolName<'_>,
         mut accept: impl FnMut(u32) -> bool,
     ) -> Option<u32> {
         let start = index.checked_sub(self.first_symbol)? as usize;
-        for &chained in self.chains.get(start..)? {
-            if chained | 1 == name.gnu | 1 && accept(index) {
-                return Some(index);
+        let mut rest = self.chains.get(start..)?;
+        let symbol = |rest: &[u32]| self.first_symbol.wrapping_add((self.chains.len() - rest.len()) as u32);
+        // Chains are short, and how short nobody can foretell: some entries at once take no more than one.
+        while let Some((entries, behind)) = rest.split_first_chunk() {
+            let (mut alike, at_end) = Hashes::new(entries).alike(name.gnu);
+            while alike != 0 {
+                let found = symbol(rest).wrapping_add(alike.trailing_zeros());
+                if accept(found) {
+                    return Some(found);
+                }
+                alike &= alike - 1;
+            }
+            if at_end {
+                return None;
+            }
+            rest = behind;
+        }
+        for (place, &chained) in rest.iter().enumerate() {
+            let found = symbol(rest).wrapping_add(place as u32);
+            if chained | 1 == name.gnu | 1 && accept(found) {
+                return Some(found);
             }
             if chained & 1 == 1 {
                 return None;
             }
-            index = index.wrapping_add(1);
         }
         None
     }

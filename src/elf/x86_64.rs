@@ -1,9 +1,11 @@
-//! Hashing and measuring names sixteen bytes at a time, by the vector instructions that every x86-64 has (SSE2).
+//! Hashing and measuring names sixteen bytes at a time, and comparing hash values, by the vector instructions that every x86-64
+//! has (SSE2).
 
 use core::arch::x86_64::{
-    __m128i, _mm_add_epi64, _mm_and_si128, _mm_cmpeq_epi8, _mm_cvtsi128_si32, _mm_madd_epi16,
-    _mm_movemask_epi8, _mm_mul_epu32, _mm_packs_epi32, _mm_set_epi64x, _mm_set1_epi32, _mm_setzero_si128,
-    _mm_shuffle_epi32, _mm_srli_epi64, _mm_unpackhi_epi8, _mm_unpacklo_epi8,
+    __m128i, _mm_add_epi64, _mm_and_si128, _mm_castsi128_ps, _mm_cmpeq_epi8, _mm_cmpeq_epi32,
+    _mm_cvtsi128_si32, _mm_madd_epi16, _mm_movemask_epi8, _mm_movemask_ps, _mm_mul_epu32, _mm_or_si128,
+    _mm_packs_epi32, _mm_set_epi64x, _mm_set1_epi32, _mm_setr_epi32, _mm_setzero_si128, _mm_shuffle_epi32,
+    _mm_slli_epi32, _mm_srli_epi64, _mm_unpackhi_epi8, _mm_unpacklo_epi8,
 };
 
 use super::hash::POWERS;
@@ -67,5 +69,34 @@ impl Sixteen {
             let sum = _mm_add_epi64(halves, _mm_shuffle_epi32::<0b1110>(halves));
             _mm_cvtsi128_si32(sum) as u32
         }
+    }
+}
+
+/// Four entries of a chain in a `DT_GNU_HASH` table: hash values, whose lowest bit tells where the chain ends.
+#[derive(Clone, Copy)]
+pub(super) struct Hashes(__m128i);
+
+impl Hashes {
+    #[inline]
+    pub(super) fn new(entries: &[u32; 4]) -> Self {
+        let [first, second, third, fourth] = entries.map(u32::cast_signed);
+        // SAFETY: every x86-64 has SSE2.
+        Self(unsafe { _mm_setr_epi32(first, second, third, fourth) })
+    }
+
+    /// Which of them, up to the end of the chain, are `wanted` but for the lowest bit: a bit for each. And whether the chain ends here.
+    #[inline]
+    pub(super) fn alike(self, wanted: u32) -> (u32, bool) {
+        // SAFETY: every x86-64 has SSE2.
+        let (alike, ends) = unsafe {
+            let one = _mm_set1_epi32(1);
+            let wanted = _mm_set1_epi32((wanted | 1).cast_signed());
+            let alike = _mm_cmpeq_epi32(_mm_or_si128(self.0, one), wanted);
+            let ends = _mm_slli_epi32::<31>(self.0);
+            (_mm_movemask_ps(_mm_castsi128_ps(alike)), _mm_movemask_ps(_mm_castsi128_ps(ends)))
+        };
+        let (alike, ends) = (alike.cast_unsigned(), ends.cast_unsigned());
+        // The lowest bit that is set, and all below it.
+        (alike & (ends ^ ends.wrapping_sub(1)), ends != 0)
     }
 }
