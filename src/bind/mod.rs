@@ -251,8 +251,11 @@ impl<'a> Lookup<'a> {
     /// What [`Lookup::find`] finds.
     #[inline(never)]
     pub fn search(&self, query: &Query<'_>, accept: Accept) -> Option<Found<'a>> {
-        let found = self.find_where(query, 0, |symbol| acceptable(symbol, accept));
-        if found.is_some() { found } else { self.find_substitute(query) }
+        let acceptable = |symbol: &Symbol| acceptable(symbol, accept);
+        self.first_named(query)
+            .filter(|found| acceptable(&found.symbol.into()))
+            .or_else(|| self.find_where(query, 0, acceptable))
+            .or_else(|| self.find_substitute(query))
     }
 
     /// What is taken where nobody defines a name.

@@ -163,13 +163,7 @@ impl<'a> SymbolTable<'a> {
         SymbolName::read(self.strings.get(symbol.name as usize..)?)
     }
 
-    /// The name of the symbol at `index`.
-    #[inline]
-    pub fn name_at(&self, index: u32) -> Option<SymbolName<'a>> {
-        SymbolName::read(self.strings.get(self.raw_entry(index)?.st_name as usize..)?)
-    }
-
-    /// The same, if it is a name that is looked up: the symbol is not a local one.
+    /// The name of the symbol at `index`, if it is one that is looked up: the symbol is not local.
     #[inline]
     pub fn global_name_at(&self, index: u32) -> Option<SymbolName<'a>> {
         let symbol = self.raw_entry(index).filter(|symbol| symbol.st_info >> 4 != STB_LOCAL)?;

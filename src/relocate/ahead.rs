@@ -174,8 +174,7 @@ impl Pass<'_> {
             let table = &self.object.symbols;
             let symbol: Option<Symbol> = table.get(relocation.symbol);
             let query: Option<Query<'_>> = symbol.and_then(|symbol| table.name_of(&symbol)).map(Query::from);
-            let reference = symbol.as_ref().zip(query.as_ref());
-            let reference = reference.map(|(symbol, query)| Reference { symbol, query });
+            let reference = symbol.as_ref().map(|symbol| Reference { symbol, query: query.as_ref() });
             self.copy(relocation, reference.as_ref(), &target)
         }
     }

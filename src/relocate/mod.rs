@@ -225,10 +225,10 @@ struct Pass<'a> {
 /// No symbol has been looked up yet: number 0 is none.
 const NOTHING: ((u32, Search), Target) = ((0, Search::BehindProgram), Target::Absent);
 
-/// The symbol that a relocation names.
+/// The symbol that a relocation names, and a search for its name; `None` if it has none, or is local.
 struct Reference<'a> {
     symbol: &'a Symbol,
-    query: &'a Query<'static>,
+    query: Option<&'a Query<'static>>,
 }
 
 /// What a relocation refers to.
@@ -323,6 +323,9 @@ impl<'a> Pass<'a> {
     unsafe fn symbolic_batch(&mut self, batch: &[Relocation]) {
         let table = &self.object.symbols;
         // Where relocations are sorted by address, their symbols are in no order.
+        for entry in batch.iter().filter_map(|relocation| table.raw_entry(relocation.symbol)) {
+            prefetch(entry);
+        }
         for text in batch.iter().filter_map(|relocation| table.start_of_name(relocation.symbol)) {
             prefetch(text);
         }
@@ -345,6 +348,7 @@ impl<'a> Pass<'a> {
         let queries = &mut queries[..count];
         self.lookup.prepare(queries);
         let mut found = [None; RelocationTable::BATCH];
+        // What is left to the process, or told, takes more than an address.
         if self.moment != Moment::Ahead && !log::log_enabled!(log::Level::Trace) {
             for (found, query) in found.iter_mut().zip(&*queries) {
                 *found = self.lookup.first_named(query);
@@ -352,29 +356,24 @@ impl<'a> Pass<'a> {
         }
         for (relocation, place) in batch.iter().zip(places) {
             let place = usize::from(place);
+            let found = found.get(place).and_then(Option::as_ref);
             // SAFETY: passed on to the caller.
             unsafe {
-                if let Some(Some(found)) = found.get(place)
-                    && self.apply_address(relocation, found)
-                {
-                    continue;
+                if !found.is_some_and(|found| self.apply_address(relocation, found)) {
+                    self.apply_any(relocation, queries.get(place));
                 }
-                self.apply_any(relocation, queries.get(place));
             }
         }
     }
 
-    /// Carries out a relocation of any kind, whose symbol has the name in `query`.
+    /// Carries out a relocation of any kind; `query` is for the name of its symbol, unless that is a local one.
     ///
     /// # Safety
     /// As for [`relocate`].
     #[inline(never)]
     unsafe fn apply_any(&mut self, relocation: &Relocation, query: Option<&Query<'static>>) {
-        let table = &self.object.symbols;
-        let symbol = table.get(relocation.symbol);
-        let of_local = if query.is_none() { table.name_at(relocation.symbol).map(Query::from) } else { None };
-        let named = symbol.as_ref().zip(query.or(of_local.as_ref()));
-        let reference = named.map(|(symbol, query)| Reference { symbol, query });
+        let symbol = self.object.symbols.get(relocation.symbol);
+        let reference = symbol.as_ref().map(|symbol| Reference { symbol, query });
         // SAFETY: passed on to the caller.
         if let Err(problem) = unsafe { self.apply(relocation, reference.as_ref()) } {
             self.report(*problem);
@@ -382,41 +381,38 @@ impl<'a> Pass<'a> {
     }
 
     /// Finds what a relocation refers to.
-    #[inline]
-    fn target(&mut self, relocation: &Relocation, reference: Option<&Reference<'_>>) -> Outcome<&Target> {
-        let Some(reference) = reference else {
-            return match relocation.symbol {
-                0 => Ok(&Target::Absent),
-                index => Err(RelocationProblem::BadSymbol(index).into()),
-            };
-        };
-        let search = x86_64::search_for(relocation.kind);
-        if self.last.0 != (relocation.symbol, search) {
-            self.last.0 = NOTHING.0;
-            // Made in place: it is larger than what a processor copies well just after it has been written piece by piece.
-            self.last.1 = if reference.symbol.is_local() {
-                let bias = self.object.mapping.bias;
-                Target::Found(Definition { object: self.id, symbol: *reference.symbol, bias })
-            } else if let Some(found) = self.look_up(reference, search) {
-                Target::Found(found.into())
-            } else {
-                self.not_found(relocation.kind, reference)?
-            };
-            // Another relocation of the symbol need not be of a kind that may be postponed.
-            if !matches!(self.last.1, Target::Postponed) {
-                self.last.0 = (relocation.symbol, search);
-            }
+    fn target(&mut self, relocation: &Relocation, reference: Option<&Reference<'_>>) -> Outcome<Target> {
+        if relocation.symbol == 0 {
+            return Ok(Target::Absent);
         }
-        Ok(&self.last.1)
+        let bad_symbol = || RelocationProblem::BadSymbol(relocation.symbol);
+        let Reference { symbol, query } = reference.ok_or_else(bad_symbol)?;
+        if symbol.is_local() {
+            let bias = self.object.mapping.bias;
+            return Ok(Target::Found(Definition { object: self.id, symbol: **symbol, bias }));
+        }
+        let search = x86_64::search_for(relocation.kind);
+        if self.last.0 == (relocation.symbol, search) {
+            return Ok(self.last.1);
+        }
+        let query = query.ok_or_else(bad_symbol)?;
+        let target = match self.look_up(query, search) {
+            Some(found) => Target::Found(found.into()),
+            None => self.not_found(relocation.kind, symbol, query)?,
+        };
+        // Another relocation of the symbol need not be of a kind that may be postponed.
+        if !matches!(target, Target::Postponed) {
+            self.last = ((relocation.symbol, search), target);
+        }
+        Ok(target)
     }
 
     /// Finds the definition that a symbol refers to, which is not local.
-    #[inline]
-    fn look_up(&mut self, reference: &Reference<'_>, search: Search) -> Option<Found<'a>> {
+    fn look_up(&mut self, query: &Query<'_>, search: Search) -> Option<Found<'a>> {
         self.done.counts.lookups += 1;
-        let found = search.find(&self.lookup, reference.query)?;
+        let found = search.find(&self.lookup, query)?;
         if log::log_enabled!(log::Level::Trace) {
-            let (object, name) = (Text::from(&self.object.name), Text(reference.query.name.bytes()));
+            let (object, name) = (Text::from(&self.object.name), Text(query.name.bytes()));
             log::trace!("{object}: {name} -> {}", Text::from(&self.program[found.object()].name));
         }
         Some(found)
@@ -424,8 +420,7 @@ impl<'a> Pass<'a> {
 
     /// What a relocation refers to whose symbol nobody defines.
     #[cold]
-    fn not_found(&self, kind: u32, reference: &Reference<'_>) -> Outcome<Target> {
-        let Reference { symbol, query } = reference;
+    fn not_found(&self, kind: u32, symbol: &Symbol, query: &Query<'_>) -> Outcome<Target> {
         if symbol.is_weak() && !symbol.is_defined() {
             Ok(Target::Null)
         } else if self.moment.is_lazy() && x86_64::may_be_postponed(kind) {

@@ -9,7 +9,7 @@ use goblin::elf64::reloc::{
 };
 
 use crate::bind::{Accept, Definition, Found};
-use crate::elf::{Address, Relocation, Vaddr};
+use crate::elf::{Address, Relocation, SymbolName, Vaddr};
 use crate::error::RelocationProblem;
 use crate::program::{Origin, TlsPlacement};
 use crate::tls::dynamic::TlsIndex;
@@ -75,13 +75,13 @@ impl Pass<'_> {
     /// As for [`super::relocate`].
     #[inline(always)]
     pub(super) unsafe fn apply_address(&mut self, relocation: &Relocation, found: &Found<'_>) -> bool {
-        let (Some(addend), Search::Anywhere(accept)) = (relocation.addend, search_for(relocation.kind)) else {
+        let (Some(addend), Search::Anywhere(accept)) = (relocation.addend, search_for(relocation.kind))
+        else {
             return false;
         };
-        if !is_address(relocation.kind) {
+        let Some(address) = found.address(accept).filter(|_| is_address(relocation.kind)) else {
             return false;
-        }
-        let Some(address) = found.address(accept) else { return false };
+        };
         // SAFETY: `Slots` checks the slot, the caller vouches for the rest.
         let written = unsafe { self.slots.write(relocation.slot, address.0.wrapping_add(addend)) };
         if written.is_some() {
@@ -93,7 +93,7 @@ impl Pass<'_> {
 
     /// # Safety
     /// As for [`super::relocate`].
-    #[inline(always)]
+    #[inline(never)]
     unsafe fn apply_symbolic(
         &mut self,
         relocation: &Relocation,
@@ -102,31 +102,16 @@ impl Pass<'_> {
         if relocation.kind == R_X86_64_NONE {
             return Ok(());
         }
-        let target = *self.target(relocation, reference)?;
-        // SAFETY: passed on to the caller.
-        unsafe { self.apply_unusual(relocation, reference, &target) }
-    }
-
-    /// Carries out a relocation whose target has been found, and which is not just an address.
-    ///
-    /// # Safety
-    /// As for [`super::relocate`].
-    #[inline(never)]
-    unsafe fn apply_unusual(
-        &mut self,
-        relocation: &Relocation,
-        reference: Option<&Reference<'_>>,
-        target: &Target,
-    ) -> Outcome<()> {
-        if self.moment == Moment::Ahead && self.is_late(relocation, target) {
-            self.leave(relocation, target);
+        let target = self.target(relocation, reference)?;
+        if self.moment == Moment::Ahead && self.is_late(relocation, &target) {
+            self.leave(relocation, &target);
             return Ok(());
         }
         // SAFETY: passed on to the caller.
         unsafe {
             match relocation.kind {
-                R_X86_64_COPY => self.copy(relocation, reference, target),
-                _ => self.apply_target(relocation, *target),
+                R_X86_64_COPY => self.copy(relocation, reference, &target),
+                _ => self.apply_target(relocation, target),
             }
         }
     }
@@ -270,14 +255,15 @@ impl Pass<'_> {
         let (Some(Reference { symbol, query }), Target::Found(definition)) = (reference, target) else {
             return Ok(());
         };
+        let name = query.map_or(SymbolName::EMPTY, |query| query.name);
         let definer = &self.program[definition.object];
         if definer.origin == Origin::Libc && self.moment == Moment::Start {
             let slot = self.slots.address(relocation.slot, symbol.size).ok_or_else(|| corrupt(relocation))?;
-            self.done.libc_copies.push(LibcCopy { name: query.name, slot, size: symbol.size });
+            self.done.libc_copies.push(LibcCopy { name, slot, size: symbol.size });
             return Ok(());
         }
         let source = self.source(definition, symbol.size);
-        let source = source.ok_or_else(|| RelocationProblem::CopyOutOfBounds(query.name.bytes().to_vec()))?;
+        let source = source.ok_or_else(|| RelocationProblem::CopyOutOfBounds(name.bytes().to_vec()))?;
         // SAFETY: `Slots` checks the slot, the caller vouches for the rest.
         unsafe { self.slots.copy(relocation.slot, source) }.ok_or_else(|| corrupt(relocation))
     }
