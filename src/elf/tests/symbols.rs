@@ -183,6 +183,31 @@ fn a_gnu_chain_without_an_end_stops_at_the_end_of_memory() {
 }
 
 #[test]
+fn a_gnu_chain_is_followed_to_its_end_and_no_further() {
+    // One bucket, symbols from 1. Every third entry has the hash value; so has all that follows the chain's end.
+    let hash = super::builder::gnu_hash(b"f") & !1;
+    for (length, behind) in (1..12_u32).flat_map(|length| (0..6).map(move |behind| (length, behind))) {
+        let entry = |place: u32| if place % 3 == 2 { hash } else { hash ^ 0x100 };
+        let mut chain: Vec<u32> = (0..length).map(entry).collect();
+        *chain.last_mut().expect("not empty") |= 1;
+        chain.resize((length + behind) as usize, hash);
+        let table = [&[1, 1, 1, 0, u32::MAX, u32::MAX, 1][..], &chain].concat();
+        let mut visited = Vec::new();
+        let visit = |index| {
+            visited.push(index);
+            false
+        };
+        with_hash_table(
+            &table,
+            |table| table.expect("the table is within bounds").find(&SymbolName::new(b"f"), visit),
+            true,
+        );
+        let expected: Vec<u32> = (1..=length).filter(|index| index % 3 == 0).collect();
+        assert_eq!(visited, expected, "{length} entries and {behind} behind them");
+    }
+}
+
+#[test]
 fn a_gnu_bucket_below_the_first_symbol_is_empty() {
     let table = [1, 5, 1, 0, u32::MAX, u32::MAX, 4, 1];
     let (found, count) = with_hash_table(
