@@ -115,11 +115,14 @@ fn try_path<W: World>(world: &mut W, path: &CStr) -> Result<Box<Object>, Refusal
     Ok(object)
 }
 
-/// Makes an object the libc to host, if it is a musl. The ELF entry of a fused file is a loader's; libc's own is a symbol.
+/// Makes an object the libc to host, if it is a musl: where it begins is a symbol of its own, as the ELF entry of a fused file is a
+/// loader's. Those without are known by what they are for.
 fn become_libc(object: &mut Object) -> bool {
-    if let Some(entry) = bind::definition_in(object, b"_dlstart") {
-        object.entry = object.address(entry.vaddr());
+    match bind::definition_in(object, b"_dlstart") {
+        Some(entry) => object.entry = object.address(entry.vaddr()),
+        None if bind::is_a_libc(object) => {}
+        None => return false,
     }
     object.origin = Origin::Libc;
-    bind::is_a_libc(object) && object.dynamic.verdef.is_none() && object.is_code(object.entry)
+    object.dynamic.verdef.is_none() && object.is_code(object.entry)
 }
