@@ -302,6 +302,7 @@ impl Attached {
             };
             let mut object = object.ok_or(ElfError::BadTable("an image's object is there twice"))?;
             object.idle_constructors = member.idle_constructors;
+            object.idle_destructors = member.idle_destructors;
             object.needed_by = member.needed_by.map(ObjectId);
             object.dependencies = member.dependencies.iter().map(ObjectId).collect();
             let id = objects.add(object);

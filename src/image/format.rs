@@ -24,7 +24,7 @@ pub use super::stamp::Digest;
 /// How an image's header begins.
 pub const MAGIC: [u8; 8] = *b"MORSELIM";
 /// The version of the format.
-pub const VERSION: u32 = 7;
+pub const VERSION: u32 = 8;
 /// Where the header is in the file: behind the ELF header.
 pub const HEADER_AT: usize = crate::elf::FileHeader::SIZE;
 /// Bytes of the header and of what follows it on the first page.

@@ -141,6 +141,8 @@ pub struct Member<'a> {
     pub code_shift: u64,
     /// Its constructors do nothing, so that they need not be called.
     pub idle_constructors: bool,
+    /// Likewise its destructors.
+    pub idle_destructors: bool,
 }
 
 impl<'a> Member<'a> {
@@ -171,6 +173,7 @@ impl<'a> Record<'a> for Member<'a> {
             self.arrays.is_some(),
             self.linked_dynamic.is_some(),
             self.idle_constructors,
+            self.idle_destructors,
         ];
         let present = present.iter().rev().fold(0, |bits, &present| bits << 1 | u64::from(present));
         let both = |low: u32, high: u32| u64::from(high) << 32 | u64::from(low);
@@ -254,6 +257,7 @@ impl<'a> Record<'a> for Member<'a> {
             linked_dynamic: has(9).then_some(linked_dynamic),
             code_shift,
             idle_constructors: has(10),
+            idle_destructors: has(11),
         })
     }
 }

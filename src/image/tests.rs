@@ -53,6 +53,7 @@ fn tables() -> Tables<'static> {
         linked_dynamic: Some(0x3de0),
         code_shift: 0x2000_0000,
         idle_constructors: true,
+        idle_destructors: true,
     };
     let program = Member { role: Role::Program, identity: None, tls: None, headers: None, ..member.clone() };
     let region =

@@ -114,6 +114,8 @@ pub struct Object {
     pub tls: Option<TlsPlacement>,
     /// Its constructors are known to do nothing, as those that compilers add to every library do without need.
     pub idle_constructors: bool,
+    /// Likewise its destructors.
+    pub idle_destructors: bool,
 }
 
 /// An object's headers and tables are its own.
@@ -143,6 +145,7 @@ impl Object {
             dependencies: Vec::new(),
             tls: None,
             idle_constructors: false,
+            idle_destructors: false,
         })
     }
 

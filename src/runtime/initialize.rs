@@ -298,6 +298,9 @@ unsafe fn construct(object: &Object) {
 /// # Safety
 /// The object is constructed and is not destructed twice.
 unsafe fn destruct(object: &Object) {
+    if object.idle_destructors {
+        return;
+    }
     // SAFETY: passed on to the caller.
     unsafe {
         for index in (0..entries(object.dynamic.fini_array)).rev() {

@@ -8,6 +8,7 @@ mod commands;
 mod directory;
 mod frame;
 mod fused;
+mod idle;
 mod inputs;
 mod inspect;
 mod layout;

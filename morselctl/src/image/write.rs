@@ -9,7 +9,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use ld_morsel::elf::{Address, Dynamic, PAGE_SIZE, SegmentFlags, Vaddr, page_up};
+use ld_morsel::elf::{Dynamic, PAGE_SIZE, Vaddr, page_up};
 use ld_morsel::image::format::{
     Aside, HEADER_AT, Header, IndexPlace, Key, List, Member, Numbers, ProgramEntry, Role, TABLE_NAMES,
     Tables, VERSION, Watch, checksum,
@@ -19,13 +19,13 @@ use ld_morsel::sys::MemoryFlags;
 
 use super::build::{Built, Served};
 use super::frame::{Part, frame, kind};
+use super::idle::Idle;
 use super::layout::HUGE_PAGE;
 use super::library::Library;
 use super::originals::Originals;
 use super::pages::{Content, Difference, FileMap, UNREACHABLE, difference, huge, is_sealed, runs};
 use crate::elf_file::record;
 use crate::write::Pending;
-use morselctl::code::idle::{LONGEST_INSTRUCTION, does_nothing};
 use morselctl::separate::relr;
 
 /// What has been written.
@@ -262,6 +262,7 @@ fn members<'a>(built: &'a Built, served: &'a Served, dependencies: &'a [Vec<u8>]
         };
         let library = library.map(|library| &built.libraries[library]);
         let bias = object.mapping.bias;
+        let idle = Idle::of(built, served, id);
         Member {
             role,
             name: &object.name,
@@ -284,9 +285,8 @@ fn members<'a>(built: &'a Built, served: &'a Served, dependencies: &'a [Vec<u8>]
                 .and_then(|library| arrays(library, object, served)),
             linked_dynamic: library.and_then(|library| library.linked_dynamic).map(|vaddr| vaddr.0),
             code_shift: library.map_or(0, |library| library.code_shift),
-            idle_constructors: library
-                .filter(|_| is_sealed(served, id))
-                .is_some_and(|library| has_idle_constructors(library, object, served)),
+            idle_constructors: idle.constructors,
+            idle_destructors: idle.destructors,
         }
     });
     members.collect()
@@ -303,34 +303,6 @@ fn arrays<'a>(library: &Library, object: &Object, served: &'a Served) -> Option<
     let inside = relro.start.0 <= all.start && all.end <= relro.end.0 && all.end - all.start <= PAGE_SIZE;
     let placed = library.placed(&(Vaddr(all.start)..Vaddr(all.end)));
     inside.then(|| (all.start, served.memory.at(&placed)))
-}
-
-/// Whether the library has constructors and all do nothing, as they are after relocation. What is read-only after it is sealed.
-fn has_idle_constructors(library: &Library, object: &Object, served: &Served) -> bool {
-    let content = |range: Range<Vaddr>| served.memory.at(&library.placed(&range));
-    let code = |at: Vaddr| {
-        let loads = &object.segments.loads;
-        let load = loads
-            .iter()
-            .find(|load| load.flags.contains(SegmentFlags::EXECUTE) && load.range().contains(&at))?;
-        Some(content(at..load.range().end.min(Vaddr(at.0 + LONGEST_INSTRUCTION))))
-    };
-    let table = object.dynamic.init_array;
-    let table = table.vaddr..Vaddr(table.vaddr.0.saturating_add(table.size));
-    let is_fixed = object
-        .segments
-        .relro
-        .as_ref()
-        .is_some_and(|relro| relro.start <= table.start && table.end <= relro.end);
-    let listed = match table.is_empty() {
-        true => &[][..],
-        false if is_fixed => content(table),
-        false => return false,
-    };
-    let (words, _) = listed.as_chunks();
-    let listed = words.iter().map(|word| object.mapping.bias.unapply(Address(u64::from_le_bytes(*word))));
-    let mut functions = object.dynamic.init.into_iter().chain(listed).peekable();
-    functions.peek().is_some() && functions.all(|function| does_nothing(function, code))
 }
 
 /// The dynamic section up to its end, as far as the loader reads it. Where debuggers have an entry for themselves, it is left whole: its

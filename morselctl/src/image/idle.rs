@@ -1,0 +1,164 @@
+//! Which libraries need not be told of the start and end of a process, as their constructors or destructors do nothing
+//! (`morselctl::code::idle`): to call them would take page faults that nothing else needs.
+
+use std::ops::Range;
+
+use ld_morsel::elf::{Address, SegmentFlags, Table, Vaddr};
+use ld_morsel::program::{Object, ObjectId};
+use morselctl::code::idle::{Followed, LONGEST_INSTRUCTION, Surroundings, Value, are_referred_to, follow};
+
+use super::build::{Built, Served};
+use super::library::Library;
+use super::pages::is_sealed;
+
+/// What a library need not be called for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Idle {
+    /// It has constructors, and all do nothing.
+    pub constructors: bool,
+    /// It has destructors, and all do nothing.
+    pub destructors: bool,
+}
+
+impl Idle {
+    /// What holds of a library of a program, as it is after relocation.
+    pub fn of(built: &Built, served: &Served, id: ObjectId) -> Self {
+        let Some(library) = served.libraries[id.index()] else { return Self::default() };
+        // What is read-only after relocation is sealed: it is as it will be.
+        if !is_sealed(served, id) {
+            return Self::default();
+        }
+        let object = &served.program[id];
+        let around = Around { built, served, object, library: &built.libraries[library] };
+        let dynamic = &object.dynamic;
+        let constructors = around.followed(dynamic.init, dynamic.init_array);
+        let destructors = around.followed(dynamic.fini, dynamic.fini_array);
+        let all_written =
+            |all: &[Option<Followed>]| all.iter().flatten().flat_map(|one| one.written.clone()).collect();
+        let written: Vec<u64> = all_written(&destructors);
+        let mut known = Followed::default();
+        let is_idle = |all: &[Option<Followed>]| !all.is_empty() && all.iter().all(Option::is_some);
+        let idle = Self {
+            constructors: is_idle(&constructors) && all_written(&constructors).is_empty(),
+            destructors: is_idle(&destructors),
+        };
+        constructors.into_iter().chain(destructors).flatten().for_each(|one| known.add(one));
+        // What only they themselves look at need not be noted down.
+        let is_seen = |byte: u64| around.is_seen(byte, &known);
+        Self { destructors: idle.destructors && !written.into_iter().any(is_seen), ..idle }
+    }
+}
+
+/// Zeroed data begin at a multiple of that, at most.
+const MOST_PADDING: u64 = 64;
+
+/// A library among the others of a program. Addresses are those of the image at its base.
+struct Around<'a> {
+    built: &'a Built,
+    served: &'a Served,
+    object: &'a Object,
+    library: &'a Library,
+}
+
+impl Around<'_> {
+    /// What becomes of some functions, one by one; `None` for those that might do something. That is said also of a table that may
+    /// change.
+    fn followed(&self, function: Option<Vaddr>, table: Table) -> Vec<Option<Followed>> {
+        let first = function.map(|function| Some(self.object.address(function).0));
+        let words = (0..table.size / 8).map(|index| {
+            match self.fixed(self.object.address(table.vaddr).0.wrapping_add(8 * index))? {
+                Value::Address(function) => Some(function),
+                _ => None,
+            }
+        });
+        first.into_iter().chain(words).map(|function| follow(function?, self)).collect()
+    }
+
+    /// Whether anything but these functions could look at a byte of the library, by itself or as a part of something larger. It could not
+    /// if that would have to begin with the byte, since it is the first of the zeroed data but for padding, and nobody refers to it.
+    fn is_seen(&self, byte: u64, by: &Followed) -> bool {
+        let (segments, bias) = (&self.object.segments, self.object.mapping.bias);
+        let vaddr = bias.unapply(Address(byte));
+        let Some(load) = segments.containing(&(vaddr..Vaddr(vaddr.0.saturating_add(1)))) else { return true };
+        let zeroed = bias.apply(Vaddr(load.vaddr.0 + load.filesz)).0;
+        if byte.checked_sub(zeroed).is_none_or(|padding| padding >= MOST_PADDING) {
+            return true;
+        }
+        let code =
+            segments.loads.iter().filter(|load| load.flags.contains(SegmentFlags::EXECUTE)).map(|load| {
+                let range = bias.apply_range(&load.range());
+                (range.start.0..range.end.0, self.content(&load.range()))
+            });
+        let bound = self.served.late.iter().filter_map(|late| late.binding.as_ref());
+        let bound = bound.map(|binding| {
+            let object = &self.served.program[ObjectId(binding.object)];
+            object.address(Vaddr(binding.value)).0
+        });
+        let pointers = self.served.rebase.iter().map(|&place| self.word(place)).chain(bound);
+        let named = self.object.symbols.iter().any(|(_, symbol)| {
+            let start = self.object.address(symbol.vaddr()).0;
+            let end = start.saturating_add(symbol.size);
+            symbol.is_defined() && !symbol.is_tls() && symbol.size > 0 && start <= byte && zeroed < end
+        });
+        named || are_referred_to(zeroed..=byte, by, code, pointers)
+    }
+
+    /// What is at addresses of the library.
+    fn content(&self, range: &Range<Vaddr>) -> &[u8] {
+        self.served.memory.at(&self.library.placed(range))
+    }
+
+    /// A word at a place of the image.
+    fn word(&self, place: u64) -> u64 {
+        let bytes = self.served.memory.at(&(place..place + 8));
+        bytes.first_chunk().map_or(0, |word| u64::from_le_bytes(*word))
+    }
+
+    /// The library whose code has an address, and where it is there.
+    fn code_at(&self, at: u64) -> Option<(&Library, Range<Vaddr>)> {
+        let objects = self.served.program.objects().zip(&self.served.libraries);
+        objects.filter_map(|(object, library)| Some((object, (*library)?))).find_map(|(object, library)| {
+            let at = object.mapping.bias.unapply(Address(at));
+            let mut loads = object.segments.loads.iter();
+            let code = loads
+                .find(|load| load.flags.contains(SegmentFlags::EXECUTE) && load.range().contains(&at))?;
+            let end = code.range().end.min(Vaddr(at.0 + LONGEST_INSTRUCTION));
+            Some((&self.built.libraries[library], at..end))
+        })
+    }
+}
+
+impl Surroundings for Around<'_> {
+    fn code(&self, at: u64) -> Option<&[u8]> {
+        let (library, range) = self.code_at(at)?;
+        Some(self.served.memory.at(&library.placed(&range)))
+    }
+
+    fn fixed(&self, at: u64) -> Option<Value> {
+        let relro = self.object.segments.relro.as_ref()?;
+        let vaddr = self.object.mapping.bias.unapply(Address(at));
+        if vaddr < relro.start || relro.end.0 < vaddr.0.checked_add(8)? {
+            return None;
+        }
+        let place = at.wrapping_sub(self.built.base);
+        let word = self.word(place);
+        match self.served.rebase.binary_search(&place) {
+            Ok(_) => Some(Value::Address(word)),
+            Err(_) => Some(Value::Number(word)),
+        }
+    }
+
+    fn are_variable(&self, at: u64, size: u64) -> bool {
+        let vaddr = self.object.mapping.bias.unapply(Address(at));
+        let Some(end) = vaddr.0.checked_add(size) else { return false };
+        let range = vaddr..Vaddr(end);
+        let is_fixed = self
+            .object
+            .segments
+            .relro
+            .as_ref()
+            .is_some_and(|relro| vaddr < relro.end && relro.start < range.end);
+        let within = self.object.segments.containing(&range);
+        !is_fixed && within.is_some_and(|load| load.flags.contains(SegmentFlags::WRITE))
+    }
+}
