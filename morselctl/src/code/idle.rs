@@ -40,6 +40,8 @@ pub struct Followed {
     pub instructions: BTreeSet<(u64, u64)>,
     /// The bytes that it writes to.
     pub written: BTreeSet<u64>,
+    /// The addresses that it makes use of as such.
+    pub addresses: BTreeSet<u64>,
     /// The variables that it compares with zero.
     compared: BTreeSet<u64>,
 }
@@ -55,6 +57,7 @@ impl Followed {
     pub fn add(&mut self, other: Self) {
         self.instructions.extend(other.instructions);
         self.written.extend(other.written);
+        self.addresses.extend(other.addresses);
         self.compared.extend(other.compared);
     }
 }
@@ -183,7 +186,10 @@ impl State {
                 }
                 _ => return None,
             },
-            Mnemonic::Lea => self.set(operand(0)?, Value::Address(place?))?,
+            Mnemonic::Lea => {
+                followed.addresses.insert(place?);
+                self.set(operand(0)?, Value::Address(place?))?;
+            }
             Mnemonic::Xor if operand(0)? == operand(1)? => {
                 self.set_result(operand(0)?.full_register(), 0)?;
             }

@@ -74,14 +74,16 @@ impl Around<'_> {
         first.into_iter().chain(words).map(|function| follow(function?, self)).collect()
     }
 
-    /// Whether anything but these functions could look at a byte of the library, by itself or as a part of something larger. It could not
-    /// if that would have to begin with the byte, since it is the first of the zeroed data but for padding, and nobody refers to it.
+    /// Whether anything but these functions could look at a byte of the library. It could not if it is where gcc's `crtstuff.c` notes
+    /// that destructors have run: the first of the zeroed data but for padding, where the table ends that the same functions look
+    /// for, and nobody else refers to it.
     fn is_seen(&self, byte: u64, by: &Followed) -> bool {
         let (segments, bias) = (&self.object.segments, self.object.mapping.bias);
         let vaddr = bias.unapply(Address(byte));
         let Some(load) = segments.containing(&(vaddr..Vaddr(vaddr.0.saturating_add(1)))) else { return true };
         let zeroed = bias.apply(Vaddr(load.vaddr.0 + load.filesz)).0;
-        if byte.checked_sub(zeroed).is_none_or(|padding| padding >= MOST_PADDING) {
+        let is_first = byte.checked_sub(zeroed).is_some_and(|padding| padding < MOST_PADDING);
+        if !is_first || by.addresses.range(zeroed..=byte).next().is_none() {
             return true;
         }
         let code =
