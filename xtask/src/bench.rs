@@ -6,6 +6,7 @@ pub mod chart;
 pub mod compile;
 pub mod figures;
 pub mod harness;
+pub mod least;
 pub mod measure;
 pub mod peers;
 pub mod phases;

@@ -8,8 +8,8 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use super::compile::{self, Flavour, PROGRAM, Source, Synthetic};
+use super::least;
 use super::replica::Replica;
-use super::source;
 use super::stage::{self, Stage};
 use super::workload::{Kind, Start, Workload};
 use crate::corpus::manifest::Musl;
@@ -37,6 +37,8 @@ pub enum Peer {
     Static,
     /// rustld, another loader in Rust: itself a dynamic glibc program that then loads the other
     Rustld,
+    /// An interpreter that only maps stock musl's libc and enters it
+    Bare,
     /// An interpreter that does nothing: the kernel's share
     Floor,
 }
@@ -66,6 +68,7 @@ impl Peer {
             Self::GlibcNow => "glibc now",
             Self::Static => "static",
             Self::Rustld => "rustld",
+            Self::Bare => "bare",
             Self::Floor => "floor",
         }
     }
@@ -154,7 +157,8 @@ impl Peer {
                 let fused = chroot::fused(&lab.loader, Musl::V1_2_3)?;
                 lab.interpreted(start, *b"fus", &fused)
             }
-            Self::Floor => lab.interpreted(start, *b"nop", &floor()?),
+            Self::Bare => lab.interpreted(start, *b"bar", &least::bare()?),
+            Self::Floor => lab.interpreted(start, *b"nop", &least::floor()?),
             Self::Rustld => under_rustld(start),
             Self::Stock | Self::GlibcLazy | Self::GlibcNow | Self::Static => Ok(start),
         }
@@ -209,7 +213,7 @@ impl Lab {
 
     /// A library that sends the mark when main is entered, for programs that do not do so themselves.
     fn mark(&self) -> Result<PathBuf> {
-        let library = cached("mark.so", MARK_LIBRARY, |source, library| {
+        let library = least::cached("mark.so", MARK_LIBRARY, |source, library| {
             let mut gcc = proc::command("musl-gcc");
             proc::output(
                 gcc.args(["-O1", "-fPIC", "-shared", "-o"]).arg(library).args(["-x", "c"]).arg(source),
@@ -232,30 +236,6 @@ const MARK_LIBRARY: &str = concat!(
     "  return real(with_mark, argc, argv, init, fini, end);\n",
     "}\n",
 );
-
-/// The interpreter that does nothing.
-fn floor() -> Result<PathBuf> {
-    cached("floor", source::FLOOR, |source, program| {
-        let mut gcc = proc::command("gcc");
-        gcc.args(["-static-pie", "-nostdlib", "-Wl,--build-id=none", "-o"]).arg(program);
-        proc::output(gcc.args(["-x", "assembler"]).arg(source))
-    })
-}
-
-/// Something small that is made of one text: made again when the text has changed.
-fn cached(name: &str, text: &str, make: impl Fn(&Path, &Path) -> Result<String>) -> Result<PathBuf> {
-    let text = format!("{text}{}", if name == "mark.so" { source::MARK } else { "" });
-    let dir = paths::cache()?.join("bench").join(format!("{name}-{}", paths::content_key(&[&text])));
-    let made = dir.join(name);
-    if !made.exists() {
-        fs::create_dir_all(&dir)?;
-        let (source, new) = (dir.join("source"), dir.join("new"));
-        fs::write(&source, text)?;
-        make(&source, &new)?;
-        fs::rename(&new, &made)?;
-    }
-    Ok(made)
-}
 
 /// The release of rustld that is measured.
 const RUSTLD: &str = "0.1.57";

@@ -47,7 +47,7 @@ pub struct Args {
     /// Rounds for each workload [default: as many as take five seconds, 20 to 500]
     #[arg(long)]
     rounds: Option<usize>,
-    /// Who takes part; the first one is what the others are compared to [default: all but again and rustld]
+    /// Who takes part; the first one is what the others are compared to [default: all but again, rustld and bare]
     #[arg(long, value_delimiter = ',')]
     peers: Vec<Peer>,
     /// Count instructions as well, by callgrind
