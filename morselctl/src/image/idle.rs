@@ -1,7 +1,7 @@
 //! Which libraries need not be told of the start and end of a process, as their constructors or destructors do nothing
 //! (`morselctl::code::idle`): to call them would take page faults that nothing else needs.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use ld_morsel::elf::{Address, SegmentFlags, Table, Vaddr};
 use ld_morsel::program::{Object, ObjectId};
@@ -20,9 +20,32 @@ pub struct Idle {
     pub destructors: bool,
 }
 
+/// All addresses that a program's libraries hold after relocation, or the process is to write, ascending.
+pub struct Pointers(Vec<u64>);
+
+impl Pointers {
+    /// Those of one program.
+    pub fn of(served: &Served) -> Self {
+        let bound = served.late.iter().filter_map(|late| late.binding.as_ref());
+        let bound = bound.map(|binding| {
+            let object = &served.program[ObjectId(binding.object)];
+            object.address(Vaddr(binding.value)).0
+        });
+        let mut pointers: Vec<u64> =
+            served.rebase.iter().map(|&place| word(served, place)).chain(bound).collect();
+        pointers.sort_unstable();
+        Self(pointers)
+    }
+
+    fn any_in(&self, some: &RangeInclusive<u64>) -> bool {
+        let next = self.0.partition_point(|pointer| pointer < some.start());
+        self.0.get(next).is_some_and(|pointer| some.contains(pointer))
+    }
+}
+
 impl Idle {
     /// What holds of a library of a program, as it is after relocation.
-    pub fn of(built: &Built, served: &Served, id: ObjectId) -> Self {
+    pub fn of(built: &Built, served: &Served, pointers: &Pointers, id: ObjectId) -> Self {
         let Some(library) = served.libraries[id.index()] else { return Self::default() };
         // What is read-only after relocation is sealed: it is as it will be.
         if !is_sealed(served, id) {
@@ -44,7 +67,7 @@ impl Idle {
         };
         constructors.into_iter().chain(destructors).flatten().for_each(|one| known.add(one));
         // What only they themselves look at need not be noted down.
-        let is_seen = |byte: u64| around.is_seen(byte, &known);
+        let is_seen = |byte: u64| around.is_seen(byte, &known, pointers);
         Self { destructors: idle.destructors && !written.into_iter().any(is_seen), ..idle }
     }
 }
@@ -77,7 +100,7 @@ impl Around<'_> {
     /// Whether anything but these functions could look at a byte of the library. It could not if it is where gcc's `crtstuff.c` notes
     /// that destructors have run: the first of the zeroed data but for padding, where the table ends that the same functions look
     /// for, and nobody else refers to it.
-    fn is_seen(&self, byte: u64, by: &Followed) -> bool {
+    fn is_seen(&self, byte: u64, by: &Followed, pointers: &Pointers) -> bool {
         let (segments, bias) = (&self.object.segments, self.object.mapping.bias);
         let vaddr = bias.unapply(Address(byte));
         let Some(load) = segments.containing(&(vaddr..Vaddr(vaddr.0.saturating_add(1)))) else { return true };
@@ -91,29 +114,18 @@ impl Around<'_> {
                 let range = bias.apply_range(&load.range());
                 (range.start.0..range.end.0, self.content(&load.range()))
             });
-        let bound = self.served.late.iter().filter_map(|late| late.binding.as_ref());
-        let bound = bound.map(|binding| {
-            let object = &self.served.program[ObjectId(binding.object)];
-            object.address(Vaddr(binding.value)).0
-        });
-        let pointers = self.served.rebase.iter().map(|&place| self.word(place)).chain(bound);
         let named = self.object.symbols.iter().any(|(_, symbol)| {
             let start = self.object.address(symbol.vaddr()).0;
             let end = start.saturating_add(symbol.size);
             symbol.is_defined() && !symbol.is_tls() && symbol.size > 0 && start <= byte && zeroed < end
         });
-        named || are_referred_to(zeroed..=byte, by, code, pointers)
+        let some = zeroed..=byte;
+        named || pointers.any_in(&some) || are_referred_to(some, by, code)
     }
 
     /// What is at addresses of the library.
     fn content(&self, range: &Range<Vaddr>) -> &[u8] {
         self.served.memory.at(&self.library.placed(range))
-    }
-
-    /// A word at a place of the image.
-    fn word(&self, place: u64) -> u64 {
-        let bytes = self.served.memory.at(&(place..place + 8));
-        bytes.first_chunk().map_or(0, |word| u64::from_le_bytes(*word))
     }
 
     /// The library whose code has an address, and where it is there.
@@ -130,6 +142,12 @@ impl Around<'_> {
     }
 }
 
+/// A word at a place of the image.
+fn word(served: &Served, place: u64) -> u64 {
+    let bytes = served.memory.at(&(place..place + 8));
+    bytes.first_chunk().map_or(0, |word| u64::from_le_bytes(*word))
+}
+
 impl Surroundings for Around<'_> {
     fn code(&self, at: u64) -> Option<&[u8]> {
         let (library, range) = self.code_at(at)?;
@@ -143,7 +161,7 @@ impl Surroundings for Around<'_> {
             return None;
         }
         let place = at.wrapping_sub(self.built.base);
-        let word = self.word(place);
+        let word = word(self.served, place);
         match self.served.rebase.binary_search(&place) {
             Ok(_) => Some(Value::Address(word)),
             Err(_) => Some(Value::Number(word)),

@@ -19,7 +19,7 @@ use ld_morsel::sys::MemoryFlags;
 
 use super::build::{Built, Served};
 use super::frame::{Part, frame, kind};
-use super::idle::Idle;
+use super::idle::{Idle, Pointers};
 use super::layout::HUGE_PAGE;
 use super::library::Library;
 use super::originals::Originals;
@@ -253,6 +253,7 @@ fn write_sparsely(file: &fs::File, memory: &[u8], at: u64, huge: bool) -> io::Re
 /// The objects of a program as the tables have them. Dynamic sections live as long as the process.
 fn members<'a>(built: &'a Built, served: &'a Served, dependencies: &'a [Vec<u8>]) -> Vec<Member<'a>> {
     let objects = served.program.iter().zip(&served.libraries).zip(dependencies);
+    let pointers = Pointers::of(served);
     let members = objects.map(|(((id, object), library), dependencies)| {
         let role = match object.origin {
             Origin::Kernel => Role::Program,
@@ -262,7 +263,7 @@ fn members<'a>(built: &'a Built, served: &'a Served, dependencies: &'a [Vec<u8>]
         };
         let library = library.map(|library| &built.libraries[library]);
         let bias = object.mapping.bias;
-        let idle = Idle::of(built, served, id);
+        let idle = Idle::of(built, served, &pointers, id);
         Member {
             role,
             name: &object.name,
