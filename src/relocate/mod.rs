@@ -352,6 +352,7 @@ impl<'a> Pass<'a> {
         if self.moment != Moment::Ahead && !log::log_enabled!(log::Level::Trace) {
             for (found, query) in found.iter_mut().zip(&*queries) {
                 *found = self.lookup.first_named(query);
+                self.done.counts.lookups += u64::from(found.is_some());
             }
         }
         for (relocation, place) in batch.iter().zip(places) {

@@ -40,8 +40,8 @@ pub struct Followed {
     pub instructions: BTreeSet<(u64, u64)>,
     /// The bytes that it writes to.
     pub written: BTreeSet<u64>,
-    /// The addresses that it makes use of as such.
-    pub addresses: BTreeSet<u64>,
+    /// Where tables lie that it finds to end where they begin.
+    pub empty_tables: BTreeSet<u64>,
     /// The variables that it compares with zero.
     compared: BTreeSet<u64>,
 }
@@ -54,11 +54,11 @@ impl Followed {
     }
 
     /// All of another's, too.
-    pub fn add(&mut self, other: Self) {
-        self.instructions.extend(other.instructions);
-        self.written.extend(other.written);
-        self.addresses.extend(other.addresses);
-        self.compared.extend(other.compared);
+    pub fn add(&mut self, other: &Self) {
+        self.instructions.extend(&other.instructions);
+        self.written.extend(&other.written);
+        self.empty_tables.extend(&other.empty_tables);
+        self.compared.extend(&other.compared);
     }
 }
 
@@ -166,8 +166,10 @@ impl State {
             OpKind::Register => Some(instruction.op_register(number)),
             _ => None,
         };
-        let place =
-            Some(instruction.ip_rel_memory_address()).filter(|_| instruction.is_ip_rel_memory_operand());
+        // With a prefix, it would be relative to a segment, or be cut off.
+        let is_plain =
+            instruction.memory_base() == Register::RIP && instruction.segment_prefix() == Register::None;
+        let place = is_plain.then(|| instruction.ip_rel_memory_address());
         let immediate = immediate(instruction);
         let mut next = instruction.next_ip();
         let mut other = None;
@@ -187,11 +189,12 @@ impl State {
                 _ => return None,
             },
             Mnemonic::Lea => {
-                followed.addresses.insert(place?);
                 self.set(operand(0)?, Value::Address(place?))?;
             }
             Mnemonic::Xor if operand(0)? == operand(1)? => {
-                self.set_result(operand(0)?.full_register(), 0)?;
+                // The upper half becomes zero, too, but of what is shorter the rest stays.
+                let register = operand(0).filter(|register| register.is_gpr32() || register.is_gpr64())?;
+                self.set_result(register.full_register(), 0)?;
             }
             Mnemonic::Sub | Mnemonic::Add if operand(0)? == Register::RSP => {
                 let bytes = immediate.filter(|bytes| bytes.is_multiple_of(WORD) && *bytes <= MOST_STACK)?;
@@ -204,7 +207,7 @@ impl State {
                 self.zero = Zero::Unset;
             }
             Mnemonic::Sub => {
-                let difference = self.get(operand(0)?)?.minus(self.get(operand(1)?)?)?;
+                let difference = self.difference(operand(0)?, operand(1)?, followed)?;
                 self.set_result(operand(0)?, difference)?;
             }
             Mnemonic::Add => {
@@ -221,7 +224,7 @@ impl State {
             }
             Mnemonic::Cmp => {
                 self.zero = match (operand(0), place) {
-                    (Some(one), None) => Zero::Known(self.get(one)?.minus(self.get(operand(1)?)?)? == 0),
+                    (Some(one), None) => Zero::Known(self.difference(one, operand(1)?, followed)? == 0),
                     (None, Some(place)) if immediate == Some(0) => {
                         let size = instruction.memory_size().size() as u64;
                         let fixed = surroundings.fixed(place).filter(|_| size == WORD);
@@ -277,6 +280,10 @@ impl State {
         surroundings: &impl Surroundings,
     ) -> Option<u64> {
         let Some(place) = place else { return target(instruction) };
+        // Far ones are longer.
+        if instruction.memory_size().size() as u64 != WORD {
+            return None;
+        }
         match surroundings.fixed(place)? {
             Value::Address(address) => Some(address),
             _ => None,
@@ -290,6 +297,16 @@ impl State {
 
     fn get(&self, register: Register) -> Option<Value> {
         register.is_gpr64().then(|| self.registers[register.number()])
+    }
+
+    /// By how much one register is more than another.
+    fn difference(&self, one: Register, other: Register, followed: &mut Followed) -> Option<u64> {
+        let one = self.get(one)?;
+        let difference = one.minus(self.get(other)?)?;
+        if let (Value::Address(table), 0) = (one, difference) {
+            followed.empty_tables.insert(table);
+        }
+        Some(difference)
     }
 
     fn number(&self, register: Register) -> Option<u64> {
@@ -434,6 +451,8 @@ mod tests {
         assert!(does_nothing(&[0x48, 0x83, 0xec, 8, 0x48, 0x83, 0xc4, 8, 0xc3])); // sub and add $8,%rsp; ret
         assert!(does_nothing(&frame_dummy(0x40, 0x40)));
         assert!(!does_nothing(&frame_dummy(0x40, 0x50)));
+        let followed = follow(CODE, &Test(&frame_dummy(0x40, 0x40))).expect("it does nothing");
+        assert_eq!(followed.empty_tables.into_iter().collect::<Vec<_>>(), [CODE + 0x40]);
     }
 
     #[test]
@@ -459,6 +478,29 @@ mod tests {
         code.extend([0x75, 1, 0xc3]); // jne; ret
         assert!(does_nothing(&[&code[..], &[0xc3]].concat()));
         assert!(!does_nothing(&[&code[..], &[0x0f, 0x0b]].concat()));
+    }
+
+    #[test]
+    fn what_is_cleared_in_part_is_not_zero() {
+        // lea 0(%rip),%rax; xor %eax,%eax or %al,%al; test %rax,%rax; jne to ud2; ret
+        let code =
+            |xor: u8| [0x48, 0x8d, 0x05, 0, 0, 0, 0, xor, 0xc0, 0x48, 0x85, 0xc0, 0x75, 1, 0xc3, 0x0f, 0x0b];
+        assert!(does_nothing(&code(0x31)));
+        assert!(!does_nothing(&code(0x30)));
+    }
+
+    #[test]
+    fn prefixes_and_far_jumps_are_not_overlooked() {
+        let jump = |prefix: &[u8], operation: &[u8]| {
+            let mut code = Vec::new();
+            add(&mut code, &[prefix, operation].concat(), SLOT, &[]);
+            does_nothing(&code)
+        };
+        assert!(jump(&[], &[0xff, 0x25])); // jmp *slot(%rip)
+        assert!(!jump(&[0x64], &[0xff, 0x25])); // jmp *%fs:slot(%rip)
+        assert!(!jump(&[0x67], &[0xff, 0x25])); // jmp *slot(%eip)
+        assert!(!jump(&[], &[0xff, 0x2d])); // ljmp *slot(%rip)
+        assert!(!jump(&[0x48], &[0xff, 0x2d])); // rex.w ljmp *slot(%rip)
     }
 
     #[test]

@@ -56,22 +56,24 @@ impl Idle {
         let dynamic = &object.dynamic;
         let constructors = around.followed(dynamic.init, dynamic.init_array);
         let destructors = around.followed(dynamic.fini, dynamic.fini_array);
-        let all_written =
-            |all: &[Option<Followed>]| all.iter().flatten().flat_map(|one| one.written.clone()).collect();
-        let written: Vec<u64> = all_written(&destructors);
         let mut known = Followed::default();
+        constructors.iter().flatten().for_each(|one| known.add(one));
         let is_idle = |all: &[Option<Followed>]| !all.is_empty() && all.iter().all(Option::is_some);
         let idle = Self {
-            constructors: is_idle(&constructors) && all_written(&constructors).is_empty(),
+            constructors: is_idle(&constructors) && known.written.is_empty(),
             destructors: is_idle(&destructors),
         };
-        constructors.into_iter().chain(destructors).flatten().for_each(|one| known.add(one));
+        destructors.iter().flatten().for_each(|one| known.add(one));
         // What only they themselves look at need not be noted down.
-        let is_seen = |byte: u64| around.is_seen(byte, &known, pointers);
-        Self { destructors: idle.destructors && !written.into_iter().any(is_seen), ..idle }
+        let is_seen =
+            |one: &Followed| one.written.iter().any(|&byte| around.is_seen(byte, one, &known, pointers));
+        let any_is_seen = known.written.len() > 1 || destructors.iter().flatten().any(is_seen);
+        Self { destructors: idle.destructors && !any_is_seen, ..idle }
     }
 }
 
+/// Libraries with more constructors or destructors than that have some that do something.
+const MOST_FUNCTIONS: u64 = 1 << 12;
 /// Zeroed data begin at a multiple of that, at most.
 const MOST_PADDING: u64 = 64;
 
@@ -88,25 +90,28 @@ impl Around<'_> {
     /// change.
     fn followed(&self, function: Option<Vaddr>, table: Table) -> Vec<Option<Followed>> {
         let first = function.map(|function| Some(self.object.address(function).0));
-        let words = (0..table.size / 8).map(|index| {
+        let count = table.size / 8;
+        let words = (0..count.min(MOST_FUNCTIONS)).map(|index| {
             match self.fixed(self.object.address(table.vaddr).0.wrapping_add(8 * index))? {
                 Value::Address(function) => Some(function),
                 _ => None,
             }
         });
-        first.into_iter().chain(words).map(|function| follow(function?, self)).collect()
+        let more = (count > MOST_FUNCTIONS).then_some(None);
+        first.into_iter().chain(words).chain(more).map(|function| follow(function?, self)).collect()
     }
 
-    /// Whether anything but these functions could look at a byte of the library. It could not if it is where gcc's `crtstuff.c` notes
-    /// that destructors have run: the first of the zeroed data but for padding, where the table ends that the same functions look
-    /// for, and nobody else refers to it.
-    fn is_seen(&self, byte: u64, by: &Followed, pointers: &Pointers) -> bool {
+    /// Whether anything but the functions `by` could look at a byte of the library to which one of them writes. It could not if it is
+    /// where gcc's `crtstuff.c` notes that destructors have run: the first of the zeroed data but for padding, where the empty table
+    /// lies that the same function looks for, and nobody else refers to it. Of other variables one cannot tell: they may be found by
+    /// way of their neighbours, and who else calls the function may see by what it returns.
+    fn is_seen(&self, byte: u64, writer: &Followed, by: &Followed, pointers: &Pointers) -> bool {
         let (segments, bias) = (&self.object.segments, self.object.mapping.bias);
         let vaddr = bias.unapply(Address(byte));
         let Some(load) = segments.containing(&(vaddr..Vaddr(vaddr.0.saturating_add(1)))) else { return true };
         let zeroed = bias.apply(Vaddr(load.vaddr.0 + load.filesz)).0;
         let is_first = byte.checked_sub(zeroed).is_some_and(|padding| padding < MOST_PADDING);
-        if !is_first || by.addresses.range(zeroed..=byte).next().is_none() {
+        if !is_first || writer.empty_tables.range(zeroed..=byte).next().is_none() {
             return true;
         }
         let code =
@@ -128,14 +133,13 @@ impl Around<'_> {
         self.served.memory.at(&self.library.placed(range))
     }
 
-    /// The library whose code has an address, and where it is there.
+    /// The library whose code, which nobody changes, has an address, and where it is there.
     fn code_at(&self, at: u64) -> Option<(&Library, Range<Vaddr>)> {
         let objects = self.served.program.objects().zip(&self.served.libraries);
         objects.filter_map(|(object, library)| Some((object, (*library)?))).find_map(|(object, library)| {
             let at = object.mapping.bias.unapply(Address(at));
             let mut loads = object.segments.loads.iter();
-            let code = loads
-                .find(|load| load.flags.contains(SegmentFlags::EXECUTE) && load.range().contains(&at))?;
+            let code = loads.find(|load| is_fixed_code(load.flags) && load.range().contains(&at))?;
             let end = code.range().end.min(Vaddr(at.0 + LONGEST_INSTRUCTION));
             Some((&self.built.libraries[library], at..end))
         })
@@ -148,6 +152,11 @@ fn word(served: &Served, place: u64) -> u64 {
     bytes.first_chunk().map_or(0, |word| u64::from_le_bytes(*word))
 }
 
+/// Whether a segment holds code that does not change.
+fn is_fixed_code(flags: SegmentFlags) -> bool {
+    flags.contains(SegmentFlags::EXECUTE) && !flags.contains(SegmentFlags::WRITE)
+}
+
 impl Surroundings for Around<'_> {
     fn code(&self, at: u64) -> Option<&[u8]> {
         let (library, range) = self.code_at(at)?;
@@ -157,7 +166,8 @@ impl Surroundings for Around<'_> {
     fn fixed(&self, at: u64) -> Option<Value> {
         let relro = self.object.segments.relro.as_ref()?;
         let vaddr = self.object.mapping.bias.unapply(Address(at));
-        if vaddr < relro.start || relro.end.0 < vaddr.0.checked_add(8)? {
+        let is_whole = vaddr.0.is_multiple_of(8);
+        if !is_whole || vaddr < relro.start || relro.end.0 < vaddr.0.checked_add(8)? {
             return None;
         }
         let place = at.wrapping_sub(self.built.base);
