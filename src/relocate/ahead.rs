@@ -174,7 +174,8 @@ impl Pass<'_> {
             let table = &self.object.symbols;
             let symbol: Option<Symbol> = table.get(relocation.symbol);
             let query: Option<Query<'_>> = symbol.and_then(|symbol| table.name_of(&symbol)).map(Query::from);
-            let reference = symbol.as_ref().map(|symbol| Reference { symbol, query: query.as_ref() });
+            let reference =
+                symbol.as_ref().map(|symbol| Reference { symbol, query: query.as_ref(), found: None });
             self.copy(relocation, reference.as_ref(), &target)
         }
     }

@@ -202,6 +202,14 @@ impl Search {
             Self::BehindProgram => lookup.search_behind_program(query),
         }
     }
+
+    /// Whether it finds what is found first.
+    fn takes(self, found: &Found<'_>) -> bool {
+        match self {
+            Self::Anywhere(accept) => found.address(accept).is_some(),
+            Self::BehindProgram => false,
+        }
+    }
 }
 
 /// What a relocation of this `R_X86_64_*` kind is bound to whose symbol has that name, and is not local.
@@ -225,10 +233,12 @@ struct Pass<'a> {
 /// No symbol has been looked up yet: number 0 is none.
 const NOTHING: ((u32, Search), Target) = ((0, Search::BehindProgram), Target::Absent);
 
-/// The symbol that a relocation names, and a search for its name; `None` if it has none, or is local.
+/// The symbol that a relocation names, a search for its name (`None` if it has none, or is local), and what that has found at first
+/// sight.
 struct Reference<'a> {
     symbol: &'a Symbol,
     query: Option<&'a Query<'static>>,
+    found: Option<&'a Found<'a>>,
 }
 
 /// What a relocation refers to.
@@ -361,20 +371,25 @@ impl<'a> Pass<'a> {
             // SAFETY: passed on to the caller.
             unsafe {
                 if !found.is_some_and(|found| self.apply_address(relocation, found)) {
-                    self.apply_any(relocation, queries.get(place));
+                    self.apply_any(relocation, queries.get(place), found);
                 }
             }
         }
     }
 
-    /// Carries out a relocation of any kind; `query` is for the name of its symbol, unless that is a local one.
+    /// Carries out a relocation of any kind; `query` is for the name of its symbol, unless that is a local one, and has `found` that.
     ///
     /// # Safety
     /// As for [`relocate`].
     #[inline(never)]
-    unsafe fn apply_any(&mut self, relocation: &Relocation, query: Option<&Query<'static>>) {
+    unsafe fn apply_any(
+        &mut self,
+        relocation: &Relocation,
+        query: Option<&Query<'static>>,
+        found: Option<&Found<'_>>,
+    ) {
         let symbol = self.object.symbols.get(relocation.symbol);
-        let reference = symbol.as_ref().map(|symbol| Reference { symbol, query });
+        let reference = symbol.as_ref().map(|symbol| Reference { symbol, query, found });
         // SAFETY: passed on to the caller.
         if let Err(problem) = unsafe { self.apply(relocation, reference.as_ref()) } {
             self.report(*problem);
@@ -387,7 +402,7 @@ impl<'a> Pass<'a> {
             return Ok(Target::Absent);
         }
         let bad_symbol = || RelocationProblem::BadSymbol(relocation.symbol);
-        let Reference { symbol, query } = reference.ok_or_else(bad_symbol)?;
+        let Reference { symbol, query, found } = reference.ok_or_else(bad_symbol)?;
         if symbol.is_local() {
             let bias = self.object.mapping.bias;
             return Ok(Target::Found(Definition { object: self.id, symbol: **symbol, bias }));
@@ -397,8 +412,9 @@ impl<'a> Pass<'a> {
             return Ok(self.last.1);
         }
         let query = query.ok_or_else(bad_symbol)?;
-        let target = match self.look_up(query, search) {
-            Some(found) => Target::Found(found.into()),
+        let at_first_sight = found.copied().filter(|found| search.takes(found)).map(Definition::from);
+        let target = match at_first_sight.or_else(|| self.look_up(query, search)) {
+            Some(definition) => Target::Found(definition),
             None => self.not_found(relocation.kind, symbol, query)?,
         };
         // Another relocation of the symbol need not be of a kind that may be postponed.
@@ -409,14 +425,14 @@ impl<'a> Pass<'a> {
     }
 
     /// Finds the definition that a symbol refers to, which is not local.
-    fn look_up(&mut self, query: &Query<'_>, search: Search) -> Option<Found<'a>> {
+    fn look_up(&mut self, query: &Query<'_>, search: Search) -> Option<Definition> {
         self.done.counts.lookups += 1;
         let found = search.find(&self.lookup, query)?;
         if log::log_enabled!(log::Level::Trace) {
             let (object, name) = (Text::from(&self.object.name), Text(query.name.bytes()));
             log::trace!("{object}: {name} -> {}", Text::from(&self.program[found.object()].name));
         }
-        Some(found)
+        Some(found.into())
     }
 
     /// What a relocation refers to whose symbol nobody defines.

@@ -251,7 +251,7 @@ impl Pass<'_> {
         reference: Option<&Reference<'_>>,
         target: &Target,
     ) -> Outcome<()> {
-        let (Some(Reference { symbol, query }), Target::Found(definition)) = (reference, target) else {
+        let (Some(Reference { symbol, query, .. }), Target::Found(definition)) = (reference, target) else {
             return Ok(());
         };
         let name = query.map_or(SymbolName::EMPTY, |query| query.name);
