@@ -397,6 +397,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Finds what a relocation refers to.
+    #[inline]
     fn target(&mut self, relocation: &Relocation, reference: Option<&Reference<'_>>) -> Outcome<Target> {
         if relocation.symbol == 0 {
             return Ok(Target::Absent);

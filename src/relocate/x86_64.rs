@@ -92,7 +92,7 @@ impl Pass<'_> {
 
     /// # Safety
     /// As for [`super::relocate`].
-    #[inline(never)]
+    #[inline(always)]
     unsafe fn apply_symbolic(
         &mut self,
         relocation: &Relocation,
