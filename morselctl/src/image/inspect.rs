@@ -73,6 +73,9 @@ struct Object {
     data: u64,
     zero: u64,
     late_relocations: usize,
+    /// They do nothing, and are not called.
+    idle_constructors: bool,
+    idle_destructors: bool,
 }
 
 impl ImageFile {
@@ -214,6 +217,13 @@ pub fn show(image: &ImageFile) -> Result<()> {
             program.windows,
             program.regions,
         );
+        let count =
+            |is_idle: fn(&Object) -> bool| program.members.iter().filter(|object| is_idle(object)).count();
+        println!(
+            "  constructors of {} libraries and destructors of {} do nothing, and are not called",
+            count(|object| object.idle_constructors),
+            count(|object| object.idle_destructors),
+        );
         println!(
             "  {:>8} {:>9} {:>7} {:>6} {:>6} {:>5}",
             "text", "read-only", "sealed", "data", "zero", "late"
@@ -273,8 +283,18 @@ fn object(member: &Member<'_>, late_relocations: usize) -> Object {
         Role::Loader => "loader",
     };
     let name = member.name.to_string_lossy().into_owned();
-    let mut object =
-        Object { name, role, text: 0, read_only: 0, sealed: 0, data: 0, zero: 0, late_relocations };
+    let mut object = Object {
+        name,
+        role,
+        text: 0,
+        read_only: 0,
+        sealed: 0,
+        data: 0,
+        zero: 0,
+        late_relocations,
+        idle_constructors: member.idle_constructors,
+        idle_destructors: member.idle_destructors,
+    };
     // What the kernel has mapped is not in the image.
     let Ok(segments) = Segments::parse(member.header_table) else { return object };
     for region in Plan::new(ObjectType::Relocatable, &segments).regions {

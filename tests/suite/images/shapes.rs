@@ -59,6 +59,24 @@ fn an_image_serves_only_its_programs() {
 }
 
 #[test]
+fn what_compilers_add_to_libraries_is_not_called() {
+    let fixture = Fixture::new();
+    let end = "#include <stdio.h>\n__attribute__((destructor)) static void end(void) { puts(\"end\"); }";
+    fixture.library("lib/libb.so", &format!("{B}\n{end}"), "b1");
+    fixture.build(&[]);
+    fixture.uses_it(&[], &format!("{USUAL}\nend"));
+    let found = inspect(&fixture);
+    let members = found["programs"][0]["members"].as_array().expect("members");
+    let idle = |name: &str| {
+        let member =
+            members.iter().find(|member| member["name"].as_str().is_some_and(|path| path.ends_with(name)));
+        let member = member.unwrap_or_else(|| panic!("no {name} in {found}"));
+        ["idle_constructors", "idle_destructors"].map(|what| member[what].as_bool().expect("true or false"))
+    };
+    assert_eq!((idle("liba.so"), idle("libb.so")), ([true, true], [true, false]));
+}
+
+#[test]
 fn segments_that_are_far_apart_are_gathered() {
     let fixture = Fixture::new();
     let script = concat!("-Wl,-T,", env!("CARGO_MANIFEST_DIR"), "/../linker-scripts/morsel.ld");
