@@ -1,6 +1,7 @@
 //! Functions that do nothing. Compilers put constructors and destructors into every library that have nothing to do in most of them:
 //! an `_init` and a `_fini` which only return, `frame_dummy`, which compares the ends of an empty table, and
-//! `__do_global_dtors_aux`, which calls a function of libc's that does nothing, and notes down that it has run.
+//! `__do_global_dtors_aux`, which calls a function of libc's that does nothing, and notes down that it has run. Older ones go through
+//! lists of functions, too, which are empty.
 //!
 //! A function is followed instruction by instruction, through what it calls, with what is known of registers. It does nothing if it
 //! surely returns whichever way it takes, leaves its caller's registers as they were, and has written to no memory but its own
@@ -140,6 +141,8 @@ struct State {
     registers: [Value; 16],
     stack: Vec<Value>,
     zero: Zero,
+    /// Whether what was compared is less than what it was compared with, if that is known.
+    below: Option<bool>,
 }
 
 /// The registers that belong to the caller (System V ABI for AMD64, figure 3.4), but for the stack pointer.
@@ -152,7 +155,8 @@ impl State {
         for register in CALLERS {
             registers[register.number()] = Value::Callers(register);
         }
-        Self { at: function, returned: false, registers, stack: Vec::new(), zero: Zero::Unset }
+        let zero = Zero::Unset;
+        Self { at: function, returned: false, registers, stack: Vec::new(), zero, below: None }
     }
 
     /// Carries out an instruction; `None` if it might do something. If there are two ways to go on, the other is returned.
@@ -167,9 +171,9 @@ impl State {
             _ => None,
         };
         // With a prefix, it would be relative to a segment, or be cut off.
-        let is_plain =
+        let is_relative =
             instruction.memory_base() == Register::RIP && instruction.segment_prefix() == Register::None;
-        let place = is_plain.then(|| instruction.ip_rel_memory_address());
+        let place = is_relative.then(|| instruction.ip_rel_memory_address());
         let immediate = immediate(instruction);
         let mut next = instruction.next_ip();
         let mut other = None;
@@ -180,10 +184,13 @@ impl State {
                 let value = self.pop()?;
                 self.set(operand(0)?, value)?;
             }
-            Mnemonic::Mov => match (operand(0), place, immediate) {
+            Mnemonic::Mov if instruction.op1_kind() == OpKind::Immediate32 && operand(0)?.is_gpr32() => {
+                self.set(operand(0)?.full_register(), Value::Number(immediate?))?;
+            }
+            Mnemonic::Mov => match (operand(0), place.or_else(|| self.pointed_to(instruction)), immediate) {
                 (Some(to), None, _) => self.set(to, self.get(operand(1)?)?)?,
                 (Some(to), Some(place), _) => self.set(to, load(surroundings, place)?)?,
-                (None, Some(place), Some(_)) if instruction.memory_size().size() == 1 => {
+                (None, Some(place), Some(_)) if is_relative && instruction.memory_size().size() == 1 => {
                     followed.compared.contains(&place).then(|| followed.written.insert(place))?;
                 }
                 _ => return None,
@@ -204,15 +211,33 @@ impl State {
                         _ => drop(self.pop()?),
                     }
                 }
-                self.zero = Zero::Unset;
+                (self.zero, self.below) = (Zero::Unset, None);
             }
             Mnemonic::Sub => {
-                let difference = self.difference(operand(0)?, operand(1)?, followed)?;
+                let difference = difference(self.get(operand(0)?)?, self.get(operand(1)?)?, followed)?;
                 self.set_result(operand(0)?, difference)?;
             }
             Mnemonic::Add => {
                 let sum = self.number(operand(0)?)?.wrapping_add(self.number(operand(1)?)?);
                 self.set_result(operand(0)?, sum)?;
+            }
+            Mnemonic::Cqo => {
+                let sign = self.number(Register::RAX)? as i64 >> 63;
+                self.set(Register::RDX, Value::Number(sign as u64))?;
+            }
+            Mnemonic::Idiv => {
+                let divisor = self.number(operand(0)?)? as i64;
+                let number = self.number(Register::RAX)? as i64;
+                // What `cqo` has made of it, and nothing that would be trapped.
+                (self.number(Register::RDX)? as i64 == number >> 63).then_some(())?;
+                let (quotient, rest) = (number.checked_div(divisor)?, number.checked_rem(divisor)?);
+                self.set(Register::RAX, Value::Number(quotient as u64))?;
+                self.set(Register::RDX, Value::Number(rest as u64))?;
+                (self.zero, self.below) = (Zero::Unset, None);
+            }
+            Mnemonic::Dec => {
+                let less = self.number(operand(0)?)?.wrapping_sub(1);
+                self.set_result(operand(0)?, less)?;
             }
             Mnemonic::Shr | Mnemonic::Sar if instruction.op1_kind() == OpKind::Immediate8 => {
                 // By nothing, flags would stay.
@@ -223,8 +248,14 @@ impl State {
                 self.set_result(operand(0)?, shifted)?;
             }
             Mnemonic::Cmp => {
-                self.zero = match (operand(0), place) {
-                    (Some(one), None) => Zero::Known(self.difference(one, operand(1)?, followed)? == 0),
+                (self.zero, self.below) = match (operand(0), place) {
+                    (Some(one), None) => {
+                        let other = match operand(1) {
+                            Some(other) => self.get(other)?,
+                            None => Value::Number(immediate?),
+                        };
+                        compare(self.get(one)?, other, followed)?
+                    }
                     (None, Some(place)) if immediate == Some(0) => {
                         let size = instruction.memory_size().size() as u64;
                         let fixed = surroundings.fixed(place).filter(|_| size == WORD);
@@ -233,13 +264,18 @@ impl State {
                                 .are_variable(place, size)
                                 .then(|| followed.compared.insert(place))?;
                         }
-                        fixed.and_then(Value::is_zero).map_or(Zero::Either, Zero::Known)
+                        (fixed.and_then(Value::is_zero).map_or(Zero::Either, Zero::Known), None)
                     }
                     _ => return None,
                 };
             }
             Mnemonic::Test if operand(0)? == operand(1)? => {
-                self.zero = Zero::Known(self.get(operand(0)?)?.is_zero()?);
+                (self.zero, self.below) = (Zero::Known(self.get(operand(0)?)?.is_zero()?), None);
+            }
+            Mnemonic::Jae | Mnemonic::Jb => {
+                if self.below? == (instruction.mnemonic() == Mnemonic::Jb) {
+                    next = target(instruction)?;
+                }
             }
             Mnemonic::Je | Mnemonic::Jne => {
                 let target = target(instruction)?;
@@ -299,14 +335,15 @@ impl State {
         register.is_gpr64().then(|| self.registers[register.number()])
     }
 
-    /// By how much one register is more than another.
-    fn difference(&self, one: Register, other: Register, followed: &mut Followed) -> Option<u64> {
-        let one = self.get(one)?;
-        let difference = one.minus(self.get(other)?)?;
-        if let (Value::Address(table), 0) = (one, difference) {
-            followed.empty_tables.insert(table);
+    /// Where an operand in memory is whose address a register holds, with nothing else but a constant added.
+    fn pointed_to(&self, instruction: &Instruction) -> Option<u64> {
+        let is_plain = instruction.memory_index() == Register::None
+            && instruction.segment_prefix() == Register::None
+            && (0..instruction.op_count()).any(|number| instruction.op_kind(number) == OpKind::Memory);
+        match self.get(instruction.memory_base()).filter(|_| is_plain)? {
+            Value::Address(address) => Some(address.wrapping_add(instruction.memory_displacement64())),
+            _ => None,
         }
-        Some(difference)
     }
 
     fn number(&self, register: Register) -> Option<u64> {
@@ -320,8 +357,27 @@ impl State {
     }
 
     fn set_result(&mut self, register: Register, result: u64) -> Option<()> {
-        self.zero = Zero::Known(result == 0);
+        (self.zero, self.below) = (Zero::Known(result == 0), None);
         self.set(register, Value::Number(result))
+    }
+}
+
+/// By how much one value is more than another.
+fn difference(one: Value, other: Value, followed: &mut Followed) -> Option<u64> {
+    let difference = one.minus(other)?;
+    if let (Value::Address(table), 0) = (one, difference) {
+        followed.empty_tables.insert(table);
+    }
+    Some(difference)
+}
+
+/// Whether one value is another, and whether it is less.
+fn compare(one: Value, other: Value, followed: &mut Followed) -> Option<(Zero, Option<bool>)> {
+    match (one, other) {
+        // Nothing is less than zero.
+        (Value::Unknown, Value::Number(0)) => Some((Zero::Either, Some(false))),
+        (Value::Number(one), Value::Number(other)) => Some((Zero::Known(one == other), Some(one < other))),
+        _ => Some((Zero::Known(difference(one, other, followed)? == 0), None)),
     }
 }
 
@@ -365,177 +421,4 @@ pub fn are_referred_to<'a>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const CODE: u64 = 0x1000;
-    /// A word that nobody changes: zero, and one that leads to a function that only returns.
-    const NOTHING: u64 = 0x2000;
-    const SLOT: u64 = 0x2008;
-    const RETURN: u64 = 0x3000;
-    const VARIABLE: u64 = 0x4000;
-
-    struct Test<'a>(&'a [u8]);
-
-    impl Surroundings for Test<'_> {
-        fn code(&self, at: u64) -> Option<&[u8]> {
-            match at {
-                RETURN => Some(&[0xc3]),
-                _ => self.0.get(at.checked_sub(CODE)? as usize..),
-            }
-        }
-
-        fn fixed(&self, at: u64) -> Option<Value> {
-            match at {
-                NOTHING => Some(Value::Number(0)),
-                SLOT => Some(Value::Address(RETURN)),
-                _ => None,
-            }
-        }
-
-        fn are_variable(&self, at: u64, size: u64) -> bool {
-            VARIABLE <= at && at + size <= VARIABLE + 0x100
-        }
-    }
-
-    fn does_nothing(code: &[u8]) -> bool {
-        follow(CODE, &Test(code)).is_some_and(|followed| followed.written.is_empty())
-    }
-
-    /// An instruction at the end of `code` with an operand relative to what follows it.
-    fn add(code: &mut Vec<u8>, operation: &[u8], target: u64, immediate: &[u8]) {
-        let next = CODE + (code.len() + operation.len() + 4 + immediate.len()) as u64;
-        code.extend(operation);
-        code.extend((target.wrapping_sub(next) as u32).to_le_bytes());
-        code.extend(immediate);
-    }
-
-    /// gcc's `frame_dummy` and `register_tm_clones`, whose table begins and ends at these distances from `code`.
-    fn frame_dummy(start: u8, end: u8) -> Vec<u8> {
-        let mut code = vec![0xf3, 0x0f, 0x1e, 0xfa, 0xeb, 0x00]; // endbr64; jmp
-        code.extend([0x48, 0x8d, 0x3d, start - 13, 0, 0, 0]); // lea start(%rip),%rdi
-        code.extend([0x48, 0x8d, 0x35, end - 20, 0, 0, 0]); // lea end(%rip),%rsi
-        code.extend([0x48, 0x29, 0xfe]); // sub %rdi,%rsi
-        code.extend([0x48, 0x89, 0xf0]); // mov %rsi,%rax
-        code.extend([0x48, 0xc1, 0xee, 0x3f]); // shr $63,%rsi
-        code.extend([0x48, 0xc1, 0xf8, 0x03]); // sar $3,%rax
-        code.extend([0x48, 0x01, 0xc6]); // add %rax,%rsi
-        code.extend([0x48, 0xd1, 0xfe]); // sar %rsi
-        code.extend([0x74, 0x02]); // je to the end
-        code.extend([0xff, 0xe0]); // jmp *%rax
-        code.push(0xc3);
-        code
-    }
-
-    /// gcc's `__do_global_dtors_aux`, with a slot for `__cxa_finalize`, and a variable that it notes down there.
-    fn destructors(slot: u64, variable: u64) -> Vec<u8> {
-        let mut code = vec![0xf3, 0x0f, 0x1e, 0xfa];
-        add(&mut code, &[0x80, 0x3d], variable, &[0]); // cmpb $0,variable(%rip)
-        code.extend([0x75, 41]); // jne to the last ret
-        code.push(0x55); // push %rbp
-        add(&mut code, &[0x48, 0x83, 0x3d], slot, &[0]); // cmpq $0,slot(%rip)
-        code.extend([0x48, 0x89, 0xe5]); // mov %rsp,%rbp
-        code.extend([0x74, 13]); // je behind the call
-        add(&mut code, &[0x48, 0x8b, 0x3d], VARIABLE + 8, &[]); // mov handle(%rip),%rdi
-        add(&mut code, &[0xff, 0x15], slot, &[]); // call *slot(%rip)
-        code.extend([0xe8, 9, 0, 0, 0]); // call of the last ret
-        add(&mut code, &[0xc6, 0x05], variable, &[1]); // movb $1,variable(%rip)
-        code.extend([0x5d, 0xc3]); // pop %rbp; ret
-        code.push(0xc3);
-        code
-    }
-
-    #[test]
-    fn what_compilers_add_does_nothing() {
-        assert!(does_nothing(&[0x50, 0x58, 0xc3])); // push %rax; pop %rax; ret
-        assert!(does_nothing(&[0x48, 0x83, 0xec, 8, 0x48, 0x83, 0xc4, 8, 0xc3])); // sub and add $8,%rsp; ret
-        assert!(does_nothing(&frame_dummy(0x40, 0x40)));
-        assert!(!does_nothing(&frame_dummy(0x40, 0x50)));
-        let followed = follow(CODE, &Test(&frame_dummy(0x40, 0x40))).expect("it does nothing");
-        assert_eq!(followed.empty_tables.into_iter().collect::<Vec<_>>(), [CODE + 0x40]);
-    }
-
-    #[test]
-    fn destructors_that_compilers_add_only_note_that_they_have_run() {
-        for slot in [NOTHING, SLOT] {
-            let followed = follow(CODE, &Test(&destructors(slot, VARIABLE))).expect("it does nothing");
-            assert_eq!(followed.written.into_iter().collect::<Vec<_>>(), [VARIABLE]);
-        }
-        // A slot that may change, and a byte that is not the library's.
-        assert!(follow(CODE, &Test(&destructors(VARIABLE + 16, VARIABLE))).is_none());
-        assert!(follow(CODE, &Test(&destructors(SLOT, 0x5000))).is_none());
-        // One that is written to without being looked at.
-        let mut code = Vec::new();
-        add(&mut code, &[0xc6, 0x05], VARIABLE, &[1]);
-        code.push(0xc3);
-        assert!(follow(CODE, &Test(&code)).is_none());
-    }
-
-    #[test]
-    fn both_ways_are_followed_where_a_variable_decides() {
-        let mut code = Vec::new();
-        add(&mut code, &[0x80, 0x3d], VARIABLE, &[0]); // cmpb $0,variable(%rip)
-        code.extend([0x75, 1, 0xc3]); // jne; ret
-        assert!(does_nothing(&[&code[..], &[0xc3]].concat()));
-        assert!(!does_nothing(&[&code[..], &[0x0f, 0x0b]].concat()));
-    }
-
-    #[test]
-    fn what_is_cleared_in_part_is_not_zero() {
-        // lea 0(%rip),%rax; xor %eax,%eax or %al,%al; test %rax,%rax; jne to ud2; ret
-        let code =
-            |xor: u8| [0x48, 0x8d, 0x05, 0, 0, 0, 0, xor, 0xc0, 0x48, 0x85, 0xc0, 0x75, 1, 0xc3, 0x0f, 0x0b];
-        assert!(does_nothing(&code(0x31)));
-        assert!(!does_nothing(&code(0x30)));
-    }
-
-    #[test]
-    fn prefixes_and_far_jumps_are_not_overlooked() {
-        let jump = |prefix: &[u8], operation: &[u8]| {
-            let mut code = Vec::new();
-            add(&mut code, &[prefix, operation].concat(), SLOT, &[]);
-            does_nothing(&code)
-        };
-        assert!(jump(&[], &[0xff, 0x25])); // jmp *slot(%rip)
-        assert!(!jump(&[0x64], &[0xff, 0x25])); // jmp *%fs:slot(%rip)
-        assert!(!jump(&[0x67], &[0xff, 0x25])); // jmp *slot(%eip)
-        assert!(!jump(&[], &[0xff, 0x2d])); // ljmp *slot(%rip)
-        assert!(!jump(&[0x48], &[0xff, 0x2d])); // rex.w ljmp *slot(%rip)
-    }
-
-    #[test]
-    fn what_might_do_something_is_not_taken_for_nothing() {
-        for code in [
-            &[0xff, 0x05, 0, 0, 0, 0, 0xc3][..],   // incl (%rip)
-            &[0x48, 0x8b, 0x05, 0, 0, 0, 0, 0xc3], // mov (%rip),%rax
-            &[0x48, 0x89, 0xc3, 0xc3],             // mov %rax,%rbx
-            &[0x50, 0xc3],                         // push %rax; ret
-            &[0x58, 0xc3],                         // pop %rax; ret
-            &[0xe8, 1, 0, 0, 0, 0xc3, 0x58, 0xc3], // call of pop %rax; ret
-            &[0x48, 0x85, 0xc0, 0x74, 0x00, 0xc3], // test %rax,%rax; je
-            &[0x74, 0x00, 0xc3],                   // je
-            &[0xc2, 0x08, 0x00],                   // ret $8
-            &[0xeb, 0xfe],                         // jmp to itself
-            &[0x90],                               // nop, and then no code
-            &[0x0f, 0x0b],                         // ud2
-        ] {
-            assert!(!does_nothing(code), "{code:x?}");
-        }
-    }
-
-    #[test]
-    fn references_to_a_byte_are_seen() {
-        let code = destructors(SLOT, VARIABLE);
-        let followed = follow(CODE, &Test(&code)).expect("it does nothing");
-        let refers = |code: &[u8]| {
-            let range = CODE..CODE + code.len() as u64;
-            are_referred_to(VARIABLE..=VARIABLE, &followed, [(range, code)])
-        };
-        assert!(!refers(&code));
-        for (operation, immediate) in [(&[0x8b, 0x05][..], &[][..]), (&[0x81, 0x3d], &[1, 2, 3, 4])] {
-            let mut other = code.clone();
-            add(&mut other, operation, VARIABLE, immediate);
-            assert!(refers(&other), "{operation:x?}");
-        }
-    }
-}
+mod tests;
