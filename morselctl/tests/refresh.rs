@@ -280,7 +280,7 @@ fn the_programs_of_a_group_share_one_image() {
     fs::rename(place.dir.join("new"), place.dir.join("two")).unwrap();
     let old = inode("three");
     let output = place.refresh();
-    assert!(output.status.success());
+    assert!(output.status.success(), "{output:?}");
     assert!(inode("one") == inode("two") && inode("one") != inode("three") && inode("three") != old);
     assert_eq!(images(&place.images).len(), 3);
     assert_eq!(place.summary(), "0 images built, 2 unchanged, 0 removed, 0 failed");

@@ -209,9 +209,13 @@ impl<'a> Refresh<'a> {
         let image = match ImageFile::read(path) {
             Ok(Some(image)) => image,
             Ok(None) => return Ok(()),
-            Err(error) if error.root_cause().is::<io::Error>() => return Err(error),
-            // No loader that belongs to this tool will ever use it.
-            Err(error) => return self.discard(path, &error),
+            Err(error) => match error.root_cause().downcast_ref::<io::Error>() {
+                // It has been removed since, as another name of what it was is visited first in some directories.
+                Some(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Some(_) => return Err(error),
+                // No loader that belongs to this tool will ever use it.
+                None => return self.discard(path, &error),
+            },
         };
         let Err(reason) = image::verify(&image) else {
             self.tally.unchanged += 1;
