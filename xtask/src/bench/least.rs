@@ -67,8 +67,7 @@ fn gcc(program: &Path) -> std::process::Command {
 
 /// Something small that is made of one text: made again when the text has changed.
 pub fn cached(name: &str, text: &str, make: impl Fn(&Path, &Path) -> Result<String>) -> Result<PathBuf> {
-    let text = format!("{text}{}", if name == "mark.so" { source::MARK } else { "" });
-    let dir = paths::cache()?.join("bench").join(format!("{name}-{}", paths::content_key(&[&text])));
+    let dir = paths::cache()?.join("bench").join(format!("{name}-{}", paths::content_key(&[text])));
     let made = dir.join(name);
     if !made.exists() {
         fs::create_dir_all(&dir)?;

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use super::compile::{self, Flavour, PROGRAM, Source, Synthetic};
 use super::least;
 use super::replica::Replica;
+use super::source;
 use super::stage::{self, Stage};
 use super::workload::{Kind, Start, Workload};
 use crate::corpus::manifest::Musl;
@@ -213,7 +214,8 @@ impl Lab {
 
     /// A library that sends the mark when main is entered, for programs that do not do so themselves.
     fn mark(&self) -> Result<PathBuf> {
-        let library = least::cached("mark.so", MARK_LIBRARY, |source, library| {
+        let text = format!("{MARK_LIBRARY}{}", source::MARK);
+        let library = least::cached("mark.so", &text, |source, library| {
             let mut gcc = proc::command("musl-gcc");
             proc::output(
                 gcc.args(["-O1", "-fPIC", "-shared", "-o"]).arg(library).args(["-x", "c"]).arg(source),
