@@ -12,16 +12,14 @@ use core::ops::Range;
 use crate::bind::Definition;
 use crate::config::{Config, ImageChoice};
 use crate::discover::search;
-use crate::elf::{
-    Address, Anatomy, ElfError, LoadBias, PAGE_SIZE, Symbol, SymbolName, SymbolTable, Vaddr, View, page_up,
-};
-use crate::map::load;
+use crate::elf::{ElfError, LoadBias, PAGE_SIZE, Symbol, SymbolName, Vaddr, page_up};
 use crate::program::{Mapping, Object, ObjectId, Origin, Program, TlsPlacement};
 use crate::relocate::{Added, Late};
 use crate::statistics::UsedImage;
 use crate::sys::{self, Errno, File, FileIdentity, FileStamp, MemoryFlags, Text};
 
 use super::check::{self, Refusal};
+use super::details::Undescribed;
 use super::format::{
     Binding, BuildId, FarWindow, HEADER_AT, HEADER_ROOM, Header, Interposed, Key, Member, ProgramEntry, Role,
     Tables, VERSION, Watch,
@@ -68,7 +66,7 @@ pub struct Attached {
     pub watch: Watch,
     pub(super) tables: Tables<'static>,
     pub(super) place: Place,
-    pub(super) windows: Vec<Range<u64>>,
+    pub(super) windows: &'static [Range<u64>],
     /// Its file, if the process preloads other libraries than the image has been built for.
     pub(super) file: Option<File>,
     /// Which objects of the process the members are.
@@ -83,7 +81,7 @@ pub struct Attached {
 struct Found {
     tables: Tables<'static>,
     extended: bool,
-    windows: Vec<Range<u64>>,
+    windows: &'static [Range<u64>],
     watch: Watch,
 }
 
@@ -273,7 +271,17 @@ fn attach_at(
         mapped.rebase(place, tables.rebase)?;
         mapped.protect(place, &tables.sealed, MemoryFlags::READ)?;
     }
-    Ok(Found { tables, extended, windows: mapped.keep(), watch })
+    Ok(Found { tables, extended, windows: mapped.keep().leak(), watch })
+}
+
+/// Whether the start itself needs to know more of an object than its summary: to boot it, to copy thread-local storage, to seal it, to
+/// call its code now or at the end.
+fn is_used_by_start(object: &Object) -> bool {
+    let is_idle = object.idle_constructors && object.idle_destructors;
+    object.is_libc()
+        || object.summary.has_tls
+        || !object.mapping.sealed
+        || object.has_initialisation() && !is_idle
 }
 
 impl Attached {
@@ -298,11 +306,14 @@ impl Attached {
             let object = match member.role {
                 Role::Program => program.take(),
                 Role::Loader => loader.take(),
-                Role::Library | Role::Libc => Some(self.object(&member)?),
+                Role::Library | Role::Libc => Some(self.object(&member)),
             };
             let mut object = object.ok_or(ElfError::BadTable("an image's object is there twice"))?;
             object.idle_constructors = member.idle_constructors;
             object.idle_destructors = member.idle_destructors;
+            if is_used_by_start(&object) {
+                object.describe()?;
+            }
             object.needed_by = member.needed_by.map(ObjectId);
             object.dependencies = member.dependencies.iter().map(ObjectId).collect();
             let id = objects.add(object);
@@ -318,42 +329,26 @@ impl Attached {
         self.tls.extend(member.tls.map(|tls| (id, tls)));
     }
 
-    /// A member, as [`load::load`] would describe it.
-    pub(super) fn object(&self, member: &Member<'static>) -> Result<Box<Object>, ElfError> {
+    /// A member, of which no more is known than every start needs.
+    pub(super) fn object(&self, member: &Member<'static>) -> Box<Object> {
         let bias = LoadBias(self.place.start.wrapping_add(member.place));
         let is_libc = member.role == Role::Libc;
         let origin = if is_libc { Origin::Libc } else { Origin::File };
-        let pages = Address(0)..Address(0);
+        let pages = bias.apply_range(&(Vaddr(member.span.start)..Vaddr(member.span.end)));
         let mapping = Mapping { bias, pages, backend: "image", sealed: member.sealed, shared: !is_libc };
-        let mut object = Object::new(member.name.into(), origin, mapping);
-        let Object { anatomy, mapping, .. } = &mut *object;
-        let Anatomy { segments, dynamic_section, dynamic, view, symbols } = anatomy;
-        segments.read(member.header_table)?;
-        mapping.pages = bias.apply_range(&segments.span());
-        for load in &segments.loads {
-            let pages = bias.apply_range(&load.pages());
-            let holds = |window: &Range<u64>| window.start <= pages.start.0 && pages.end.0 <= window.end;
-            if pages.start > pages.end || !self.windows.iter().any(holds) {
-                return Err(ElfError::BadTable("an image's object lies outside of it"));
-            }
-        }
-        // Neither moved nor bound to what is added: they are what the process has there.
-        let arrays = member.arrays.filter(|_| self.place.delta == 0 && !self.is_extended());
-        view.add(arrays.map(|(start, bytes)| (Vaddr(start), bytes)));
-        // SAFETY: the member's segments are mapped in the window, for the life of the process.
-        view.add(unsafe { load::parts(segments, bias) });
-        *dynamic_section = segments.dynamic.ok_or(ElfError::NoDynamic)?;
-        // The copy in the tables spares a page that nobody else needs.
-        let copy = View::new([(*dynamic_section, member.dynamic)]);
-        dynamic.read(&copy, *dynamic_section)?;
-        *symbols = SymbolTable::parse_with(view, dynamic, member.gnu_hash)?;
+        let source = Box::new(Undescribed {
+            part: member.details.unwrap_or_default(),
+            windows: self.windows,
+            as_built: self.place.delta == 0 && !self.is_extended(),
+        });
+        let mut object = Object::undescribed(member.name.into(), origin, mapping, member.summary, source);
         object.identity = member.identity;
         object.program_headers =
             member.headers.map(|(vaddr, count)| (bias.apply(Vaddr(vaddr)), count as u16));
         object.entry = bias.apply(Vaddr(member.entry));
         object.linked_dynamic = member.linked_dynamic.map(Vaddr);
         object.code_shift = member.code_shift;
-        Ok(object)
+        object
     }
 
     /// The program's file.

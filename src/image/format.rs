@@ -16,15 +16,15 @@ use bitflags::bitflags;
 
 use crate::sys::{FileIdentity, MemoryFlags};
 
+pub use super::details::Details;
 pub use super::encoding::{List, Numbers, Reader, Record, Writer, checksum};
 pub use super::records::{Binding, Input, Interposed, Key, LateRelocation, Member, Rewritten, Role};
-pub use super::references::IndexPlace;
 pub use super::stamp::Digest;
 
 /// How an image's header begins.
 pub const MAGIC: [u8; 8] = *b"MORSELIM";
 /// The version of the format.
-pub const VERSION: u32 = 8;
+pub const VERSION: u32 = 9;
 /// Where the header is in the file: behind the ELF header.
 pub const HEADER_AT: usize = crate::elf::FileHeader::SIZE;
 /// Bytes of the header and of what follows it on the first page.
@@ -192,7 +192,7 @@ pub struct Tables<'a> {
     /// Where the list of [`Rewritten`] libraries is, if there are any. Only who interposes needs it.
     pub rewritten: Option<Aside>,
     /// Where [`References`](super::references) are; `None` if the process can have no further objects.
-    pub index: Option<IndexPlace>,
+    pub index: Option<WindowPart>,
     /// What is in the program and in all inputs that must be there, if the image is portable; else nothing.
     pub digests: List<'a, Digest>,
     /// Pages that starts touch, close together: they are mapped at once.
@@ -372,6 +372,40 @@ impl<'a> Record<'a> for Region {
             _ => return None,
         };
         Some(Self { pages, access, source })
+    }
+}
+
+/// A part of the first window that few starts read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WindowPart {
+    /// Where it begins in the window, a multiple of a word.
+    pub start: u64,
+    /// Bytes of it.
+    pub size: u64,
+    /// Of these bytes.
+    pub checksum: u64,
+}
+
+impl WindowPart {
+    /// That is what these bytes, which are the window's there, are called.
+    pub fn of(start: u64, bytes: &[u8]) -> Self {
+        Self { start, size: bytes.len() as u64, checksum: checksum(&[bytes]) }
+    }
+
+    /// The bytes that the window has there, if they are the right ones.
+    pub fn checked<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        (checksum(&[bytes]) == self.checksum).then_some(bytes)
+    }
+}
+
+impl<'a> Record<'a> for WindowPart {
+    fn write(&self, to: &mut Writer) {
+        to.words(&[self.start, self.size, self.checksum]);
+    }
+
+    fn read(from: &mut Reader<'a>) -> Option<Self> {
+        let [start, size, checksum] = from.words()?;
+        Some(Self { start, size, checksum })
     }
 }
 

@@ -4,6 +4,7 @@
 
 pub mod attach;
 pub mod check;
+mod details;
 pub mod encoding;
 pub mod format;
 pub mod join;

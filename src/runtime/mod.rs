@@ -90,6 +90,20 @@ impl Process {
         unsafe { &*PROCESS.load(Ordering::Acquire) }
     }
 
+    /// Makes sure that objects are described and in the global scope (see [`Loader::complete`]). If that is impossible, `dlerror` says why.
+    fn complete(&self) -> bool {
+        if !self.scope.is_empty() {
+            return true;
+        }
+        match self.loader.change() {
+            Ok(loader) => loader.complete(&self.scope).map_err(|error| fail(format_args!("{error}"))).is_ok(),
+            Err(refusal) => {
+                fail(format_args!("{refusal}"));
+                false
+            }
+        }
+    }
+
     /// The address of a public function of libc.
     fn libc_function(&self, name: &[u8]) -> Option<Address> {
         let libc = self.debug.maps().map(LinkMap::object).find(|object| object.is_libc())?;

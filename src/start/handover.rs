@@ -78,7 +78,7 @@ impl Handover {
         tls::dynamic::add_modules(&waiting_modules(program));
         let boot = program.libc().map(|libc| {
             let interposed = self.interposed.take().unwrap_or_else(|| host::exports(&program[libc], &scope));
-            let stack_sizes = program.objects().map(|object| object.segments.stack_size);
+            let stack_sizes = program.objects().map(|object| object.summary.stack_size);
             let synthetic = Synthetic::new(
                 &interposed,
                 &self.libc_copies,
@@ -125,7 +125,8 @@ fn finish() -> ! {
     handover.phases.end("libc");
     // SAFETY: libc is up, everything else is relocated, and nothing is sealed yet.
     unsafe { resolve_deferred(&handover.deferred) };
-    let loader = process.loader.change().expect("nobody has sealed anything yet");
+    // SAFETY: likewise, nothing can be called that changes anything.
+    let loader = unsafe { process.loader.before_program() };
     for object in loader.program.objects() {
         if matches!(object.origin, Origin::Kernel | Origin::File) && !object.mapping.sealed {
             // SAFETY: the object is completely relocated.
@@ -147,7 +148,7 @@ fn finish() -> ! {
         statistics::write(target, &loader.program, handover.image.as_ref(), pieces, counts, phases);
     }
     let data = handover.data;
-    drop((handover, loader));
+    drop(handover);
     log::info!("entering the program");
     // SAFETY: the loader's own data, of which no reference for writing is left.
     unsafe { sys::seal(data.0) };
@@ -159,7 +160,7 @@ fn finish() -> ! {
 fn waiting_modules(program: &Program) -> Vec<Module> {
     let waiting = program.objects().filter(|object| object.tls.is_some_and(|tls| tls.offset.is_none()));
     let module = |object: &Object| {
-        let segment = object.segments.tls?;
+        let segment = object.tls_segment()?;
         Some(Module { image: object.address(segment.vaddr), segment, offset: None })
     };
     waiting.filter_map(module).collect()
