@@ -14,7 +14,7 @@ use crate::config::{Config, ImageChoice};
 use crate::discover::search;
 use crate::elf::{ElfError, LoadBias, PAGE_SIZE, Symbol, SymbolName, Vaddr, page_up};
 use crate::program::{Mapping, Object, ObjectId, Origin, Program, TlsPlacement};
-use crate::relocate::{Added, Late};
+use crate::relocate::{Added, Late, is_copy};
 use crate::statistics::UsedImage;
 use crate::sys::{self, Errno, File, FileIdentity, FileStamp, MemoryFlags, Text};
 
@@ -24,6 +24,7 @@ use super::format::{
     Binding, BuildId, FarWindow, HEADER_AT, HEADER_ROOM, Header, Interposed, Key, Member, ProgramEntry, Role,
     Tables, VERSION, Watch,
 };
+use super::join::Left;
 use super::mapped::{Image, Mapped, Place};
 use super::{BASE_ALIGN, SYSTEM_PLACE, base_at, file_name, path_in, portable, portable_name};
 
@@ -293,13 +294,27 @@ impl Attached {
     /// All objects of the process; two of them are there already.
     ///
     /// # Errors
-    /// A member does not fit its description.
+    /// What the image tells of a member makes no sense: it is not used.
     #[inline(never)]
-    pub fn objects(&mut self, program: Box<Object>, loader: Box<Object>) -> Result<Program, ElfError> {
-        let (mut program, mut loader) = (Some(program), Some(loader));
+    pub fn objects(mut self, program: Box<Object>, loader: Box<Object>) -> Result<(Self, Program), Left> {
         let count = self.tables.members.len();
         // Room for the vDSO as well.
         let mut objects = Program::with_capacity(count + 1);
+        let mut own = [Some(program), Some(loader)];
+        match self.fill(&mut objects, &mut own) {
+            Ok(()) => Ok((self, objects)),
+            Err(error) => {
+                log::info!("{error}");
+                let (program, loader) = self.take_apart(objects, own.into_iter().flatten(), drop);
+                Err(self.leave(Refusal::Damaged("what it tells of its members"), program, loader))
+            }
+        }
+    }
+
+    /// Adds all members. What the start itself will ask of them is read now, when there is a way back.
+    fn fill(&mut self, objects: &mut Program, own: &mut [Option<Box<Object>>; 2]) -> Result<(), ElfError> {
+        let [program, loader] = own;
+        let count = self.tables.members.len();
         self.ids.reserve_exact(count);
         sys::provide_memory(count * USUAL_MEMBER);
         for member in &self.tables.members {
@@ -320,7 +335,16 @@ impl Attached {
             objects.notes_mut(id).short_name = member.short_name().map(Cow::Borrowed);
             self.add(id, &member);
         }
-        Ok(objects)
+        if program.is_some() || loader.is_some() {
+            return Err(ElfError::BadTable("an image without the program or the loader"));
+        }
+        for late in &self.tables.late {
+            objects[ObjectId(late.object)].describe()?;
+            if let Some(binding) = late.binding.filter(|_| is_copy(late.relocation.kind)) {
+                objects[ObjectId(binding.object)].describe()?;
+            }
+        }
+        Ok(())
     }
 
     /// Makes known which object the next member is.

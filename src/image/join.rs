@@ -91,7 +91,9 @@ impl Attached {
                 Ok(Start { image: self, program: objects, search })
             }
             Err(cause) => {
-                let (program, loader) = self.take_apart(objects, search, system);
+                let loader = search.take_host().map(|host| host.loader);
+                let unload = |object| system.unload(object);
+                let (program, loader) = self.take_apart(objects, loader, unload);
                 Err(self.leave(cause, program, loader))
             }
         }
@@ -198,23 +200,23 @@ impl Attached {
     }
 
     /// Takes everything out of the process again that has been loaded beside the image; what is left are the program and the
-    /// loader.
-    fn take_apart(
+    /// loader, which may be among the `others`.
+    pub(super) fn take_apart(
         &self,
         mut program: Program,
-        mut search: Search,
-        system: &mut System,
+        others: impl IntoIterator<Item = Box<Object>>,
+        mut unload: impl FnMut(Box<Object>),
     ) -> (Box<Object>, Box<Object>) {
-        let mut loader = search.take_host().map(|host| host.loader);
-        let mut own = None;
-        for mut object in program.truncate(ObjectId::PROGRAM) {
+        let (mut own, mut loader) = (None, None);
+        for mut object in program.truncate(ObjectId::PROGRAM).chain(others) {
             match object.origin {
                 Origin::Kernel => {
                     object.dependencies.clear();
+                    (object.idle_constructors, object.idle_destructors) = (false, false);
                     own = Some(object);
                 }
                 Origin::Loader => loader = Some(object),
-                Origin::File if !self.holds(&object) => system.unload(object),
+                Origin::File if !self.holds(&object) => unload(object),
                 _ => {}
             }
         }
@@ -222,7 +224,7 @@ impl Attached {
     }
 
     /// Takes the image out of the process; nothing refers to it any more.
-    fn leave(self, cause: Refusal, program: Box<Object>, loader: Box<Object>) -> Left {
+    pub(super) fn leave(self, cause: Refusal, program: Box<Object>, loader: Box<Object>) -> Left {
         let Attached { path, windows, .. } = self;
         drop(Mapped::again(windows.into()));
         Left { path, cause, program, loader }
