@@ -13,7 +13,7 @@ use crate::bind::Definition;
 use crate::config::{Config, ImageChoice};
 use crate::discover::search;
 use crate::elf::{ElfError, LoadBias, PAGE_SIZE, Symbol, SymbolName, Vaddr, page_up};
-use crate::program::{Mapping, Object, ObjectId, Origin, Program, TlsPlacement};
+use crate::program::{InitOrder, Mapping, Object, ObjectId, Origin, Program, TlsPlacement};
 use crate::relocate::{Added, Late, is_copy};
 use crate::statistics::UsedImage;
 use crate::sys::{self, Errno, File, FileIdentity, FileStamp, MemoryFlags, Text};
@@ -232,7 +232,7 @@ fn attach_at(
     let (start, size) = (place.start + image.entry.tables, image.entry.size as usize);
     // SAFETY: the tables lie in the window (checked), which stays mapped if we succeed.
     let bytes: &'static [u8] = unsafe { core::slice::from_raw_parts(start as *const u8, size) };
-    let mut tables = check::tables(&image.entry, bytes)?;
+    let mut tables = check::outline(&image.entry, bytes)?;
     let config = circumstances.config;
     let portable = !tables.digests.is_empty();
     let now = Key {
@@ -250,8 +250,19 @@ fn attach_at(
     if tables.parts_moved && (circumstances.debugged)() {
         return Err(Refusal::Debugger);
     }
+    // What usual starts read once, and see then whether it is sound, others read more often.
+    if (extended || portable) && !tables.is_whole() {
+        return Err(check::NO_SENSE);
+    }
     match portable {
-        false => check::inputs(&tables.inputs)?,
+        false => {
+            let mut sound = true;
+            let inputs = tables.inputs.checked().inspect(|input| sound &= input.is_some());
+            check::inputs(inputs.flatten())?;
+            if !sound {
+                return Err(check::NO_SENSE);
+            }
+        }
         true => portable::confirm(&mut tables, path, &image.entry, circumstances)?,
     }
     for window in &tables.windows {
@@ -278,11 +289,8 @@ fn attach_at(
 /// Whether the start itself needs to know more of an object than its summary: to boot it, to copy thread-local storage, to seal it, to
 /// call its code now or at the end.
 fn is_used_by_start(object: &Object) -> bool {
-    let is_idle = object.idle_constructors && object.idle_destructors;
-    object.is_libc()
-        || object.summary.has_tls
-        || !object.mapping.sealed
-        || object.has_initialisation() && !is_idle
+    let is_copied_or_sealed = object.summary.has_tls || !object.mapping.sealed;
+    object.is_libc() || is_copied_or_sealed || object.has_initialisation()
 }
 
 impl Attached {
@@ -317,7 +325,9 @@ impl Attached {
         let count = self.tables.members.len();
         self.ids.reserve_exact(count);
         sys::provide_memory(count * USUAL_MEMBER);
-        for member in &self.tables.members {
+        for member in self.tables.members.checked() {
+            let member = member.filter(|member| member.knows_only(count));
+            let member = member.ok_or(ElfError::BadTable("an image's object"))?;
             let object = match member.role {
                 Role::Program => program.take(),
                 Role::Loader => loader.take(),
@@ -408,6 +418,12 @@ impl Attached {
             (SymbolName::new(entry.name), self.definition(&entry.binding, program))
         };
         self.added.objects.is_empty().then(|| self.tables.interposed.iter().map(definition).collect())
+    }
+
+    /// The order in which the start-up objects are initialised; `None` if there are others than the image knows.
+    pub fn initialisation(&self) -> Option<InitOrder> {
+        let order = || self.tables.initialisation.iter().map(|member| self.ids[member as usize]).collect();
+        self.added.objects.is_empty().then(order)
     }
 
     /// What there is to tell of it.

@@ -71,12 +71,15 @@ pub struct Input<'a> {
     pub path: &'a CStr,
     /// What; `None` if there must be no such file.
     pub stamp: Option<FileStamp>,
+    /// Many of those that follow are in the same directory.
+    pub has_neighbours: bool,
 }
 
 impl<'a> Record<'a> for Input<'a> {
     fn write(&self, to: &mut Writer) {
         to.text(Some(self.path));
         to.presence(self.stamp.is_some());
+        to.presence(self.has_neighbours);
         if let Some(stamp) = &self.stamp {
             stamp.write(to);
         }
@@ -84,8 +87,9 @@ impl<'a> Record<'a> for Input<'a> {
 
     fn read(from: &mut Reader<'a>) -> Option<Self> {
         let path = from.text()??;
-        let stamp = if from.presence()? { Some(FileStamp::read(from)?) } else { None };
-        Some(Self { path, stamp })
+        let (has_stamp, has_neighbours) = (from.presence()?, from.presence()?);
+        let stamp = if has_stamp { Some(FileStamp::read(from)?) } else { None };
+        Some(Self { path, stamp, has_neighbours })
     }
 }
 
@@ -151,9 +155,10 @@ impl<'a> Member<'a> {
         self.has_short_name.then(|| CStr::from_bytes_with_nul(&path[start..]).ok())?
     }
 
-    /// The objects that it names.
-    pub(super) fn references(&self) -> impl Iterator<Item = u32> + '_ {
-        self.needed_by.into_iter().chain(self.dependencies.iter())
+    /// Whether all objects that it names are among so many.
+    pub(super) fn knows_only(&self, count: usize) -> bool {
+        let mut named = self.needed_by.into_iter().chain(self.dependencies.iter());
+        named.all(|object| (object as usize) < count)
     }
 }
 

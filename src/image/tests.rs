@@ -74,11 +74,12 @@ fn tables() -> Tables<'static> {
     Tables {
         key,
         inputs: list(vec![
-            Input { path: c"/lib/liba.so", stamp: Some(STAMP) },
-            Input { path: c"/early/liba.so", stamp: None },
+            Input { path: c"/lib/liba.so", stamp: Some(STAMP), has_neighbours: true },
+            Input { path: c"/early/liba.so", stamp: None, has_neighbours: false },
         ]),
         members: list(vec![program, member]),
         parts_moved: true,
+        initialisation: Numbers::of(&[1, 0, 0, 0, 0, 0, 0, 0]),
         windows: list(vec![FarWindow {
             pages: 0x4000_0000..0x4000_2000,
             offset: 0x5000,
@@ -129,6 +130,7 @@ fn tables_are_read_as_they_were_written() {
         let (read, written) = (read.expect("sound tables"), tables());
         assert_eq!((read.key, read.rebase), (written.key, written.rebase));
         assert_eq!((read.inputs, read.members), (written.inputs, written.members));
+        assert_eq!((read.parts_moved, read.initialisation), (written.parts_moved, written.initialisation));
         assert_eq!((read.interposed, read.windows), (written.interposed, written.windows));
         assert_eq!((read.regions, read.sealed), (written.regions, written.sealed));
         assert_eq!((read.huge, read.digests), (written.huge, written.digests));
@@ -276,6 +278,9 @@ fn bases_are_aligned_and_apart_from_the_kernel() {
 #[test]
 fn programs_have_images_of_their_own_names() {
     assert_eq!(file_name(FileIdentity { device: 0xfe00, inode: 0x1f }), "fe00-1f");
+    let extremes = FileIdentity { device: 0, inode: u64::MAX };
+    assert_eq!(file_name(extremes), "0-ffffffffffffffff");
+    assert_eq!(file_name(FileIdentity { device: 0x10, inode: 0xf }), "10-f");
     assert_eq!(portable_name(b"/usr/bin/100%"), b"%2Fusr%2Fbin%2F100%25");
 }
 

@@ -269,9 +269,10 @@ impl Object {
         self.origin == Origin::Libc
     }
 
-    /// Whether there is anything of it to be run when it is initialised or finalised, or may be. libc initialises itself.
+    /// Whether there is anything to be run when it is initialised or finalised. libc initialises itself.
     pub fn has_initialisation(&self) -> bool {
-        matches!(self.origin, Origin::Kernel | Origin::File) && self.summary.has_initialisation
+        let is_idle = self.idle_constructors && self.idle_destructors;
+        matches!(self.origin, Origin::Kernel | Origin::File) && self.summary.has_initialisation && !is_idle
     }
 
     /// Whether the object asks for glibc's `libc.so.6`. Such an object may still run on musl, if it wants little.

@@ -100,7 +100,7 @@ impl Loader {
         process.generation.fetch_add(1, Ordering::Relaxed);
         let queue = match process.initialization.is_settled(map) {
             true => Queue::new(),
-            false => initialize::queue(&self.program, root, process.debug),
+            false => initialize::queue(initialize::order(&self.program, root), process.debug),
         };
         match process.initialization.find_lost(&queue) {
             Some(lost) => Err(OpenError::Inconsistent(lost.object().name.clone().into())),

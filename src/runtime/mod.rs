@@ -32,7 +32,7 @@ pub use api::*;
 pub use debug::{DebugState, DebugSymbols, LinkMap, ListState};
 pub use guarded::{Change, Guarded, Refusal};
 pub use info::dlinfo;
-pub use initialize::{Initialization, Queue, finalize, initialize, queue};
+pub use initialize::{Initialization, Queue, finalize, initialize, order, queue};
 pub use start_main::{libc_start_main, watch_main};
 
 /// Everything that the running program's loader knows.

@@ -15,7 +15,7 @@ use crate::error::{RelocationProblem, StartError};
 use crate::host::{self, Boot, Synthetic};
 use crate::layout;
 use crate::map::protect;
-use crate::program::{Object, ObjectId, Origin, Program};
+use crate::program::{InitOrder, Object, ObjectId, Origin, Program};
 use crate::relocate::{Counts, Deferred, LibcCopy, resolve_deferred};
 use crate::runtime::{self, DebugState, Guarded, Initialization, ListState, Loader, Process};
 use crate::statistics::{self, Phases, UsedImage};
@@ -36,6 +36,8 @@ pub struct Handover {
     pub libc_copies: Vec<LibcCopy>,
     /// What libc must bind to instead of its own definitions, if an image knows it.
     pub interposed: Option<Vec<(SymbolName<'static>, Definition)>>,
+    /// In which order the objects are initialised, likewise.
+    pub initialisation: Option<InitOrder>,
     /// For the statistics.
     pub image: Option<UsedImage>,
     /// For the statistics.
@@ -94,7 +96,8 @@ impl Handover {
         });
         // SAFETY: start-up objects stay as they are from now on.
         unsafe { debug.add(program, ObjectId::PROGRAM) };
-        let start = runtime::queue(program, ObjectId::PROGRAM, debug);
+        let order = self.initialisation.take().unwrap_or_else(|| runtime::order(program, ObjectId::PROGRAM));
+        let start = runtime::queue(order, debug);
         let entry = program[ObjectId::PROGRAM].entry;
         let generation = AtomicU64::new(0);
         let stand_in = program.objects().find(|object| object.origin == Origin::Loader);

@@ -174,6 +174,7 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
         deferred: relocated.deferred,
         libc_copies: relocated.libc_copies,
         interposed: image.as_ref().and_then(|image| image.interposed(&loader.program)),
+        initialisation: image.as_ref().and_then(Attached::initialisation),
         image: image.as_ref().filter(|_| config.stats.is_some()).map(Attached::statistics),
         counts: relocated.counts,
         argv0: invocation.argv0,

@@ -126,7 +126,11 @@ pub struct Served {
 impl Served {
     /// The paths that were tried, as the tables have them.
     pub fn inputs(&self) -> Vec<Input<'_>> {
-        self.inputs.iter().map(|(path, stamp)| Input { path, stamp: *stamp }).collect()
+        let inputs =
+            self.inputs.iter().map(|(path, stamp)| Input { path, stamp: *stamp, has_neighbours: false });
+        let mut inputs: Vec<_> = inputs.collect();
+        check::mark_neighbours(&mut inputs);
+        inputs
     }
 
     /// The name of its image.

@@ -14,7 +14,7 @@ use ld_morsel::image::format::{
     Aside, Details, HEADER_AT, Header, Key, List, Member, Numbers, ProgramEntry, Role, TABLE_NAMES, Tables,
     VERSION, Watch, WindowPart, checksum,
 };
-use ld_morsel::program::{Object, Origin};
+use ld_morsel::program::{Object, ObjectId, Origin, initialization_order};
 use ld_morsel::sys::MemoryFlags;
 
 use super::build::{Built, Served};
@@ -207,11 +207,13 @@ fn plan(built: &Built, map: &mut FileMap, places: &[Places]) -> (Vec<Planned>, O
             details.extend_from_slice(part);
             WindowPart::of(place, part)
         });
+        let initialisation = initialisation(served, &members);
         let tables = Tables {
             key,
             inputs: List::Values(&served.inputs()),
             members: List::Values(&members),
             parts_moved: built.libraries.iter().any(|library| library.linked_dynamic.is_some()),
+            initialisation: Numbers::of(&initialisation),
             windows: List::Values(&map.far),
             regions: List::Values(&difference.regions),
             sealed: List::Values(&difference.sealed),
@@ -314,6 +316,19 @@ fn members<'a>(
         }
     });
     members.collect()
+}
+
+/// The members that have something to be run when they are initialised or finalised, in this order.
+fn initialisation(served: &Served, members: &[Member<'_>]) -> Vec<u8> {
+    let objects: Vec<&[ObjectId]> =
+        served.program.objects().map(|object| object.dependencies.as_slice()).collect();
+    let order = initialization_order(ObjectId::PROGRAM, &objects);
+    let runs = |id: &ObjectId| {
+        let (object, member) = (&served.program[*id], &members[id.index()]);
+        let is_idle = member.idle_constructors && member.idle_destructors;
+        object.has_initialisation() && !is_idle
+    };
+    Numbers::to_bytes(order.into_iter().filter(runs).map(|id| id.0))
 }
 
 /// The arrays of constructors and destructors after relocation, and where they begin, if they are small and nobody can change
