@@ -132,24 +132,30 @@ impl Group {
 }
 
 /// The global scope: the start-up objects in load order, then whatever was made global later. Groups are only ever added,
-/// and readers need no lock.
-#[derive(Debug)]
+/// and readers need no lock. As long as nothing is looked up, it can be empty.
+#[derive(Debug, Default)]
 pub struct Scope {
-    first: Group,
+    first: OnceBox<Group>,
 }
 
 impl Scope {
     /// The scope of a program's start-up objects.
     pub fn new(program: &Program) -> Self {
-        Self { first: Group::new(program, program.ids()) }
+        let scope = Self::default();
+        scope.append(Group::new(program, program.ids()));
+        scope
+    }
+
+    /// Whether the start-up objects are not in it yet.
+    pub fn is_empty(&self) -> bool {
+        self.first.get().is_none()
     }
 
     /// Makes a group global. Only one thread at a time may do that.
     pub fn append(&self, group: Group) {
-        if let Some(last) = self.groups().last() {
-            // A second writer would be a breach of the rule above; its group is lost, nothing else.
-            let _ = last.next.set(Box::new(group));
-        }
+        let place = self.groups().last().map_or(&self.first, |last| &last.next);
+        // A second writer would be a breach of the rule above; its group is lost, nothing else.
+        let _ = place.set(Box::new(group));
     }
 
     /// Whether an object is in the scope.
@@ -169,30 +175,30 @@ impl Scope {
 
     /// Where the search for an object's definitions begins: at the loader's, where these stand in for libc's.
     pub fn with_stand_in(&self, object: ObjectId) -> ObjectId {
-        let mut pairs = self.first.entries.windows(2);
+        let mut pairs = self.first().windows(2);
         let before = pairs.find(|pair| pair[1].object == object && pair[1].is_libc);
         before.map_or(object, |pair| pair[0].object)
     }
 
     /// The definition of `name` that comes before libc's own.
     pub fn find_before_libc(&self, name: &SymbolName<'_>) -> Option<Definition> {
-        let entries = &self.first.entries;
+        let entries = self.first();
         let libc = entries.iter().position(|entry| entry.is_libc).unwrap_or(entries.len());
         find(&entries[..libc], name, |symbol| acceptable(symbol, Accept::DefinitionOnly))
             .map(Definition::from)
     }
 
     /// What every search begins with: the start-up objects.
-    pub fn first(&self) -> &Group {
-        &self.first
+    pub fn first(&self) -> &[Entry] {
+        self.first.get().map_or(&[], Group::entries)
     }
 
     fn groups(&self) -> impl Iterator<Item = &Group> + Clone {
-        core::iter::successors(Some(&self.first), |group| group.next.get())
+        core::iter::successors(self.first.get(), |group| group.next.get())
     }
 
     fn libc(&self) -> Option<&Entry> {
-        self.first.entries.iter().find(|entry| entry.is_libc)
+        self.first().iter().find(|entry| entry.is_libc)
     }
 }
 
@@ -217,7 +223,7 @@ impl<'a> Lookup<'a> {
 
     /// Makes ready for some searches at once.
     pub fn prepare(&self, queries: &mut [Query<'_>]) {
-        let first = &self.global.first.entries;
+        let first = self.global.first();
         match &self.index {
             Some(index) => index.prepare(queries, first),
             None => walk::prepare(queries, first),
@@ -239,7 +245,7 @@ impl<'a> Lookup<'a> {
     /// The first symbol of a name that a prepared search leads to. No other is what [`Lookup::search`] finds, if this one is taken.
     #[inline(always)]
     pub fn first_named(&self, query: &Query<'_>) -> Option<Found<'a>> {
-        let (first, name) = (&self.global.first.entries, &query.name);
+        let (first, name) = (self.global.first(), &query.name);
         match &query.ahead {
             _ if self.local_first => None,
             Ahead::Nothing => None,
@@ -284,7 +290,7 @@ impl<'a> Lookup<'a> {
         {
             return Some(found);
         }
-        let first = &self.global.first.entries;
+        let first = self.global.first();
         let found = match &self.index {
             Some(index) => find_among(index.candidates(name), first, name, skip, &acceptable),
             None => find(first.get(skip..).unwrap_or_default(), name, &acceptable),

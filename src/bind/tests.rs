@@ -83,7 +83,8 @@ fn copies_are_made_of_what_is_behind_the_program() {
 #[test]
 fn groups_are_searched_behind_the_program_in_the_order_in_which_they_became_global() {
     let program = program(&[&[], &[function(1)], &[function(2)], &[function(3)]]);
-    let scope = Scope { first: Group::new(&program, ids(&[0])) };
+    let scope = Scope::default();
+    scope.append(Group::new(&program, ids(&[0])));
     let local = Group::new(&program, ids(&[1]));
     let found = |local, local_first| {
         let lookup = Lookup { global: &scope, local, local_first, index: None };

@@ -1,4 +1,4 @@
-//! All that a loaded object's headers and tables say of it.
+//! All that a loaded object's headers and tables say of it, and what every start needs of that.
 
 use super::{Dynamic, ElfError, Segments, SymbolTable, Vaddr, View};
 
@@ -7,8 +7,6 @@ use super::{Dynamic, ElfError, Segments, SymbolTable, Vaddr, View};
 pub struct Anatomy<'a> {
     /// What its program headers say.
     pub segments: Segments,
-    /// Where its dynamic section is.
-    pub dynamic_section: Vaddr,
     /// What its dynamic section says.
     pub dynamic: Dynamic,
     /// Its loaded bytes.
@@ -23,7 +21,6 @@ impl Anatomy<'_> {
     pub fn unread() -> Self {
         Self {
             segments: Segments::default(),
-            dynamic_section: Vaddr(0),
             dynamic: Dynamic::default(),
             view: View::default(),
             symbols: SymbolTable::EMPTY,
@@ -36,10 +33,35 @@ impl Anatomy<'_> {
     /// What is wrong with it.
     #[inline(never)]
     pub fn read_tables(&mut self) -> Result<(), ElfError> {
-        self.dynamic_section = self.segments.dynamic.ok_or(ElfError::NoDynamic)?;
-        self.dynamic.read(&self.view, self.dynamic_section)?;
+        let dynamic_section = self.segments.dynamic.ok_or(ElfError::NoDynamic)?;
+        self.dynamic.read(&self.view, dynamic_section)?;
         self.dynamic.check_initialisation(&self.view, &self.segments)?;
         self.symbols = SymbolTable::parse(&self.view, &self.dynamic)?;
         Ok(())
     }
+
+    /// What every start needs of it.
+    pub fn summary(&self) -> Summary {
+        let Dynamic { init, fini, init_array, fini_array, .. } = &self.dynamic;
+        let has_arrays = init_array.size > 0 || fini_array.size > 0;
+        Summary {
+            dynamic_section: self.segments.dynamic.unwrap_or_default(),
+            stack_size: self.segments.stack_size,
+            has_tls: self.segments.tls.is_some(),
+            has_initialisation: has_arrays || init.is_some() || fini.is_some(),
+        }
+    }
+}
+
+/// What every start needs of an object's [`Anatomy`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Where its dynamic section is.
+    pub dynamic_section: Vaddr,
+    /// The stack size that its threads want, in bytes.
+    pub stack_size: u64,
+    /// It has thread-local storage.
+    pub has_tls: bool,
+    /// It has constructors or destructors.
+    pub has_initialisation: bool,
 }

@@ -25,7 +25,7 @@ mod x86_64;
 pub(crate) mod tests;
 
 pub use address::{Address, LoadBias, PAGE_SIZE, Vaddr, page_down, page_up};
-pub use anatomy::Anatomy;
+pub use anatomy::{Anatomy, Summary};
 pub use dynamic::{Dynamic, Table};
 pub use error::ElfError;
 pub use hash::{Filter, HashTable, Probe, SymbolName};

@@ -12,20 +12,19 @@ use core::ops::Range;
 use crate::bind::Definition;
 use crate::config::{Config, ImageChoice};
 use crate::discover::search;
-use crate::elf::{
-    Address, Anatomy, ElfError, LoadBias, PAGE_SIZE, Symbol, SymbolName, SymbolTable, Vaddr, View, page_up,
-};
-use crate::map::load;
-use crate::program::{Mapping, Object, ObjectId, Origin, Program, TlsPlacement};
-use crate::relocate::{Added, Late};
+use crate::elf::{ElfError, LoadBias, PAGE_SIZE, Symbol, SymbolName, Vaddr, page_up};
+use crate::program::{InitOrder, Mapping, Object, ObjectId, Origin, Program, TlsPlacement};
+use crate::relocate::{Added, Late, is_copy};
 use crate::statistics::UsedImage;
 use crate::sys::{self, Errno, File, FileIdentity, FileStamp, MemoryFlags, Text};
 
 use super::check::{self, Refusal};
+use super::details::Undescribed;
 use super::format::{
     Binding, BuildId, FarWindow, HEADER_AT, HEADER_ROOM, Header, Interposed, Key, Member, ProgramEntry, Role,
     Tables, VERSION, Watch,
 };
+use super::join::Left;
 use super::mapped::{Image, Mapped, Place};
 use super::{BASE_ALIGN, SYSTEM_PLACE, base_at, file_name, path_in, portable, portable_name};
 
@@ -68,7 +67,7 @@ pub struct Attached {
     pub watch: Watch,
     pub(super) tables: Tables<'static>,
     pub(super) place: Place,
-    pub(super) windows: Vec<Range<u64>>,
+    pub(super) windows: &'static [Range<u64>],
     /// Its file, if the process preloads other libraries than the image has been built for.
     pub(super) file: Option<File>,
     /// Which objects of the process the members are.
@@ -83,7 +82,7 @@ pub struct Attached {
 struct Found {
     tables: Tables<'static>,
     extended: bool,
-    windows: Vec<Range<u64>>,
+    windows: &'static [Range<u64>],
     watch: Watch,
 }
 
@@ -233,7 +232,7 @@ fn attach_at(
     let (start, size) = (place.start + image.entry.tables, image.entry.size as usize);
     // SAFETY: the tables lie in the window (checked), which stays mapped if we succeed.
     let bytes: &'static [u8] = unsafe { core::slice::from_raw_parts(start as *const u8, size) };
-    let mut tables = check::tables(&image.entry, bytes)?;
+    let mut tables = check::outline(&image.entry, bytes)?;
     let config = circumstances.config;
     let portable = !tables.digests.is_empty();
     let now = Key {
@@ -251,8 +250,19 @@ fn attach_at(
     if tables.parts_moved && (circumstances.debugged)() {
         return Err(Refusal::Debugger);
     }
+    // What usual starts read once, and see then whether it is sound, others read more often.
+    if (extended || portable) && !tables.is_whole() {
+        return Err(check::NO_SENSE);
+    }
     match portable {
-        false => check::inputs(&tables.inputs)?,
+        false => {
+            let mut sound = true;
+            let inputs = tables.inputs.checked().inspect(|input| sound &= input.is_some());
+            check::inputs(inputs.flatten())?;
+            if !sound {
+                return Err(check::NO_SENSE);
+            }
+        }
         true => portable::confirm(&mut tables, path, &image.entry, circumstances)?,
     }
     for window in &tables.windows {
@@ -273,7 +283,14 @@ fn attach_at(
         mapped.rebase(place, tables.rebase)?;
         mapped.protect(place, &tables.sealed, MemoryFlags::READ)?;
     }
-    Ok(Found { tables, extended, windows: mapped.keep(), watch })
+    Ok(Found { tables, extended, windows: mapped.keep().leak(), watch })
+}
+
+/// Whether the start itself needs to know more of an object than its summary: to boot it, to copy thread-local storage, to seal it, to
+/// call its code now or at the end.
+fn is_used_by_start(object: &Object) -> bool {
+    let is_copied_or_sealed = object.summary.has_tls || !object.mapping.sealed;
+    object.is_libc() || is_copied_or_sealed || object.has_initialisation()
 }
 
 impl Attached {
@@ -285,31 +302,59 @@ impl Attached {
     /// All objects of the process; two of them are there already.
     ///
     /// # Errors
-    /// A member does not fit its description.
+    /// What the image tells of a member makes no sense: it is not used.
     #[inline(never)]
-    pub fn objects(&mut self, program: Box<Object>, loader: Box<Object>) -> Result<Program, ElfError> {
-        let (mut program, mut loader) = (Some(program), Some(loader));
+    pub fn objects(mut self, program: Box<Object>, loader: Box<Object>) -> Result<(Self, Program), Left> {
         let count = self.tables.members.len();
         // Room for the vDSO as well.
         let mut objects = Program::with_capacity(count + 1);
+        let mut own = [Some(program), Some(loader)];
+        match self.fill(&mut objects, &mut own) {
+            Ok(()) => Ok((self, objects)),
+            Err(error) => {
+                log::info!("{error}");
+                let (program, loader) = self.take_apart(objects, own.into_iter().flatten(), drop);
+                Err(self.leave(Refusal::Damaged("what it tells of its members"), program, loader))
+            }
+        }
+    }
+
+    /// Adds all members. What the start itself will ask of them is read now, when there is a way back.
+    fn fill(&mut self, objects: &mut Program, own: &mut [Option<Box<Object>>; 2]) -> Result<(), ElfError> {
+        let [program, loader] = own;
+        let count = self.tables.members.len();
         self.ids.reserve_exact(count);
         sys::provide_memory(count * USUAL_MEMBER);
-        for member in &self.tables.members {
+        for member in self.tables.members.checked() {
+            let member = member.filter(|member| member.knows_only(count));
+            let member = member.ok_or(ElfError::BadTable("an image's object"))?;
             let object = match member.role {
                 Role::Program => program.take(),
                 Role::Loader => loader.take(),
-                Role::Library | Role::Libc => Some(self.object(&member)?),
+                Role::Library | Role::Libc => Some(self.object(&member)),
             };
             let mut object = object.ok_or(ElfError::BadTable("an image's object is there twice"))?;
             object.idle_constructors = member.idle_constructors;
             object.idle_destructors = member.idle_destructors;
+            if is_used_by_start(&object) {
+                object.describe()?;
+            }
             object.needed_by = member.needed_by.map(ObjectId);
             object.dependencies = member.dependencies.iter().map(ObjectId).collect();
             let id = objects.add(object);
             objects.notes_mut(id).short_name = member.short_name().map(Cow::Borrowed);
             self.add(id, &member);
         }
-        Ok(objects)
+        if program.is_some() || loader.is_some() {
+            return Err(ElfError::BadTable("an image without the program or the loader"));
+        }
+        for late in &self.tables.late {
+            objects[ObjectId(late.object)].describe()?;
+            if let Some(binding) = late.binding.filter(|_| is_copy(late.relocation.kind)) {
+                objects[ObjectId(binding.object)].describe()?;
+            }
+        }
+        Ok(())
     }
 
     /// Makes known which object the next member is.
@@ -318,42 +363,26 @@ impl Attached {
         self.tls.extend(member.tls.map(|tls| (id, tls)));
     }
 
-    /// A member, as [`load::load`] would describe it.
-    pub(super) fn object(&self, member: &Member<'static>) -> Result<Box<Object>, ElfError> {
+    /// A member, of which no more is known than every start needs.
+    pub(super) fn object(&self, member: &Member<'static>) -> Box<Object> {
         let bias = LoadBias(self.place.start.wrapping_add(member.place));
         let is_libc = member.role == Role::Libc;
         let origin = if is_libc { Origin::Libc } else { Origin::File };
-        let pages = Address(0)..Address(0);
+        let pages = bias.apply_range(&(Vaddr(member.span.start)..Vaddr(member.span.end)));
         let mapping = Mapping { bias, pages, backend: "image", sealed: member.sealed, shared: !is_libc };
-        let mut object = Object::new(member.name.into(), origin, mapping);
-        let Object { anatomy, mapping, .. } = &mut *object;
-        let Anatomy { segments, dynamic_section, dynamic, view, symbols } = anatomy;
-        segments.read(member.header_table)?;
-        mapping.pages = bias.apply_range(&segments.span());
-        for load in &segments.loads {
-            let pages = bias.apply_range(&load.pages());
-            let holds = |window: &Range<u64>| window.start <= pages.start.0 && pages.end.0 <= window.end;
-            if pages.start > pages.end || !self.windows.iter().any(holds) {
-                return Err(ElfError::BadTable("an image's object lies outside of it"));
-            }
-        }
-        // Neither moved nor bound to what is added: they are what the process has there.
-        let arrays = member.arrays.filter(|_| self.place.delta == 0 && !self.is_extended());
-        view.add(arrays.map(|(start, bytes)| (Vaddr(start), bytes)));
-        // SAFETY: the member's segments are mapped in the window, for the life of the process.
-        view.add(unsafe { load::parts(segments, bias) });
-        *dynamic_section = segments.dynamic.ok_or(ElfError::NoDynamic)?;
-        // The copy in the tables spares a page that nobody else needs.
-        let copy = View::new([(*dynamic_section, member.dynamic)]);
-        dynamic.read(&copy, *dynamic_section)?;
-        *symbols = SymbolTable::parse_with(view, dynamic, member.gnu_hash)?;
+        let source = Box::new(Undescribed {
+            part: member.details.unwrap_or_default(),
+            windows: self.windows,
+            as_built: self.place.delta == 0 && !self.is_extended(),
+        });
+        let mut object = Object::undescribed(member.name.into(), origin, mapping, member.summary, source);
         object.identity = member.identity;
         object.program_headers =
             member.headers.map(|(vaddr, count)| (bias.apply(Vaddr(vaddr)), count as u16));
         object.entry = bias.apply(Vaddr(member.entry));
         object.linked_dynamic = member.linked_dynamic.map(Vaddr);
         object.code_shift = member.code_shift;
-        Ok(object)
+        object
     }
 
     /// The program's file.
@@ -389,6 +418,12 @@ impl Attached {
             (SymbolName::new(entry.name), self.definition(&entry.binding, program))
         };
         self.added.objects.is_empty().then(|| self.tables.interposed.iter().map(definition).collect())
+    }
+
+    /// The order in which the start-up objects are initialised; `None` if there are others than the image knows.
+    pub fn initialisation(&self) -> Option<InitOrder> {
+        let order = || self.tables.initialisation.iter().map(|member| self.ids[member as usize]).collect();
+        self.added.objects.is_empty().then(order)
     }
 
     /// What there is to tell of it.

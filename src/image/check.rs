@@ -82,6 +82,9 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// Tables that are what the builder wrote, and yet wrong.
+pub const NO_SENSE: Refusal = Refusal::Damaged("tables that make no sense");
+
 /// The image, and its directory, belong to root or to the effective user (in secure-execution mode to root), and nobody else
 /// can write there.
 ///
@@ -107,15 +110,23 @@ pub fn owner(status: &FileStatus, what: &'static str, user: u32, secure: bool) -
     }
 }
 
+/// The tables are whole, as far as their outline goes.
+///
+/// # Errors
+/// They are not, or do not belong to this entry.
+pub fn outline<'a>(entry: &ProgramEntry, bytes: &'a [u8]) -> Result<Tables<'a>, Refusal> {
+    if checksum(&[bytes]) != entry.checksum {
+        return Err(Refusal::Damaged("wrong checksum"));
+    }
+    Tables::outline(bytes).ok_or(NO_SENSE)
+}
+
 /// The tables are whole.
 ///
 /// # Errors
 /// They are not, or do not belong to this entry.
 pub fn tables<'a>(entry: &ProgramEntry, bytes: &'a [u8]) -> Result<Tables<'a>, Refusal> {
-    if checksum(&[bytes]) != entry.checksum {
-        return Err(Refusal::Damaged("wrong checksum"));
-    }
-    Tables::parse(bytes).ok_or(Refusal::Damaged("tables that make no sense"))
+    outline(entry, bytes).and_then(|tables| if tables.is_whole() { Ok(tables) } else { Err(NO_SENSE) })
 }
 
 /// Whether the process preloads other libraries than the image has been built for.
@@ -177,48 +188,53 @@ pub fn origin(recorded: &Key<'_>, called: Option<&CStr>, file: FileStamp) -> Res
 /// # Errors
 /// The first file for which it is not so.
 pub fn inputs<'a>(inputs: impl IntoIterator<Item = Input<'a>>) -> Result<(), Refusal> {
-    let mut from = Neighbours::default();
-    for Input { path, stamp } in inputs {
-        match (from.file_status(path), stamp) {
+    let mut directory = Neighbours::default();
+    for input in inputs {
+        match (directory.file_status(&input), input.stamp) {
             (Ok(status), Some(stamp)) if status.stamp == stamp => {}
             (Err(errno), None) if is_missing(errno) => {}
-            (_, Some(_)) => return Err(Refusal::Changed(CString::from(path))),
-            (_, None) => return Err(Refusal::Appeared(CString::from(path))),
+            (_, Some(_)) => return Err(Refusal::Changed(CString::from(input.path))),
+            (_, None) => return Err(Refusal::Appeared(CString::from(input.path))),
         }
     }
     Ok(())
 }
 
-/// Files that are looked at one after the other.
+/// A directory where many files are looked at, one after the other.
 #[derive(Default)]
 struct Neighbours<'a> {
-    /// The directory of the last file, how many in a row were there, and the directory itself once that is worthwhile.
+    /// Its path, with the slash at the end.
     path: &'a [u8],
-    count: usize,
+    /// What cannot be opened may be looked at all the same.
     directory: Option<Directory>,
 }
 
 impl<'a> Neighbours<'a> {
-    /// With so many neighbours seen, more are to be expected: to open and to close a directory takes as long as it saves for eight
-    /// files.
-    const MANY: usize = 16;
-
     /// What there is to know of the file that a path leads to.
-    fn file_status(&mut self, path: &'a CStr) -> Result<FileStatus, Errno> {
-        let bytes = path.to_bytes_with_nul();
-        let name = bytes.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
-        if self.path != &bytes[..name] {
-            *self = Self { path: &bytes[..name], count: 0, directory: None };
+    fn file_status(&mut self, input: &Input<'a>) -> Result<FileStatus, Errno> {
+        let path = input.path.to_bytes_with_nul();
+        let name = path.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+        let (parent, name) = path.split_at(name);
+        if input.has_neighbours {
+            self.path = parent;
+            self.directory = directory_of(input.path).and_then(|directory| Directory::open(&directory).ok());
         }
-        self.count += 1;
-        if self.count == Self::MANY {
-            // What cannot be opened may be looked at all the same.
-            self.directory = directory_of(path).and_then(|directory| Directory::open(&directory).ok());
+        match (&self.directory, CStr::from_bytes_with_nul(name)) {
+            (Some(directory), Ok(name)) if parent == self.path && !name.is_empty() => {
+                directory.file_status(name)
+            }
+            _ => sys::file_status(input.path),
         }
-        match (&self.directory, CStr::from_bytes_with_nul(&bytes[name..])) {
-            (Some(directory), Ok(name)) if !name.is_empty() => directory.file_status(name),
-            _ => sys::file_status(path),
-        }
+    }
+}
+
+/// Marks those behind which there are so many in the same directory that it is worthwhile to open that: to open and to close it takes as
+/// long as it saves for eight files.
+pub fn mark_neighbours(inputs: &mut [Input<'_>]) {
+    const WORTHWHILE: usize = 10;
+    let directory = |input: &Input<'_>| directory_of(input.path);
+    for neighbours in inputs.chunk_by_mut(|a, b| directory(a) == directory(b)) {
+        neighbours[0].has_neighbours = neighbours.len() >= WORTHWHILE;
     }
 }
 

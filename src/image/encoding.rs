@@ -136,6 +136,12 @@ impl<'a> Reader<'a> {
         CStr::from_bytes_with_nul(self.bytes()?).ok().map(Some)
     }
 
+    /// Records with their count, all that is left. Whether they are sound is seen later ([`List::checked`]).
+    pub fn unchecked_list<R: Record<'a>>(mut self) -> Option<List<'a, R>> {
+        let count = usize::try_from(self.word()?).ok()?;
+        Some(List::Written { records: self, count })
+    }
+
     /// Records with their count. All of them are sound.
     pub fn list<R: Record<'a>>(&mut self) -> Option<List<'a, R>> {
         self.list_of(|_| true)
@@ -199,7 +205,7 @@ impl<'a> Numbers<'a> {
 pub enum List<'a, R> {
     /// To be written.
     Values(&'a [R]),
-    /// As they were written, and known to be sound.
+    /// As they were written.
     Written {
         /// Reads the first of them next.
         records: Reader<'a>,
@@ -239,6 +245,15 @@ impl<'a, R: Record<'a> + Clone> List<'a, R> {
     /// One after the other.
     pub fn iter(&self) -> Iter<'a, R> {
         Iter { rest: self.clone() }
+    }
+
+    /// One after the other, as far as they are sound: the first that is not is `None`, and so may be those behind it.
+    pub fn checked(&self) -> impl Iterator<Item = Option<R>> + 'a
+    where
+        R: 'a,
+    {
+        let mut records = self.iter();
+        (0..self.len()).map(move |_| records.next())
     }
 }
 

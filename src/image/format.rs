@@ -16,15 +16,15 @@ use bitflags::bitflags;
 
 use crate::sys::{FileIdentity, MemoryFlags};
 
+pub use super::details::Details;
 pub use super::encoding::{List, Numbers, Reader, Record, Writer, checksum};
 pub use super::records::{Binding, Input, Interposed, Key, LateRelocation, Member, Rewritten, Role};
-pub use super::references::IndexPlace;
 pub use super::stamp::Digest;
 
 /// How an image's header begins.
 pub const MAGIC: [u8; 8] = *b"MORSELIM";
 /// The version of the format.
-pub const VERSION: u32 = 8;
+pub const VERSION: u32 = 9;
 /// Where the header is in the file: behind the ELF header.
 pub const HEADER_AT: usize = crate::elf::FileHeader::SIZE;
 /// Bytes of the header and of what follows it on the first page.
@@ -149,10 +149,11 @@ impl<'a> Record<'a> for ProgramEntry {
 }
 
 /// The names of the tables.
-pub const TABLE_NAMES: [&str; 14] = [
+pub const TABLE_NAMES: [&str; 15] = [
     "key",
     "inputs",
     "members",
+    "initialisation",
     "windows",
     "regions",
     "sealed",
@@ -175,8 +176,10 @@ pub struct Tables<'a> {
     pub inputs: List<'a, Input<'a>>,
     /// The objects of the process, in load order.
     pub members: List<'a, Member<'a>>,
-    /// Whether a member's parts have been moved apart. Not written: the members tell.
+    /// Whether a member's parts have been moved apart.
     pub parts_moved: bool,
+    /// The members that have something to be run when they are initialised or finalised, in this order.
+    pub initialisation: Numbers<'a>,
     /// What is mapped beside the first window.
     pub windows: List<'a, FarWindow>,
     /// The pages that are different from the rest of their window, in this order.
@@ -192,7 +195,7 @@ pub struct Tables<'a> {
     /// Where the list of [`Rewritten`] libraries is, if there are any. Only who interposes needs it.
     pub rewritten: Option<Aside>,
     /// Where [`References`](super::references) are; `None` if the process can have no further objects.
-    pub index: Option<IndexPlace>,
+    pub index: Option<WindowPart>,
     /// What is in the program and in all inputs that must be there, if the image is portable; else nothing.
     pub digests: List<'a, Digest>,
     /// Pages that starts touch, close together: they are mapped at once.
@@ -214,7 +217,12 @@ impl<'a> Tables<'a> {
         [
             table(|to| self.key.write(to)),
             table(|to| to.list(&self.inputs)),
-            table(|to| to.list(&self.members)),
+            table(|to| {
+                to.presence(self.parts_moved);
+                to.align();
+                to.list(&self.members);
+            }),
+            table(|to| to.bytes(self.initialisation.bytes())),
             table(|to| to.list(&self.windows)),
             table(|to| to.list(&self.regions)),
             table(|to| to.list(&self.sealed)),
@@ -237,22 +245,22 @@ impl<'a> Tables<'a> {
 
     /// Reads them; `None` if they are damaged. `bytes` begin at a multiple of a word.
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
+        Self::outline(bytes).filter(Self::is_whole)
+    }
+
+    /// The same, but for whether inputs and members are sound, of which there are many: to be seen when they are read.
+    pub fn outline(bytes: &'a [u8]) -> Option<Self> {
         let mut tables = Reader::new(bytes);
         let mut next = || tables.bytes().map(Reader::new);
         let key = Key::read(&mut next()?)?;
-        let mut present = 0;
-        let inputs = next()?.list_of(|input: &Input<'_>| {
-            present += usize::from(input.stamp.is_some());
-            true
-        })?;
-        // All objects that a record names must be known; that is seen while it is read for the first time.
-        let (mut highest, mut parts_moved) = (None, false);
-        let members = next()?.list_of(|member: &Member<'_>| {
-            highest = highest.max(member.references().max());
-            parts_moved |= member.linked_dynamic.is_some();
-            true
-        })?;
+        let inputs = next()?.unchecked_list()?;
+        let mut with_members = next()?;
+        let parts_moved = with_members.presence()?;
+        with_members.align()?;
+        let members: List<'a, Member<'a>> = with_members.unchecked_list()?;
         let known = |object: u32| (object as usize) < members.len();
+        let initialisation = Numbers::of(next()?.bytes()?);
+        initialisation.iter().all(known).then_some(())?;
         let bound = |binding: &Binding| known(binding.object);
         let (windows, regions) = (next()?.list()?, next()?.list()?);
         let (sealed, huge) = (next()?.list()?, next()?.list()?);
@@ -264,12 +272,12 @@ impl<'a> Tables<'a> {
         let digests: List<'a, Digest> = next()?.list()?;
         let populate = next()?.list()?;
         let rebase = plain::slice_from_bytes(tables.bytes()?).ok()?;
-        let sound = highest.is_none_or(known) && (digests.is_empty() || digests.len() == 1 + present);
-        sound.then_some(Self {
+        Some(Self {
             key,
             inputs,
             members,
             parts_moved,
+            initialisation,
             windows,
             regions,
             sealed,
@@ -282,6 +290,19 @@ impl<'a> Tables<'a> {
             populate,
             rebase,
         })
+    }
+
+    /// Whether inputs and members are sound.
+    pub fn is_whole(&self) -> bool {
+        let (mut present, members) = (0, self.members.len());
+        let inputs = self.inputs.checked().all(|input| {
+            present += usize::from(input.is_some_and(|input| input.stamp.is_some()));
+            input.is_some()
+        });
+        let digests = self.digests.len();
+        inputs
+            && (digests == 0 || digests == 1 + present)
+            && self.members.checked().all(|member| member.is_some_and(|member| member.knows_only(members)))
     }
 }
 
@@ -372,6 +393,40 @@ impl<'a> Record<'a> for Region {
             _ => return None,
         };
         Some(Self { pages, access, source })
+    }
+}
+
+/// A part of the first window that few starts read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WindowPart {
+    /// Where it begins in the window, a multiple of a word.
+    pub start: u64,
+    /// Bytes of it.
+    pub size: u64,
+    /// Of these bytes.
+    pub checksum: u64,
+}
+
+impl WindowPart {
+    /// That is what these bytes, which are the window's there, are called.
+    pub fn of(start: u64, bytes: &[u8]) -> Self {
+        Self { start, size: bytes.len() as u64, checksum: checksum(&[bytes]) }
+    }
+
+    /// The bytes that the window has there, if they are the right ones.
+    pub fn checked<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        (checksum(&[bytes]) == self.checksum).then_some(bytes)
+    }
+}
+
+impl<'a> Record<'a> for WindowPart {
+    fn write(&self, to: &mut Writer) {
+        to.words(&[self.start, self.size, self.checksum]);
+    }
+
+    fn read(from: &mut Reader<'a>) -> Option<Self> {
+        let [start, size, checksum] = from.words()?;
+        Some(Self { start, size, checksum })
     }
 }
 

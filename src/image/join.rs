@@ -19,8 +19,8 @@ use crate::sys::{Errno, File, FileIdentity};
 
 use super::attach::Attached;
 use super::check::Refusal;
-use super::format::{List, Member, Rewritten, Role, checksum};
-use super::mapped::Mapped;
+use super::format::{List, Member, Rewritten, Role};
+use super::mapped::{self, Mapped};
 use super::references::{References, reference};
 
 /// What a start goes on with.
@@ -70,7 +70,8 @@ impl Attached {
         system: &mut System,
     ) -> Result<Start, Left> {
         let libc = self.tables.members.iter().find(|member| member.role == Role::Libc);
-        let Some(libc) = libc.and_then(|libc| self.object(&libc).ok()) else {
+        let libc = libc.map(|libc| self.object(&libc)).filter(|libc| libc.describe().is_ok());
+        let Some(libc) = libc else {
             return Err(self.leave(Refusal::Damaged("its libc"), program, loader));
         };
         let mut search = Search::new(Some(Host { loader, libc }), wishes);
@@ -90,7 +91,9 @@ impl Attached {
                 Ok(Start { image: self, program: objects, search })
             }
             Err(cause) => {
-                let (program, loader) = self.take_apart(objects, search, system);
+                let loader = search.take_host().map(|host| host.loader);
+                let unload = |object| system.unload(object);
+                let (program, loader) = self.take_apart(objects, loader, unload);
                 Err(self.leave(cause, program, loader))
             }
         }
@@ -118,7 +121,7 @@ impl Attached {
         }
         // Modules that wait for their first use come behind all others, and are known by their numbers.
         let waits = |member: Member<'_>| member.tls.is_some_and(|tls| tls.offset.is_none());
-        if members.iter().any(waits) && added.iter().any(|&id| program[id].segments.tls.is_some()) {
+        if members.iter().any(waits) && added.iter().any(|&id| program[id].summary.has_tls) {
             return Err(Refusal::Added("thread-local storage of a library that waits for its first use"));
         }
         self.added.objects = added;
@@ -182,7 +185,7 @@ impl Attached {
             let name = SymbolName::new(name);
             self.added.objects.iter().any(|&id| bind::definition_of(&program[id], &name).is_some())
         };
-        let windows = Mapped::again(self.windows.clone());
+        let windows = Mapped::again(self.windows.into());
         let affected = rewritten.iter().filter(|rewritten| rewritten.symbols.iter().any(is_other));
         let mut original = affected.flat_map(|rewritten| rewritten.original.iter());
         let restored = original.try_for_each(|region| windows.change(file, self.place, &region));
@@ -193,38 +196,27 @@ impl Attached {
     fn index(&self) -> Result<&'static [u8], Refusal> {
         let index = self.tables.index.ok_or(Refusal::Damaged("no index"))?;
         let window = self.windows.first().ok_or(Refusal::Damaged("no window"))?;
-        let end = index.start.checked_add(index.size);
-        if end.is_none_or(|end| end > window.end - window.start) {
-            return Err(Refusal::Damaged("its index is outside of the window"));
-        }
-        // SAFETY: in the first window, which is mapped read-only as long as the image is used.
-        let bytes: &'static [u8] = unsafe {
-            core::slice::from_raw_parts((window.start + index.start) as *const u8, index.size as usize)
-        };
-        match checksum(&[bytes]) == index.checksum {
-            true => Ok(bytes),
-            false => Err(Refusal::Damaged("wrong checksum of its index")),
-        }
+        mapped::part(window, &index).ok_or(Refusal::Damaged("its index"))
     }
 
     /// Takes everything out of the process again that has been loaded beside the image; what is left are the program and the
-    /// loader.
-    fn take_apart(
+    /// loader, which may be among the `others`.
+    pub(super) fn take_apart(
         &self,
         mut program: Program,
-        mut search: Search,
-        system: &mut System,
+        others: impl IntoIterator<Item = Box<Object>>,
+        mut unload: impl FnMut(Box<Object>),
     ) -> (Box<Object>, Box<Object>) {
-        let mut loader = search.take_host().map(|host| host.loader);
-        let mut own = None;
-        for mut object in program.truncate(ObjectId::PROGRAM) {
+        let (mut own, mut loader) = (None, None);
+        for mut object in program.truncate(ObjectId::PROGRAM).chain(others) {
             match object.origin {
                 Origin::Kernel => {
                     object.dependencies.clear();
+                    (object.idle_constructors, object.idle_destructors) = (false, false);
                     own = Some(object);
                 }
                 Origin::Loader => loader = Some(object),
-                Origin::File if !self.holds(&object) => system.unload(object),
+                Origin::File if !self.holds(&object) => unload(object),
                 _ => {}
             }
         }
@@ -232,9 +224,9 @@ impl Attached {
     }
 
     /// Takes the image out of the process; nothing refers to it any more.
-    fn leave(self, cause: Refusal, program: Box<Object>, loader: Box<Object>) -> Left {
+    pub(super) fn leave(self, cause: Refusal, program: Box<Object>, loader: Box<Object>) -> Left {
         let Attached { path, windows, .. } = self;
-        drop(Mapped::again(windows));
+        drop(Mapped::again(windows.into()));
         Left { path, cause, program, loader }
     }
 }
@@ -274,7 +266,8 @@ impl World for Members<'_> {
             return self.system.load(file, identity, size, name);
         };
         self.next = at + 1;
-        let mut object = self.image.object(&members[at])?;
+        let mut object = self.image.object(&members[at]);
+        object.describe()?;
         object.name = name.into();
         Ok(object)
     }

@@ -8,7 +8,7 @@ use crate::elf::{PAGE_SIZE, RelrSlots, page_up};
 use crate::sys::{self, Errno, File, Memory, MemoryFlags};
 
 use super::check::Refusal;
-use super::format::{FarWindow, Pages, Populate, ProgramEntry, Region, Source, Tables, Watch};
+use super::format::{FarWindow, Pages, Populate, ProgramEntry, Region, Source, Tables, Watch, WindowPart};
 
 /// Where the image's pages are.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +36,14 @@ pub struct Image<'a> {
     pub window: u64,
     /// Where the program's tables are.
     pub entry: ProgramEntry,
+}
+
+/// A part of the first window; `None` if it is not in there, or is damaged.
+pub fn part(window: &Range<u64>, part: &WindowPart) -> Option<&'static [u8]> {
+    let start = window.start.checked_add(part.start)?;
+    start.checked_add(part.size).filter(|&end| end <= window.end)?;
+    // SAFETY: the first window stays mapped as long as somebody asks for its parts, which builders put where nobody writes.
+    part.checked(unsafe { core::slice::from_raw_parts(start as *const u8, part.size as usize) })
 }
 
 /// The windows that are mapped; they go again if the image is not used in the end.

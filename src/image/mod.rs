@@ -4,6 +4,7 @@
 
 pub mod attach;
 pub mod check;
+mod details;
 pub mod encoding;
 pub mod format;
 pub mod join;
@@ -20,7 +21,6 @@ use alloc::ffi::CString;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ffi::CStr;
-use core::fmt::Write;
 
 use crate::sys::FileIdentity;
 
@@ -41,12 +41,20 @@ pub fn base_at(random: u64) -> u64 {
     LOWEST + random % ((HIGHEST - LOWEST) / BASE_ALIGN) * BASE_ALIGN
 }
 
-/// The name of a program's image in its directory.
+/// The name of a program's image in its directory: two numbers. Every start asks for it, and formatting them the usual way would touch
+/// pages that nobody else needs.
 pub fn file_name(program: FileIdentity) -> String {
-    let mut name = String::new();
-    // Writing to a string cannot fail.
-    let _ = write!(name, "{:x}-{:x}", program.device, program.inode);
+    let mut name = String::with_capacity(2 * u64::BITS as usize / 4 + 1);
+    push_hexadecimal(&mut name, program.device);
+    name.push('-');
+    push_hexadecimal(&mut name, program.inode);
     name
+}
+
+fn push_hexadecimal(text: &mut String, number: u64) {
+    let digits = (u64::BITS - (number | 1).leading_zeros()).div_ceil(4);
+    let digit = |place: u32| b"0123456789abcdef"[(number >> (4 * place) & 0xf) as usize];
+    text.extend((0..digits).rev().map(|place| char::from(digit(place))));
 }
 
 /// The name of a program's portable image in its directory: the program's path, with `%2F` for `/` and `%25` for `%`.

@@ -4,12 +4,12 @@
 use core::ffi::CStr;
 
 use crate::discover::search;
-use crate::elf::{Relocation, Vaddr};
+use crate::elf::{Relocation, Summary, Vaddr};
 use crate::program::TlsPlacement;
 use crate::sys::{FileIdentity, FileStamp};
 
 use super::encoding::{List, Numbers, Reader, Record, Writer};
-use super::format::Region;
+use super::format::{Pages, Region, WindowPart};
 
 /// The circumstances of a start that decide which objects it finds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,12 +71,15 @@ pub struct Input<'a> {
     pub path: &'a CStr,
     /// What; `None` if there must be no such file.
     pub stamp: Option<FileStamp>,
+    /// Many of those that follow are in the same directory.
+    pub has_neighbours: bool,
 }
 
 impl<'a> Record<'a> for Input<'a> {
     fn write(&self, to: &mut Writer) {
         to.text(Some(self.path));
         to.presence(self.stamp.is_some());
+        to.presence(self.has_neighbours);
         if let Some(stamp) = &self.stamp {
             stamp.write(to);
         }
@@ -84,8 +87,9 @@ impl<'a> Record<'a> for Input<'a> {
 
     fn read(from: &mut Reader<'a>) -> Option<Self> {
         let path = from.text()??;
-        let stamp = if from.presence()? { Some(FileStamp::read(from)?) } else { None };
-        Some(Self { path, stamp })
+        let (has_stamp, has_neighbours) = (from.presence()?, from.presence()?);
+        let stamp = if has_stamp { Some(FileStamp::read(from)?) } else { None };
+        Some(Self { path, stamp, has_neighbours })
     }
 }
 
@@ -121,20 +125,18 @@ pub struct Member<'a> {
     pub tls: Option<TlsPlacement>,
     /// Where its link-time address 0 is, counted from the image's start. It may be "negative".
     pub place: u64,
+    /// Its pages, from the first to the last one, by their link-time addresses.
+    pub span: Pages,
     /// `e_entry`
     pub entry: u64,
     /// Where its program headers are, if they are in memory, and how many.
     pub headers: Option<(u64, u32)>,
-    /// The program headers.
-    pub header_table: &'a [u8],
-    /// The dynamic section.
-    pub dynamic: &'a [u8],
-    /// The head of its `DT_GNU_HASH` table, if it has one.
-    pub gnu_hash: Option<[u32; 4]>,
+    /// What every start needs to know of its headers and tables.
+    pub summary: Summary,
+    /// Where the image's copy of them is ([`Details`]), if it is in the image.
+    pub details: Option<WindowPart>,
     /// What is read-only after relocation is so already, and shared.
     pub sealed: bool,
-    /// If it is, its arrays of constructors and destructors and where they begin. The copy spares a page that nobody else needs.
-    pub arrays: Option<(u64, &'a [u8])>,
     /// If its parts have been moved apart, where its file has the dynamic section: debuggers think it there.
     pub linked_dynamic: Option<u64>,
     /// By how much its code has moved then: debuggers think all there.
@@ -153,9 +155,10 @@ impl<'a> Member<'a> {
         self.has_short_name.then(|| CStr::from_bytes_with_nul(&path[start..]).ok())?
     }
 
-    /// The objects that it names.
-    pub(super) fn references(&self) -> impl Iterator<Item = u32> + '_ {
-        self.needed_by.into_iter().chain(self.dependencies.iter())
+    /// Whether all objects that it names are among so many.
+    pub(super) fn knows_only(&self, count: usize) -> bool {
+        let mut named = self.needed_by.into_iter().chain(self.dependencies.iter());
+        named.all(|object| (object as usize) < count)
     }
 }
 
@@ -168,17 +171,18 @@ impl<'a> Record<'a> for Member<'a> {
             self.tls.is_some(),
             self.tls.is_some_and(|tls| tls.offset.is_some()),
             self.headers.is_some(),
-            self.gnu_hash.is_some(),
+            self.details.is_some(),
             self.sealed,
-            self.arrays.is_some(),
             self.linked_dynamic.is_some(),
+            self.summary.has_tls,
+            self.summary.has_initialisation,
             self.idle_constructors,
             self.idle_destructors,
         ];
         let present = present.iter().rev().fold(0, |bits, &present| bits << 1 | u64::from(present));
         let both = |low: u32, high: u32| u64::from(high) << 32 | u64::from(low);
         let (headers, header_count) = self.headers.unwrap_or_default();
-        let [bucket_count, first, filter_size, shift] = self.gnu_hash.unwrap_or_default();
+        let details = self.details.unwrap_or_default();
         to.words(&[
             present << 8 | self.role as u64,
             self.identity.map_or(0, |identity| identity.device),
@@ -187,23 +191,20 @@ impl<'a> Record<'a> for Member<'a> {
             self.tls.map_or(0, |tls| tls.module),
             self.tls.and_then(|tls| tls.offset).unwrap_or(0),
             self.place,
+            self.span.start,
+            self.span.end,
             self.entry,
             headers,
-            both(bucket_count, first),
-            both(filter_size, shift),
-            self.arrays.map_or(0, |(start, _)| start),
+            self.summary.dynamic_section.0,
+            self.summary.stack_size,
+            details.start,
+            details.size,
+            details.checksum,
             self.linked_dynamic.unwrap_or(0),
             self.code_shift,
         ]);
-        let arrays = self.arrays.map_or(&[][..], |(_, bytes)| bytes);
-        let parts = [
-            self.name.to_bytes_with_nul(),
-            self.dependencies.bytes(),
-            self.header_table,
-            self.dynamic,
-            arrays,
-        ];
-        parts.into_iter().for_each(|bytes| to.bytes(bytes));
+        to.bytes(self.name.to_bytes_with_nul());
+        to.bytes(self.dependencies.bytes());
     }
 
     fn read(from: &mut Reader<'a>) -> Option<Self> {
@@ -216,11 +217,15 @@ impl<'a> Record<'a> for Member<'a> {
             module,
             offset,
             place,
+            span_start,
+            span_end,
             entry,
             headers,
-            hash_head,
-            hash_rest,
-            arrays,
+            dynamic_section,
+            stack_size,
+            start,
+            size,
+            checksum,
             linked_dynamic,
             code_shift,
         ] = from.words()?;
@@ -232,12 +237,9 @@ impl<'a> Record<'a> for Member<'a> {
             _ => return None,
         };
         let has = |number: u32| kind >> (8 + number) & 1 != 0;
-        let both = |word: u64| [word as u32, (word >> 32) as u32];
-        let ([needed_by, header_count], [bucket_count, first], [filter_size, shift]) =
-            (both(counts), both(hash_head), both(hash_rest));
+        let [needed_by, header_count] = [counts as u32, (counts >> 32) as u32];
         let name = CStr::from_bytes_with_nul(from.bytes()?).ok()?;
         let dependencies = Numbers::of(from.bytes()?);
-        let (header_table, dynamic, array_bytes) = (from.bytes()?, from.bytes()?, from.bytes()?);
         Some(Self {
             role,
             name,
@@ -247,17 +249,21 @@ impl<'a> Record<'a> for Member<'a> {
             dependencies,
             tls: has(3).then(|| TlsPlacement { module, offset: has(4).then_some(offset) }),
             place,
+            span: span_start..span_end,
             entry,
             headers: has(5).then_some((headers, header_count)),
-            header_table,
-            dynamic,
-            gnu_hash: has(6).then_some([bucket_count, first, filter_size, shift]),
+            summary: Summary {
+                dynamic_section: Vaddr(dynamic_section),
+                stack_size,
+                has_tls: has(9),
+                has_initialisation: has(10),
+            },
+            details: has(6).then_some(WindowPart { start, size, checksum }),
             sealed: has(7),
-            arrays: has(8).then_some((arrays, array_bytes)),
-            linked_dynamic: has(9).then_some(linked_dynamic),
+            linked_dynamic: has(8).then_some(linked_dynamic),
             code_shift,
-            idle_constructors: has(10),
-            idle_destructors: has(11),
+            idle_constructors: has(11),
+            idle_destructors: has(12),
         })
     }
 }

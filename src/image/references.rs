@@ -9,29 +9,6 @@ use alloc::vec::Vec;
 use crate::elf::{Relocation, RelocationTable, SymbolName};
 use crate::program::Object;
 
-use super::encoding::{Reader, Record, Writer};
-
-/// Where the index is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IndexPlace {
-    /// Where it begins in the first window, a multiple of a page.
-    pub start: u64,
-    /// Its bytes.
-    pub size: u64,
-    /// Of them.
-    pub checksum: u64,
-}
-
-impl<'a> Record<'a> for IndexPlace {
-    fn write(&self, to: &mut Writer) {
-        to.words(&[self.start, self.size, self.checksum]);
-    }
-
-    fn read(from: &mut Reader<'a>) -> Option<Self> {
-        Some(Self { start: from.word()?, size: from.word()?, checksum: from.word()? })
-    }
-}
-
 /// A relocation that refers to a name: the name's hash value (`DT_GNU_HASH`), the number of the member, and which of the member's
 /// relocations it is.
 type Reference = [u32; 3];

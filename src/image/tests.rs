@@ -7,7 +7,7 @@ use super::check::{Refusal, preloads_others};
 use super::format::*;
 use super::references::References;
 use super::{BASE_ALIGN, base_at, file_name, portable_name};
-use crate::elf::{Relocation, SymbolName, Vaddr};
+use crate::elf::{Relocation, Summary, SymbolName, Vaddr};
 use crate::program::TlsPlacement;
 use crate::sys::{FileIdentity, FileStamp, MemoryFlags};
 
@@ -43,30 +43,43 @@ fn tables() -> Tables<'static> {
         dependencies: Numbers::of(&[1, 0, 0, 0, 0, 0, 0, 0]),
         tls: Some(TlsPlacement { module: 1, offset: Some(16) }),
         place: 0x1000,
+        span: 0x1000..0x9000,
         entry: 0x1234,
         headers: Some((64, 7)),
-        header_table: &[1, 2, 3],
-        dynamic: &[4; 16],
-        gnu_hash: Some([1, 2, 3, 4]),
+        summary: Summary {
+            dynamic_section: Vaddr(0x8000),
+            stack_size: 14,
+            has_tls: true,
+            has_initialisation: true,
+        },
+        details: Some(WindowPart { start: 0x7000, size: 15, checksum: 16 }),
         sealed: true,
-        arrays: Some((0x1100, &[5; 24])),
         linked_dynamic: Some(0x3de0),
         code_shift: 0x2000_0000,
         idle_constructors: true,
         idle_destructors: true,
     };
-    let program = Member { role: Role::Program, identity: None, tls: None, headers: None, ..member.clone() };
+    let program = Member {
+        role: Role::Program,
+        identity: None,
+        tls: None,
+        headers: None,
+        summary: Summary::default(),
+        details: None,
+        ..member.clone()
+    };
     let region =
         |source| Region { pages: 0x1000..0x2000, access: MemoryFlags::READ | MemoryFlags::EXECUTE, source };
     let relocation = Relocation { slot: Vaddr(0x3000), kind: 6, symbol: 10, addend: Some(11) };
     Tables {
         key,
         inputs: list(vec![
-            Input { path: c"/lib/liba.so", stamp: Some(STAMP) },
-            Input { path: c"/early/liba.so", stamp: None },
+            Input { path: c"/lib/liba.so", stamp: Some(STAMP), has_neighbours: true },
+            Input { path: c"/early/liba.so", stamp: None, has_neighbours: false },
         ]),
         members: list(vec![program, member]),
         parts_moved: true,
+        initialisation: Numbers::of(&[1, 0, 0, 0, 0, 0, 0, 0]),
         windows: list(vec![FarWindow {
             pages: 0x4000_0000..0x4000_2000,
             offset: 0x5000,
@@ -83,7 +96,7 @@ fn tables() -> Tables<'static> {
         late: list(vec![LateRelocation { object: 1, relocation, binding: Some(binding) }]),
         interposed: list(vec![Interposed { name: b"malloc", binding }]),
         rewritten: Some(Aside { offset: 0x8000, size: 100, checksum: 12 }),
-        index: Some(IndexPlace { start: 0x8000, size: 12, checksum: 13 }),
+        index: Some(WindowPart { start: 0x8000, size: 12, checksum: 13 }),
         digests: list(vec![[1; 32], [2; 32]]),
         populate: list(vec![
             Populate { pages: 0x1000..0x5000, write: false },
@@ -117,6 +130,7 @@ fn tables_are_read_as_they_were_written() {
         let (read, written) = (read.expect("sound tables"), tables());
         assert_eq!((read.key, read.rebase), (written.key, written.rebase));
         assert_eq!((read.inputs, read.members), (written.inputs, written.members));
+        assert_eq!((read.parts_moved, read.initialisation), (written.parts_moved, written.initialisation));
         assert_eq!((read.interposed, read.windows), (written.interposed, written.windows));
         assert_eq!((read.regions, read.sealed), (written.regions, written.sealed));
         assert_eq!((read.huge, read.digests), (written.huge, written.digests));
@@ -141,6 +155,27 @@ fn rewritten_libraries_are_read_as_they_were_written() {
     assert_eq!(aside.list::<Rewritten<'_>>(&bytes).expect("a sound list"), written);
     bytes[20] ^= 1;
     assert!(aside.list::<Rewritten<'_>>(&bytes).is_none());
+}
+
+#[test]
+fn details_are_read_as_they_were_written() {
+    let header_table = &[1, 2, 3];
+    let written = [
+        Details {
+            header_table,
+            dynamic: &[4; 16],
+            gnu_hash: Some([1, 2, 3, 4]),
+            arrays: Some((5, &[6; 24])),
+        },
+        Details { header_table, dynamic: &[], gnu_hash: None, arrays: None },
+    ];
+    for details in written {
+        let mut bytes = details.to_bytes();
+        let part = WindowPart::of(8, &bytes);
+        assert_eq!(part.checked(&bytes).and_then(Details::parse), Some(details));
+        bytes[3] ^= 1;
+        assert!(part.checked(&bytes).is_none());
+    }
 }
 
 #[test]
@@ -243,6 +278,9 @@ fn bases_are_aligned_and_apart_from_the_kernel() {
 #[test]
 fn programs_have_images_of_their_own_names() {
     assert_eq!(file_name(FileIdentity { device: 0xfe00, inode: 0x1f }), "fe00-1f");
+    let extremes = FileIdentity { device: 0, inode: u64::MAX };
+    assert_eq!(file_name(extremes), "0-ffffffffffffffff");
+    assert_eq!(file_name(FileIdentity { device: 0x10, inode: 0xf }), "10-f");
     assert_eq!(portable_name(b"/usr/bin/100%"), b"%2Fusr%2Fbin%2F100%25");
 }
 

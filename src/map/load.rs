@@ -6,7 +6,7 @@ use alloc::vec;
 use core::mem::MaybeUninit;
 use core::ops::Range;
 
-use crate::elf::{Address, FileHeader, LoadBias, LoadSegment, SegmentFlags, Segments, Vaddr, View};
+use crate::elf::{Address, Anatomy, FileHeader, LoadBias, LoadSegment, SegmentFlags, Segments, Vaddr, View};
 use crate::error::LoadError;
 use crate::layout::Plan;
 use crate::program::{Mapping, Object, Origin};
@@ -98,13 +98,14 @@ fn examine(
     let mapping = Mapping { bias, pages, backend, sealed: false, shared: false };
     // SAFETY: all segments have just been mapped at `bias` and are never unmapped while the object is known.
     let view = unsafe { view(&segments, bias) };
-    let mut object = Object::new(name.into(), Origin::File, mapping);
-    (object.anatomy.segments, object.anatomy.view) = (segments, view);
-    if let Err(error) = object.anatomy.read_tables() {
-        // SAFETY: mapped just now; the object's view is the only reference into it, and not used any more.
-        unsafe { unmap(&object.mapping) };
+    let mut anatomy = Box::new(Anatomy::unread());
+    (anatomy.segments, anatomy.view) = (segments, view);
+    if let Err(error) = anatomy.read_tables() {
+        // SAFETY: mapped just now; the view is the only reference into it, and not used any more.
+        unsafe { unmap(&mapping) };
         return Err(error.into());
     }
+    let mut object = Object::new(name.into(), Origin::File, mapping, anatomy);
     let pages = &object.mapping.pages;
     log::debug!("mapped {} at {:?}-{:?}", Text::from(&object.name), pages.start, pages.end);
     object.identity = Some(identity);

@@ -7,5 +7,5 @@ mod object;
 mod whole;
 
 pub use init_order::{InitOrder, initialization_order};
-pub use object::{Mapping, Object, ObjectId, Origin, SearchNotes, SearchPath, TlsPlacement};
+pub use object::{Describe, Mapping, Object, ObjectId, Origin, SearchNotes, SearchPath, TlsPlacement};
 pub use whole::Program;

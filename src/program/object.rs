@@ -4,10 +4,15 @@ use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ffi::CStr;
+use core::fmt;
 use core::ops::{Deref, Range};
 
-use crate::elf::{Address, Anatomy, ElfError, LoadBias, LoadSegment, Segments, Vaddr, View};
-use crate::sys::FileIdentity;
+use once_cell::race::OnceBox;
+
+use crate::elf::{
+    Address, Anatomy, ElfError, LoadBias, LoadSegment, Segments, Summary, TlsSegment, Vaddr, View,
+};
+use crate::sys::{FileIdentity, Text};
 
 /// An object's place in load order; the program is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,7 +89,17 @@ pub struct TlsPlacement {
     pub offset: Option<u64>,
 }
 
-/// A loaded object.
+/// Tells what an object consists of that nobody has looked at yet.
+pub trait Describe: fmt::Debug + Send + Sync {
+    /// Reads the headers and tables of the object, which is mapped with `bias`.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    fn describe(&self, bias: LoadBias) -> Result<Box<Anatomy<'static>>, ElfError>;
+}
+
+/// A loaded object. Its [`Anatomy`] is behind `*object`. If the object is from an image, that may be read as late as somebody asks for it,
+/// which is a change: only who may change the loader's data may be the first to ask ([`Object::describe`]).
 #[derive(Debug)]
 pub struct Object {
     /// The path it was opened by, as users see it in messages.
@@ -99,8 +114,12 @@ pub struct Object {
     pub program_headers: Option<(Address, u16)>,
     /// `e_entry` in this process.
     pub entry: Address,
-    /// What its headers and tables say.
-    pub anatomy: Anatomy<'static>,
+    /// What every start needs to know of its headers and tables.
+    pub summary: Summary,
+    /// What they say, once that has been read.
+    anatomy: OnceBox<Anatomy<'static>>,
+    /// Who will tell it.
+    source: Option<Box<dyn Describe>>,
     /// If its parts have been moved apart, where its file has the dynamic section: debuggers compare that with where it is to
     /// find out how far the object has been moved, all parts alike.
     pub linked_dynamic: Option<Vaddr>,
@@ -123,14 +142,43 @@ impl Deref for Object {
     type Target = Anatomy<'static>;
 
     fn deref(&self) -> &Self::Target {
-        &self.anatomy
+        self.anatomy.get().unwrap_or_else(|| self.describe_or_empty())
     }
 }
 
 impl Object {
-    /// An object that is mapped. Its anatomy has not been read; neither has it a file, nor an entry, nor moved parts, nor are its program
-    /// headers in memory, nor are its constructors known, unless that is added.
-    pub fn new(name: Cow<'static, CStr>, origin: Origin, mapping: Mapping) -> Box<Self> {
+    /// An object that is mapped. It has neither a file, nor an entry, nor moved parts, nor are its program headers in memory, nor are
+    /// its constructors known, unless that is added.
+    pub fn new(
+        name: Cow<'static, CStr>,
+        origin: Origin,
+        mapping: Mapping,
+        anatomy: Box<Anatomy<'static>>,
+    ) -> Box<Self> {
+        let summary = anatomy.summary();
+        Self::boxed(name, origin, mapping, summary, OnceBox::with_value(anatomy), None)
+    }
+
+    /// The same, if nobody has looked at its headers and tables. `source` tells what they say, `summary` what every start needs of it.
+    pub fn undescribed(
+        name: Cow<'static, CStr>,
+        origin: Origin,
+        mapping: Mapping,
+        summary: Summary,
+        source: Box<dyn Describe>,
+    ) -> Box<Self> {
+        Self::boxed(name, origin, mapping, summary, OnceBox::new(), Some(source))
+    }
+
+    #[inline]
+    fn boxed(
+        name: Cow<'static, CStr>,
+        origin: Origin,
+        mapping: Mapping,
+        summary: Summary,
+        anatomy: OnceBox<Anatomy<'static>>,
+        source: Option<Box<dyn Describe>>,
+    ) -> Box<Self> {
         Box::new(Self {
             name,
             origin,
@@ -138,7 +186,9 @@ impl Object {
             mapping,
             program_headers: None,
             entry: Address(0),
-            anatomy: Anatomy::unread(),
+            summary,
+            anatomy,
+            source,
             linked_dynamic: None,
             code_shift: 0,
             needed_by: None,
@@ -149,7 +199,7 @@ impl Object {
         })
     }
 
-    /// The same, with its anatomy.
+    /// The same as [`Object::new`], with its tables read.
     ///
     /// # Errors
     /// What is wrong with them.
@@ -160,10 +210,29 @@ impl Object {
         segments: Segments,
         view: View<'static>,
     ) -> Result<Box<Self>, ElfError> {
-        let mut object = Self::new(name, origin, mapping);
-        (object.anatomy.segments, object.anatomy.view) = (segments, view);
-        object.anatomy.read_tables()?;
-        Ok(object)
+        let mut anatomy = Box::new(Anatomy::unread());
+        (anatomy.segments, anatomy.view) = (segments, view);
+        anatomy.read_tables()?;
+        Ok(Self::new(name, origin, mapping, anatomy))
+    }
+
+    /// Reads its headers and tables, if that has not been done.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn describe(&self) -> Result<(), ElfError> {
+        let Some(source) = &self.source else { return Ok(()) };
+        self.anatomy.get_or_try_init(|| source.describe(self.mapping.bias)).map(|_| ())
+    }
+
+    /// What it consists of, nothing if its tables make no sense.
+    #[cold]
+    #[inline(never)]
+    fn describe_or_empty(&self) -> &Anatomy<'static> {
+        if let Err(error) = self.describe() {
+            log::error!("{}: {error}", Text::from(&self.name));
+        }
+        self.anatomy.get_or_init(|| Box::new(Anatomy::unread()))
     }
 
     /// Where `vaddr` is in this process.
@@ -178,18 +247,32 @@ impl Object {
 
     /// Whether `address` lies in one of the object's executable segments.
     pub fn is_code(&self, address: Address) -> bool {
-        self.segments.is_code(self.mapping.bias.unapply(address))
+        self.mapping.pages.contains(&address) && self.segments.is_code(self.mapping.bias.unapply(address))
     }
 
     /// Whether a segment of the object holds `address`; a hole between segments is not the object's.
     pub fn has_segment_at(&self, address: Address) -> bool {
+        if !self.mapping.pages.contains(&address) {
+            return false;
+        }
         let vaddr = self.mapping.bias.unapply(address);
         self.segments.loads.iter().map(LoadSegment::range).any(|range| range.contains(&vaddr))
+    }
+
+    /// Its thread-local storage, if it has any.
+    pub fn tls_segment(&self) -> Option<TlsSegment> {
+        if self.summary.has_tls { self.segments.tls } else { None }
     }
 
     /// Whether it is the hosted C library.
     pub fn is_libc(&self) -> bool {
         self.origin == Origin::Libc
+    }
+
+    /// Whether there is anything to be run when it is initialised or finalised. libc initialises itself.
+    pub fn has_initialisation(&self) -> bool {
+        let is_idle = self.idle_constructors && self.idle_destructors;
+        matches!(self.origin, Origin::Kernel | Origin::File) && self.summary.has_initialisation && !is_idle
     }
 
     /// Whether the object asks for glibc's `libc.so.6`. Such an object may still run on musl, if it wants little.

@@ -103,6 +103,9 @@ unsafe extern "C" fn find_symbol(
     // SAFETY: the caller's promise.
     let (name, version) =
         unsafe { (CStr::from_ptr(name), (!version.is_null()).then(|| CStr::from_ptr(version))) };
+    if !process.complete() {
+        return null_mut();
+    }
     let searched = match handle as usize {
         0 => Some(Searched::Global),
         RTLD_NEXT => process.next_after(Address(caller)),
@@ -160,6 +163,9 @@ pub unsafe extern "C" fn dladdr1(
     flags: c_int,
 ) -> c_int {
     let process = Process::get();
+    if !process.complete() {
+        return 0;
+    }
     let address = Address(address as u64);
     let Some((map, object)) = process.described_at(address) else { return 0 };
     let found = lookup::symbol_at(object, address);

@@ -171,7 +171,7 @@ impl DebugState {
         let copies = program.objects().any(is_moved);
         for (id, object) in program.visible().filter(|(id, _)| *id >= first) {
             let map = Box::into_raw(Box::new(LinkMap {
-                public: PublicMap::new(object, object.mapping.bias, object.dynamic_section),
+                public: PublicMap::new(object, object.mapping.bias, object.summary.dynamic_section),
                 id,
                 // SAFETY: the caller's promise makes the reference valid for ever.
                 object: unsafe { &*core::ptr::from_ref(object) },
@@ -180,7 +180,7 @@ impl DebugState {
             // SAFETY: just made, and never freed; the caller is the only one to add.
             unsafe { append(map.cast(), &self.first, &self.last) };
             if copies {
-                let dynamic = object.linked_dynamic.unwrap_or(object.dynamic_section);
+                let dynamic = object.linked_dynamic.unwrap_or(object.summary.dynamic_section);
                 let bias = LoadBias(object.mapping.bias.0.wrapping_add(object.code_shift));
                 let copy = Box::into_raw(Box::new(PublicMap::new(object, bias, dynamic)));
                 // SAFETY: likewise.

@@ -4,10 +4,11 @@ use core::cell::UnsafeCell;
 use core::fmt;
 use core::ops::{Deref, DerefMut};
 
-use crate::sys::{Errno, Mutex, Window, errno_text};
+use crate::sys::{Errno, ProcessLock, Window, errno_text};
 
-/// The mutex of the one [`Guarded`] value. It changes when the value does not.
-static CHANGING: Mutex<()> = Mutex::new(());
+/// The mutex of the one [`Guarded`] value. It changes when the value does not. `fork` waits for loads ([`Guarded::acquire`]), but not for
+/// short changes, each step of which leaves the value as good as it was: a child goes on from there.
+static CHANGING: ProcessLock = ProcessLock::new();
 
 /// A value in sealed memory.
 pub struct Guarded<T>(UnsafeCell<T>);
@@ -37,6 +38,15 @@ impl<T> Guarded<T> {
     /// The value, not yet changed by anybody.
     pub fn new(value: T) -> Self {
         Self(UnsafeCell::new(value))
+    }
+
+    /// The value before the program runs.
+    ///
+    /// # Safety
+    /// Nobody can have it changed meanwhile.
+    pub unsafe fn before_program(&self) -> &T {
+        // SAFETY: the caller's promise.
+        unsafe { &*self.0.get() }
     }
 
     /// Waits until no other thread is changing anything, and makes the value and everything sealed writable.

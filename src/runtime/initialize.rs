@@ -5,7 +5,7 @@
 use alloc::vec::Vec;
 
 use crate::elf::{Address, Table, Vaddr};
-use crate::program::{Object, ObjectId, Origin, Program, initialization_order};
+use crate::program::{InitOrder, Object, ObjectId, Program, initialization_order};
 use crate::sys::{Condition, Mutex, Text, thread_pointer};
 
 use super::Process;
@@ -57,23 +57,20 @@ pub enum WhenExiting {
     Wait,
 }
 
-/// What has to be run, in order, to initialise an object and its dependencies.
-pub fn queue(program: &Program, root: ObjectId, list: &DebugState) -> Queue {
+/// In which order an object and its dependencies are initialised, as far as there is anything to be run.
+pub fn order(program: &Program, root: ObjectId) -> InitOrder {
     let dependencies: Vec<&[ObjectId]> =
         program.objects().map(|object| object.dependencies.as_slice()).collect();
     let mut order = initialization_order(root, &dependencies);
-    order.retain(|&id| has_code(&program[id]));
+    order.retain(|&id| program[id].has_initialisation());
+    order
+}
+
+/// These objects as debuggers and the program see them.
+pub fn queue(order: InitOrder, list: &DebugState) -> Queue {
     let maps: Vec<&'static LinkMap> = list.maps().collect();
     let map_of = |id| maps.binary_search_by_key(&id, |map| map.id()).ok().map(|at| maps[at]);
     order.into_iter().filter_map(map_of).collect()
-}
-
-/// Whether there is anything to be run. libc initialises itself.
-fn has_code(object: &Object) -> bool {
-    let dynamic = &object.dynamic;
-    let tables = dynamic.init_array.size > 0 || dynamic.fini_array.size > 0;
-    let ours = matches!(object.origin, Origin::Kernel | Origin::File);
-    ours && (tables || dynamic.init.is_some() || dynamic.fini.is_some())
 }
 
 #[expect(clippy::new_without_default, reason = "made once")]

@@ -7,7 +7,7 @@ use core::ffi::{CStr, c_int};
 use core::fmt;
 use core::sync::atomic::Ordering;
 
-use crate::bind::{Group, Lookup};
+use crate::bind::{Group, Lookup, Scope};
 use crate::discover::Discovery;
 use crate::error::{LoadError, RelocationProblem, StartError};
 use crate::map::{load, protect};
@@ -33,6 +33,9 @@ bitflags::bitflags! {
         const GLOBAL = 256;
     }
 }
+
+/// Bytes of the loader's own memory that it may cost to describe an object: more than it does.
+const ROOM_FOR_A_DESCRIPTION: usize = 4 << 10;
 
 /// Why an object cannot be opened; the texts are musl's (`dlopen`).
 pub enum OpenError {
@@ -75,6 +78,7 @@ impl Loader {
         name: &CStr,
         flags: OpenFlags,
     ) -> Result<(&'static LinkMap, Queue), OpenError> {
+        self.complete(&process.scope)?;
         let first_new = ObjectId(self.program.objects().len() as u32);
         let in_use = self.static_tls.in_use();
         let root = self.find(name, flags).and_then(|root| {
@@ -96,12 +100,31 @@ impl Loader {
         process.generation.fetch_add(1, Ordering::Relaxed);
         let queue = match process.initialization.is_settled(map) {
             true => Queue::new(),
-            false => initialize::queue(&self.program, root, process.debug),
+            false => initialize::queue(initialize::order(&self.program, root), process.debug),
         };
         match process.initialization.find_lost(&queue) {
             Some(lost) => Err(OpenError::Inconsistent(lost.object().name.clone().into())),
             None => Ok((map, queue)),
         }
+    }
+
+    /// Does what a start with an image leaves out as long as nobody asks: describes all objects, and puts them into the global scope.
+    ///
+    /// # Errors
+    /// An object whose tables make no sense, or for which there is no memory.
+    pub fn complete(&self, scope: &Scope) -> Result<(), OpenError> {
+        if !scope.is_empty() {
+            return Ok(());
+        }
+        for object in self.program.objects() {
+            let described = match sys::memory_is_available(ROOM_FOR_A_DESCRIPTION) {
+                true => object.describe().map_err(LoadError::from),
+                false => Err(Errno::NOMEM.into()),
+            };
+            described.map_err(|error| OpenError::Object(object.name.clone().into(), error))?;
+        }
+        scope.append(Group::new(&self.program, self.program.ids()));
+        Ok(())
     }
 
     /// Makes sure that an object's group is known: itself and what it depends on.
@@ -178,7 +201,7 @@ impl Loader {
         let mut module = dynamic::next_module();
         for id in self.program.ids().skip(first_new.index()) {
             let object = &self.program[id];
-            let Some(segment) = object.segments.tls else { continue };
+            let Some(segment) = object.tls_segment() else { continue };
             let image = object.address(segment.vaddr);
             // Other threads that exist cannot be given initial values: without such, zero is right in all of them.
             let possible = || segment.filesz == 0 || sys::thread_count() == Some(1);
@@ -198,13 +221,13 @@ impl Loader {
     unsafe fn seal(&mut self, first_new: ObjectId, deferred: &[Deferred]) -> Result<(), OpenError> {
         let new = || self.program.iter().filter(move |(id, _)| *id >= first_new).map(|(_, object)| object);
         let modules = new().filter_map(|object| {
-            let segment = object.segments.tls?;
+            let segment = object.tls_segment()?;
             let image = object.address(segment.vaddr);
             Some(Module { image, segment, offset: object.tls?.offset })
         });
         dynamic::add_modules(&modules.collect::<Vec<_>>());
         for object in new() {
-            let (Some(tls), Some(segment)) = (object.tls, object.segments.tls) else { continue };
+            let (Some(tls), Some(segment)) = (object.tls, object.tls_segment()) else { continue };
             if let Some(image) = object.view.bytes(segment.vaddr, segment.filesz)
                 && let Some(offset) = tls.offset
             {

@@ -32,7 +32,7 @@ pub use api::*;
 pub use debug::{DebugState, DebugSymbols, LinkMap, ListState};
 pub use guarded::{Change, Guarded, Refusal};
 pub use info::dlinfo;
-pub use initialize::{Initialization, Queue, finalize, initialize, queue};
+pub use initialize::{Initialization, Queue, finalize, initialize, order, queue};
 pub use start_main::{libc_start_main, watch_main};
 
 /// Everything that the running program's loader knows.
@@ -88,6 +88,20 @@ impl Process {
     pub fn get() -> &'static Self {
         // SAFETY: published before any code of the program or of libc runs, and never freed.
         unsafe { &*PROCESS.load(Ordering::Acquire) }
+    }
+
+    /// Makes sure that objects are described and in the global scope (see [`Loader::complete`]). If that is impossible, `dlerror` says why.
+    fn complete(&self) -> bool {
+        if !self.scope.is_empty() {
+            return true;
+        }
+        match self.loader.change() {
+            Ok(loader) => loader.complete(&self.scope).map_err(|error| fail(format_args!("{error}"))).is_ok(),
+            Err(refusal) => {
+                fail(format_args!("{refusal}"));
+                false
+            }
+        }
     }
 
     /// The address of a public function of libc.

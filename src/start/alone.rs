@@ -143,7 +143,7 @@ mod tests {
     fn is_left_to_libc(program: &Library) -> bool {
         let file = FileIdentity { device: 0, inode: 0 };
         let object = object::load(program, c"test", file).expect("a valid library");
-        needs_libc_only(&object.anatomy, object.mapping.bias)
+        needs_libc_only(&object, object.mapping.bias)
     }
 
     /// The usual program with another symbol, and a relocation of this kind that names it.

@@ -15,7 +15,7 @@ use crate::error::{RelocationProblem, StartError};
 use crate::host::{self, Boot, Synthetic};
 use crate::layout;
 use crate::map::protect;
-use crate::program::{Object, ObjectId, Origin, Program};
+use crate::program::{InitOrder, Object, ObjectId, Origin, Program};
 use crate::relocate::{Counts, Deferred, LibcCopy, resolve_deferred};
 use crate::runtime::{self, DebugState, Guarded, Initialization, ListState, Loader, Process};
 use crate::statistics::{self, Phases, UsedImage};
@@ -36,6 +36,8 @@ pub struct Handover {
     pub libc_copies: Vec<LibcCopy>,
     /// What libc must bind to instead of its own definitions, if an image knows it.
     pub interposed: Option<Vec<(SymbolName<'static>, Definition)>>,
+    /// In which order the objects are initialised, likewise.
+    pub initialisation: Option<InitOrder>,
     /// For the statistics.
     pub image: Option<UsedImage>,
     /// For the statistics.
@@ -78,7 +80,7 @@ impl Handover {
         tls::dynamic::add_modules(&waiting_modules(program));
         let boot = program.libc().map(|libc| {
             let interposed = self.interposed.take().unwrap_or_else(|| host::exports(&program[libc], &scope));
-            let stack_sizes = program.objects().map(|object| object.segments.stack_size);
+            let stack_sizes = program.objects().map(|object| object.summary.stack_size);
             let synthetic = Synthetic::new(
                 &interposed,
                 &self.libc_copies,
@@ -94,7 +96,8 @@ impl Handover {
         });
         // SAFETY: start-up objects stay as they are from now on.
         unsafe { debug.add(program, ObjectId::PROGRAM) };
-        let start = runtime::queue(program, ObjectId::PROGRAM, debug);
+        let order = self.initialisation.take().unwrap_or_else(|| runtime::order(program, ObjectId::PROGRAM));
+        let start = runtime::queue(order, debug);
         let entry = program[ObjectId::PROGRAM].entry;
         let generation = AtomicU64::new(0);
         let stand_in = program.objects().find(|object| object.origin == Origin::Loader);
@@ -125,7 +128,8 @@ fn finish() -> ! {
     handover.phases.end("libc");
     // SAFETY: libc is up, everything else is relocated, and nothing is sealed yet.
     unsafe { resolve_deferred(&handover.deferred) };
-    let loader = process.loader.change().expect("nobody has sealed anything yet");
+    // SAFETY: likewise, nothing can be called that changes anything.
+    let loader = unsafe { process.loader.before_program() };
     for object in loader.program.objects() {
         if matches!(object.origin, Origin::Kernel | Origin::File) && !object.mapping.sealed {
             // SAFETY: the object is completely relocated.
@@ -147,7 +151,7 @@ fn finish() -> ! {
         statistics::write(target, &loader.program, handover.image.as_ref(), pieces, counts, phases);
     }
     let data = handover.data;
-    drop((handover, loader));
+    drop(handover);
     log::info!("entering the program");
     // SAFETY: the loader's own data, of which no reference for writing is left.
     unsafe { sys::seal(data.0) };
@@ -159,7 +163,7 @@ fn finish() -> ! {
 fn waiting_modules(program: &Program) -> Vec<Module> {
     let waiting = program.objects().filter(|object| object.tls.is_some_and(|tls| tls.offset.is_none()));
     let module = |object: &Object| {
-        let segment = object.segments.tls?;
+        let segment = object.tls_segment()?;
         Some(Module { image: object.address(segment.vaddr), segment, offset: None })
     };
     waiting.filter_map(module).collect()

@@ -121,25 +121,25 @@ fn missed((path, cause): (CString, Refusal)) -> ! {
 /// # Errors
 /// It is not used after all: the program and the loader.
 pub fn objects(
-    mut image: Attached,
+    image: Attached,
     program: Box<Object>,
     loader: Box<Object>,
     wishes: Wishes,
     config: &Config<'static>,
     system: &mut System,
 ) -> Result<Start, (Box<Object>, Box<Object>)> {
-    if !image.is_extended() {
-        let program = image.objects(program, loader).unwrap_or_else(|cause| damaged(&image.path, cause));
-        let libc = program.libc().map(|libc| program[libc].name.clone().into_owned());
-        let search = Search::done(libc.unwrap_or_default(), wishes);
-        return Ok(Start { image, program, search });
-    }
     let file = image.program();
-    let Left { path, cause, program, loader } =
-        match image.join(program, loader, wishes, config.preload, system) {
-            Ok(start) => return Ok(start),
-            Err(left) => left,
-        };
+    let start = match image.is_extended() {
+        true => image.join(program, loader, wishes, config.preload, system),
+        false => image.objects(program, loader).map(|(image, program)| {
+            let libc = program.libc().map(|libc| program[libc].name.clone().into_owned());
+            Start { image, search: Search::done(libc.unwrap_or_default(), wishes), program }
+        }),
+    };
+    let Left { path, cause, program, loader } = match start {
+        Ok(start) => return Ok(start),
+        Err(left) => left,
+    };
     if let Some(learner) = config.learn {
         ask(learner, file, config);
     }

@@ -70,7 +70,7 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
     let loader = loader
         .unwrap_or_else(|error| fail(&[StartError::Program { name: c"ld-morsel".into(), cause: error }]));
     let data = loader.segments.loads.iter().find(|load| load.flags.contains(SegmentFlags::WRITE));
-    let data = loader.address(data.map_or(loader.dynamic_section, |load| load.vaddr));
+    let data = loader.address(data.map_or(loader.summary.dynamic_section, |load| load.vaddr));
     let wishes = Wishes {
         interpreter: invocation.interpreter_name,
         library_path: config.library_path,
@@ -124,7 +124,11 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
             system.mapper.settle();
         }
     }
-    let scope = Scope::new(&program);
+    let scope = match &image {
+        // Nothing is looked up: all bindings are known.
+        Some(image) if !image.is_extended() => Scope::default(),
+        _ => Scope::new(&program),
+    };
     add_unsearched(&mut program, search.take_host(), &stack);
     phases.end("discover");
 
@@ -170,6 +174,7 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
         deferred: relocated.deferred,
         libc_copies: relocated.libc_copies,
         interposed: image.as_ref().and_then(|image| image.interposed(&loader.program)),
+        initialisation: image.as_ref().and_then(Attached::initialisation),
         image: image.as_ref().filter(|_| config.stats.is_some()).map(Attached::statistics),
         counts: relocated.counts,
         argv0: invocation.argv0,
@@ -186,7 +191,7 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
 /// # Safety
 /// Everything is mapped and laid out, and no code but ours has run.
 unsafe fn relocate_all(program: &Program, scope: &Scope) -> Relocated {
-    let outline = Outline::worthwhile(scope.first().entries());
+    let outline = Outline::worthwhile(scope.first());
     let mut memory = outline.as_ref().and_then(|outline| Scratch::new(outline.words()).ok());
     let index = outline.as_ref().zip(memory.as_mut());
     let index = index.map(|(outline, memory)| Index::new(outline, memory.words()));

@@ -134,6 +134,12 @@ impl<const FIRST: usize> Region<FIRST> {
         result
     }
 
+    /// Makes the arena usable that a thread was using which this process has not got: it has been forked. Only for who keeps all others
+    /// from the arena.
+    pub(super) fn take_over(&self) {
+        self.locked.store(false, Ordering::Relaxed);
+    }
+
     /// Where the memory ends that it starts with.
     pub(super) fn end(&self) -> u64 {
         core::ptr::from_ref(self).wrapping_add(1) as u64

@@ -63,6 +63,50 @@ impl<T> Mutex<T> {
     }
 }
 
+/// A lock that knows which process has it: what a `fork` copies of a thread that does not exist in the child keeps nobody out there.
+#[derive(Debug, Default)]
+pub struct ProcessLock(AtomicU32);
+
+/// In a [`ProcessLock`], beside the process: others may be asleep.
+const WAITED_FOR: u32 = 1 << 31;
+
+impl ProcessLock {
+    /// An unlocked one.
+    pub const fn new() -> Self {
+        Self(AtomicU32::new(FREE))
+    }
+
+    /// Waits until no thread of this process has the lock, and takes it.
+    pub fn acquire(&self) {
+        let own = super::process_id();
+        let mut taken = own;
+        let mut seen = FREE;
+        loop {
+            match self.0.compare_exchange(seen, taken, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(now) if now & !WAITED_FOR != own => seen = now,
+                Err(now) => {
+                    let waited_for = now | WAITED_FOR;
+                    let marked =
+                        self.0.compare_exchange(now, waited_for, Ordering::Relaxed, Ordering::Relaxed);
+                    if marked.is_ok() {
+                        // Woken for whatever reason, the loop looks again. There may be others who wait.
+                        let _ = futex::wait(&self.0, futex::Flags::PRIVATE, waited_for, None);
+                        (seen, taken) = (FREE, own | WAITED_FOR);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives the lock back. Only for who has called [`ProcessLock::acquire`], or is the child of who has.
+    pub fn release(&self) {
+        if self.0.swap(FREE, Ordering::Release) & WAITED_FOR != 0 {
+            let _ = futex::wake(&self.0, futex::Flags::PRIVATE, 1);
+        }
+    }
+}
+
 /// The right to use what a mutex protects.
 pub struct Guard<'a, T>(&'a Mutex<T>);
 
@@ -130,6 +174,37 @@ mod tests {
             }
         });
         assert_eq!(*mutex.lock(), 80_000);
+    }
+
+    #[test]
+    fn a_process_lock_lets_one_thread_in_at_a_time() {
+        struct Count(UnsafeCell<u32>);
+        // SAFETY: only used with the lock held.
+        unsafe impl Sync for Count {}
+        let (lock, count) = (ProcessLock::new(), Count(UnsafeCell::new(0)));
+        let count = &count;
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..10_000 {
+                        lock.acquire();
+                        // SAFETY: the lock is held.
+                        unsafe { *count.0.get() += 1 };
+                        lock.release();
+                    }
+                });
+            }
+        });
+        // SAFETY: nobody else is there.
+        assert_eq!(unsafe { *count.0.get() }, 80_000);
+    }
+
+    #[test]
+    fn what_another_process_has_locked_is_free() {
+        let lock = ProcessLock(AtomicU32::new(super::super::process_id() + 1));
+        lock.acquire();
+        lock.release();
+        assert_eq!(lock.0.into_inner(), FREE);
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub use files::{
     Directory, File, FileIdentity, FileStamp, FileStatus, create_file, file_status, link_status, open,
     read_link, remove_file, rename, send_datagram, write_all, write_new_file,
 };
-pub use lock::{Condition, Guard, Mutex};
+pub use lock::{Condition, Guard, Mutex, ProcessLock};
 pub use logger::{MESSAGE_PREFIX, Text, init_logging, is_stand_in, print, raw_bytes, stderr, stdout};
 pub use scratch::Scratch;
 pub use seal::{Window, seal};

@@ -41,6 +41,7 @@ impl Window {
             return Err(errno);
         }
         HOLDER.store(thread_pointer(), Ordering::Relaxed);
+        SEALED.take_over();
         Ok(Self(()))
     }
 

@@ -56,7 +56,7 @@ pub fn lay_out(
     let mut waiting = Vec::new();
     for id in order {
         let object = &program[id];
-        let Some(segment) = object.segments.tls else { continue };
+        let Some(segment) = object.tls_segment() else { continue };
         if id != ObjectId::PROGRAM && may_wait(object, &segment) {
             waiting.push(id);
             continue;
@@ -136,7 +136,7 @@ pub fn merge_images(program: &Program, layout: &StaticTls, merged: &mut [u8]) ->
     // Images of later objects will come into the surplus.
     let mut initialised = layout.size - layout.end;
     for (id, object) in program.iter() {
-        let (Some(segment), Some(tls)) = (object.segments.tls, object.tls) else { continue };
+        let (Some(segment), Some(tls)) = (object.tls_segment(), object.tls) else { continue };
         let Some(offset) = tls.offset else { continue };
         let start = layout.size - offset;
         let Some(image) = object.view.bytes(segment.vaddr, segment.filesz).filter(|image| !image.is_empty())

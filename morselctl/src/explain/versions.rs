@@ -23,7 +23,7 @@ impl<'a> Versions<'a> {
         let symbols = object.dynamic.versym.and_then(|vaddr| object.view.table_from(vaddr, "DT_VERSYM").ok());
         let mut names = HashMap::new();
         let entries: &[Dyn] =
-            object.view.table_from(object.dynamic_section, "PT_DYNAMIC").unwrap_or_default();
+            object.view.table_from(object.summary.dynamic_section, "PT_DYNAMIC").unwrap_or_default();
         for entry in entries.iter().take_while(|entry| entry.d_tag != DT_NULL) {
             let bytes = || object.view.from(Vaddr(entry.d_val)).map(Bytes);
             let read = match entry.d_tag {

@@ -126,7 +126,11 @@ pub struct Served {
 impl Served {
     /// The paths that were tried, as the tables have them.
     pub fn inputs(&self) -> Vec<Input<'_>> {
-        self.inputs.iter().map(|(path, stamp)| Input { path, stamp: *stamp }).collect()
+        let inputs =
+            self.inputs.iter().map(|(path, stamp)| Input { path, stamp: *stamp, has_neighbours: false });
+        let mut inputs: Vec<_> = inputs.collect();
+        check::mark_neighbours(&mut inputs);
+        inputs
     }
 
     /// The name of its image.
@@ -419,7 +423,7 @@ fn check_objects(program: &Program) -> Result<()> {
 /// Relocates everything; `start` says where an object's link-time address 0 is in memory of this process.
 fn relocate(program: &Program, mut start: impl FnMut(ObjectId) -> u64) -> Relocated {
     let scope = Scope::new(program);
-    let outline = Outline::worthwhile(scope.first().entries());
+    let outline = Outline::worthwhile(scope.first());
     let mut words = vec![0; outline.as_ref().map_or(0, Outline::words)];
     let index = outline.as_ref().map(|outline| Index::new(outline, &mut words));
     let lookup = Lookup { index, ..Lookup::in_global(&scope) };

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use ld_morsel::elf::{ObjectType, PAGE_SIZE, RelrSlots, Segments};
 use ld_morsel::image::format::{
-    HEADER_AT, Header, Key, Member, ProgramEntry, Rewritten, Role, Source, Tables, VERSION,
+    Details, HEADER_AT, Header, Key, Member, ProgramEntry, Rewritten, Role, Source, Tables, VERSION,
+    WindowPart,
 };
 use ld_morsel::image::{check, file_name, portable, portable_name};
 use ld_morsel::layout::{PageClass, Plan};
@@ -154,6 +155,21 @@ impl ImageFile {
         Ok(content)
     }
 
+    /// What the loader reads of a member that is in the image when somebody asks for it.
+    ///
+    /// # Errors
+    /// It is damaged, or the member is not in the image.
+    pub fn details(&self, member: &Member<'_>) -> Result<Details<'_>> {
+        let details = member.details.and_then(|part| Details::parse(self.part(&part)?));
+        let name = member.name.to_string_lossy();
+        details.with_context(|| format!("{}: what it tells of {name} is damaged", self.path.display()))
+    }
+
+    /// A part of the first window; `None` if it is damaged.
+    fn part(&self, part: &WindowPart) -> Option<&[u8]> {
+        part.checked(self.bytes(part.start, part.size).ok()?)
+    }
+
     /// The libraries of a program whose code is not that of their files.
     ///
     /// # Errors
@@ -163,6 +179,15 @@ impl ImageFile {
         let list = aside.list(self.bytes(aside.offset, aside.size)?);
         let list = list.map(|list| list.iter().collect());
         list.with_context(|| format!("{}: its list of changed libraries is damaged", self.path.display()))
+    }
+
+    /// What few starts read is whole, too.
+    fn check_parts(&self, tables: &Tables<'_>) -> Result<()> {
+        if tables.index.is_some_and(|index| self.part(&index).is_none()) {
+            bail!("{}: its index of references is damaged", self.path.display());
+        }
+        let mut described = tables.members.iter().filter(|member| member.details.is_some());
+        described.try_for_each(|member| self.details(&member).map(|_| ()))
     }
 
     /// The tables of each program, aligned as in a page.
@@ -248,18 +273,18 @@ fn describe(image: &ImageFile) -> Result<Description<'_>> {
         base: image.header.base,
         size: image.bytes.len() as u64,
         loader_build_id: image.header.loader.iter().map(|byte| format!("{byte:02x}")).collect(),
-        programs: image.each(program)?,
+        programs: image.each(|tables| program(image, tables))?.into_iter().collect::<Result<_>>()?,
     })
 }
 
-fn program(tables: &Tables<'_>) -> Program {
+fn program(image: &ImageFile, tables: &Tables<'_>) -> Result<Program> {
     let text = |text: Option<&CStr>| text.map(|text| text.to_string_lossy().into_owned());
     let Key { library_path, preload, libc, .. } = tables.key;
     let members = tables.members.iter().zip(0_u32..).map(|(member, id)| {
         let late_relocations = tables.late.iter().filter(|late| late.object == id).count();
-        object(&member, late_relocations)
+        object(image, &member, late_relocations)
     });
-    Program {
+    Ok(Program {
         library_path: text(library_path),
         preload: text(preload),
         libc: text(libc),
@@ -271,11 +296,11 @@ fn program(tables: &Tables<'_>) -> Program {
         rebased_words: RelrSlots::new(tables.rebase).count(),
         late_relocations: tables.late.len(),
         missing: tables.inputs.iter().filter(|input| input.stamp.is_none()).count(),
-        members: members.collect(),
-    }
+        members: members.collect::<Result<_>>()?,
+    })
 }
 
-fn object(member: &Member<'_>, late_relocations: usize) -> Object {
+fn object(image: &ImageFile, member: &Member<'_>, late_relocations: usize) -> Result<Object> {
     let role = match member.role {
         Role::Program => "program",
         Role::Library => "library",
@@ -296,7 +321,10 @@ fn object(member: &Member<'_>, late_relocations: usize) -> Object {
         idle_destructors: member.idle_destructors,
     };
     // What the kernel has mapped is not in the image.
-    let Ok(segments) = Segments::parse(member.header_table) else { return object };
+    if member.details.is_none() {
+        return Ok(object);
+    }
+    let segments = Segments::parse(image.details(member)?.header_table)?;
     for region in Plan::new(ObjectType::Relocatable, &segments).regions {
         let bytes = region.pages.end.0 - region.pages.start.0;
         match region.class {
@@ -311,7 +339,7 @@ fn object(member: &Member<'_>, late_relocations: usize) -> Object {
         object.sealed = relro.end.0 - relro.start.0;
         object.data = object.data.saturating_sub(object.sealed);
     }
-    object
+    Ok(object)
 }
 
 /// Where a program is, and whether it may use its part of an image.
@@ -337,6 +365,7 @@ pub fn verify(image: &ImageFile) -> Result<Vec<PathBuf>> {
     let directory = image.path.parent().filter(|path| !path.as_os_str().is_empty());
     let directory = status(directory.unwrap_or(Path::new(".")))?;
     check::ownership(&file, &directory, file.owner, false).map_err(told)?;
+    image.each(|tables| image.check_parts(tables))?.into_iter().collect::<Result<()>>()?;
     let origins = origins(image)?;
     let checked = image.each_with(|_, tables| match tables.digests.is_empty() {
         true => check::inputs(&tables.inputs).map(|()| tables.key.program),

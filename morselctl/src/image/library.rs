@@ -151,7 +151,7 @@ pub fn read_object(
 pub fn read_anew(object: &mut Object, bytes: &[u8], code_shift: u64) -> Result<Library, ElfError> {
     let (name, bias) = (object.name.clone().into_owned(), object.mapping.bias);
     let (mut new, mut library) = read_object(bytes, name, object.origin, object.identity, |_| bias)?;
-    (library.linked_dynamic, library.code_shift) = (Some(object.dynamic_section), code_shift);
+    (library.linked_dynamic, library.code_shift) = (Some(object.summary.dynamic_section), code_shift);
     new.needed_by = object.needed_by;
     new.dependencies = std::mem::take(&mut object.dependencies);
     new.tls = object.tls;

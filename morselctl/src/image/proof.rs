@@ -92,7 +92,7 @@ fn executable(image: &ImageFile, tables: &Tables<'_>) -> Result<Vec<Range<u64>>>
     let members = tables.members.iter().filter(|member| matches!(member.role, Role::Library | Role::Libc));
     for member in members {
         let bias = image.base().wrapping_add(member.place);
-        let segments = Segments::parse(member.header_table)?;
+        let segments = Segments::parse(image.details(&member)?.header_table)?;
         let code = segments.loads.iter().filter(|load| load.flags.contains(SegmentFlags::EXECUTE));
         ranges.extend(
             code.map(LoadSegment::range)
@@ -158,7 +158,7 @@ impl View<'_> {
 
     /// Its file, with its parts where the image has them: they are moved once more, which proves each change.
     fn as_placed(&self, path: &Path, file: ElfFile) -> Result<ElfFile> {
-        let placed = Segments::parse(self.member.header_table)?;
+        let placed = Segments::parse(self.image.details(self.member)?.header_table)?;
         let begins = |segments: &Segments| segments.loads.iter().map(|load| load.vaddr).collect::<Vec<_>>();
         if begins(&placed) == begins(&file.segments) {
             return Ok(file);

@@ -129,10 +129,11 @@ impl ImageFile {
 
     fn library(&self, tables: &Tables<'_>, member: &Member<'_>) -> Result<Recorded> {
         let path = path_of(member.name).to_owned();
-        let segments = Segments::parse(member.header_table).with_context(|| path.display().to_string())?;
+        let header_table = self.details(member)?.header_table;
+        let segments = Segments::parse(header_table).with_context(|| path.display().to_string())?;
         let place = |vaddr: u64| member.place.wrapping_add(vaddr);
         let numbers = Numbers::of(&segments);
-        let fingerprint = numbers.fingerprint(member.header_table, |header| {
+        let fingerprint = numbers.fingerprint(header_table, |header| {
             self.bytes(in_file(tables, place(header.p_vaddr))?, header.p_filesz).ok()
         });
         let plan = Plan::new(ObjectType::Relocatable, &segments);

@@ -11,10 +11,10 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use ld_morsel::elf::{Dynamic, PAGE_SIZE, Vaddr, page_up};
 use ld_morsel::image::format::{
-    Aside, HEADER_AT, Header, IndexPlace, Key, List, Member, Numbers, ProgramEntry, Role, TABLE_NAMES,
-    Tables, VERSION, Watch, checksum,
+    Aside, Details, HEADER_AT, Header, Key, List, Member, Numbers, ProgramEntry, Role, TABLE_NAMES, Tables,
+    VERSION, Watch, WindowPart, checksum,
 };
-use ld_morsel::program::{Object, Origin};
+use ld_morsel::program::{Object, ObjectId, Origin, initialization_order};
 use ld_morsel::sys::MemoryFlags;
 
 use super::build::{Built, Served};
@@ -40,10 +40,11 @@ pub struct Written {
     pub unsealed: usize,
 }
 
-/// Where a program's tables and its index of references begin in the first window.
+/// Where a program's tables, the details of its members and its index of references begin in the first window.
 #[derive(Clone, Copy, Default)]
 struct Places {
     tables: u64,
+    details: u64,
     index: u64,
 }
 
@@ -51,6 +52,8 @@ struct Places {
 struct Planned {
     difference: Difference,
     tables: [Vec<u8>; TABLE_NAMES.len()],
+    /// The details of all members.
+    details: Vec<u8>,
     /// The list of rewritten libraries, and where it is.
     rewritten: Option<(Aside, Vec<u8>)>,
 }
@@ -72,8 +75,10 @@ pub fn write(built: &mut Built, targets: &[PathBuf]) -> Result<Written> {
     let (draft, _) = plan(built, &mut FileMap::new(built, 0), &nowhere);
     let mut first = built.layout.windows[0].end;
     let places = draft.iter().zip(&built.programs).map(|(planned, served)| {
-        let index = page_up(first + planned.size());
-        let places = Places { tables: first, index };
+        // Tables are whole words.
+        let details = first + planned.size();
+        let index = page_up(details + planned.details.len() as u64);
+        let places = Places { tables: first, details, index };
         first = page_up(index + served.references.as_ref().map_or(0, Vec::len) as u64);
         places
     });
@@ -122,6 +127,7 @@ pub fn write(built: &mut Built, targets: &[PathBuf]) -> Result<Written> {
                 file.write_all_at(served.memory.at(pages), *offset)?;
             }
             file.write_all_at(&planned.tables.concat(), places.tables)?;
+            file.write_all_at(&planned.details, places.details)?;
             file.write_all_at(served.references.as_deref().unwrap_or_default(), places.index)?;
             if let Some((aside, list)) = &planned.rewritten {
                 file.write_all_at(list, aside.offset)?;
@@ -195,11 +201,19 @@ fn plan(built: &Built, map: &mut FileMap, places: &[Places]) -> (Vec<Planned>, O
             .objects()
             .map(|object| Numbers::to_bytes(object.dependencies.iter().map(|id| id.0)));
         let dependencies: Vec<Vec<u8>> = dependencies.collect();
+        let mut details = Vec::new();
+        let members = members(built, served, &dependencies, |part| {
+            let place = places.details + details.len() as u64;
+            details.extend_from_slice(part);
+            WindowPart::of(place, part)
+        });
+        let initialisation = initialisation(served, &members);
         let tables = Tables {
             key,
             inputs: List::Values(&served.inputs()),
-            members: List::Values(&members(built, served, &dependencies)),
+            members: List::Values(&members),
             parts_moved: built.libraries.iter().any(|library| library.linked_dynamic.is_some()),
+            initialisation: Numbers::of(&initialisation),
             windows: List::Values(&map.far),
             regions: List::Values(&difference.regions),
             sealed: List::Values(&difference.sealed),
@@ -207,17 +221,13 @@ fn plan(built: &Built, map: &mut FileMap, places: &[Places]) -> (Vec<Planned>, O
             late: List::Values(&served.late),
             interposed: List::Values(&served.interposed),
             rewritten: rewritten.as_ref().map(|(aside, _)| *aside),
-            index: served.references.as_ref().map(|references| IndexPlace {
-                start: places.index,
-                size: references.len() as u64,
-                checksum: checksum(&[references]),
-            }),
+            index: served.references.as_ref().map(|references| WindowPart::of(places.index, references)),
             digests: List::Values(&served.digests),
             populate: List::Values(&served.populate),
             rebase: &rebase,
         };
         let tables = tables.to_bytes();
-        Planned { tables, difference, rewritten }
+        Planned { tables, details, difference, rewritten }
     });
     (programs.collect(), originals)
 }
@@ -250,8 +260,14 @@ fn write_sparsely(file: &fs::File, memory: &[u8], at: u64, huge: bool) -> io::Re
     Ok(())
 }
 
-/// The objects of a program as the tables have them. Dynamic sections live as long as the process.
-fn members<'a>(built: &'a Built, served: &'a Served, dependencies: &'a [Vec<u8>]) -> Vec<Member<'a>> {
+/// The objects of a program as the tables have them. `place` finds a place for their details. Dynamic sections live as long as the
+/// process.
+fn members<'a>(
+    built: &'a Built,
+    served: &'a Served,
+    dependencies: &'a [Vec<u8>],
+    mut place: impl FnMut(&[u8]) -> WindowPart,
+) -> Vec<Member<'a>> {
     let objects = served.program.iter().zip(&served.libraries).zip(dependencies);
     let pointers = Pointers::of(served);
     let members = objects.map(|(((id, object), library), dependencies)| {
@@ -264,6 +280,18 @@ fn members<'a>(built: &'a Built, served: &'a Served, dependencies: &'a [Vec<u8>]
         let library = library.map(|library| &built.libraries[library]);
         let bias = object.mapping.bias;
         let idle = Idle::of(built, served, &pointers, id);
+        let pages = object.segments.span();
+        let details = library.map(|library| {
+            place(
+                &Details {
+                    header_table: &library.header_table,
+                    dynamic: dynamic_section(object),
+                    gnu_hash: object.symbols.gnu_hash_head(),
+                    arrays: is_sealed(served, id).then(|| arrays(library, object, served)).flatten(),
+                }
+                .to_bytes(),
+            )
+        });
         Member {
             role,
             name: &object.name,
@@ -277,13 +305,10 @@ fn members<'a>(built: &'a Built, served: &'a Served, dependencies: &'a [Vec<u8>]
             headers: object
                 .program_headers
                 .map(|(address, count)| (bias.unapply(address).0, u32::from(count))),
-            header_table: library.map_or(&[][..], |library| &library.header_table),
-            dynamic: library.map_or(&[][..], |_| dynamic_section(object)),
-            gnu_hash: object.symbols.gnu_hash_head(),
+            span: pages.start.0..pages.end.0,
+            summary: object.summary,
+            details,
             sealed: is_sealed(served, id),
-            arrays: library
-                .filter(|_| is_sealed(served, id))
-                .and_then(|library| arrays(library, object, served)),
             linked_dynamic: library.and_then(|library| library.linked_dynamic).map(|vaddr| vaddr.0),
             code_shift: library.map_or(0, |library| library.code_shift),
             idle_constructors: idle.constructors,
@@ -291,6 +316,19 @@ fn members<'a>(built: &'a Built, served: &'a Served, dependencies: &'a [Vec<u8>]
         }
     });
     members.collect()
+}
+
+/// The members that have something to be run when they are initialised or finalised, in this order.
+fn initialisation(served: &Served, members: &[Member<'_>]) -> Vec<u8> {
+    let objects: Vec<&[ObjectId]> =
+        served.program.objects().map(|object| object.dependencies.as_slice()).collect();
+    let order = initialization_order(ObjectId::PROGRAM, &objects);
+    let runs = |id: &ObjectId| {
+        let (object, member) = (&served.program[*id], &members[id.index()]);
+        let is_idle = member.idle_constructors && member.idle_destructors;
+        object.has_initialisation() && !is_idle
+    };
+    Numbers::to_bytes(order.into_iter().filter(runs).map(|id| id.0))
 }
 
 /// The arrays of constructors and destructors after relocation, and where they begin, if they are small and nobody can change
@@ -310,7 +348,7 @@ fn arrays<'a>(library: &Library, object: &Object, served: &'a Served) -> Option<
 /// place counts.
 fn dynamic_section(object: &Object) -> &'static [u8] {
     const END: [u8; 16] = [0; 16];
-    let bytes = object.view.from(object.dynamic_section).unwrap_or_default();
+    let bytes = object.view.from(object.summary.dynamic_section).unwrap_or_default();
     let (entries, _) = bytes.as_chunks::<16>();
     let end = entries.iter().position(|entry| entry[..8] == END[..8]).unwrap_or(0);
     let is_kept = |entry: &&[u8; 16]| object.dynamic.debug.is_some() || Dynamic::reads(tag_of(entry));
@@ -364,6 +402,8 @@ fn describe(built: &Built, map: &FileMap, planned: &[Planned], places: &[Places]
             parts.push(table(format!(".morsel.{name}:{}", file_name(&served.path)), at..end));
             at = end;
         }
+        let details = places.details..places.details + planned.details.len() as u64;
+        parts.push(table(format!(".morsel.details:{}", file_name(&served.path)), details));
         if let Some(references) = &served.references {
             let pages = places.index..places.index + references.len() as u64;
             parts.push(table(format!(".morsel.references:{}", file_name(&served.path)), pages));

@@ -111,7 +111,7 @@ fn compare<'n>(
     local_first: bool,
     names: impl Iterator<Item = &'n str>,
 ) -> Result<(), TestCaseError> {
-    let entries = scope.first().entries();
+    let entries = scope.first();
     let outline = Outline::of(entries).expect("small programs fit into a table");
     let mut memory = vec![0; outline.words()];
     let index = Index::new(&outline, &mut memory);
@@ -182,7 +182,8 @@ proptest! {
         let count = libraries.len();
         let mut ends = ends.map(|end| end.index(count + 1));
         ends.sort_unstable();
-        let scope = Scope { first: Group::new(&program, ids(0..ends[0])) };
+        let scope = Scope::default();
+        scope.append(Group::new(&program, ids(0..ends[0])));
         scope.append(Group::new(&program, ids(ends[0]..ends[1])));
         let local = Group::new(&program, ids(ends[1]..count));
         compare(&scope, Some(&local), local_first, NAMES.iter().copied())?;

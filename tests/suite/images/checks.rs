@@ -1,11 +1,16 @@
 //! What is checked: each rule is broken once, and the program must do what it does without an image.
 
 use std::fs::{self, File, OpenOptions, Permissions};
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, PermissionsExt, chown, symlink};
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
-use difftest::images::fixture::{A, B, Fixture, USUAL};
-use difftest::run::Ending;
+use difftest::images::fixture::{A, B, Fixture, RUN_PATH, USUAL};
+use difftest::run::{Ending, run};
+use difftest::worlds::morselctl;
+use object::{Object as _, ObjectSection as _};
 
 /// Where the image's header is in the file, and what is where in it (`image::format::Header`).
 const HEADER_AT: usize = 64;
@@ -14,6 +19,26 @@ const BUILD_ID_AT: usize = HEADER_AT + 12;
 const TABLES_AT: usize = HEADER_AT + 88;
 const TABLES_SIZE_AT: usize = HEADER_AT + 96;
 const HEADER_END: usize = HEADER_AT + 112;
+
+/// A program that looks a function up that it could call.
+const LATE: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdio.h>
+const char *a(void); const char *b(void);
+int main(void) {
+    printf("%s %s ", a(), b());
+    puts(dlsym(RTLD_DEFAULT, "b") ? "found" : dlerror());
+}
+"#;
+
+/// Where a section is in the image's file.
+fn section(image: &[u8], name: &str) -> Range<usize> {
+    let file = object::File::parse(image).expect("an ELF file");
+    let range = file.section_by_name(name).and_then(|section| section.file_range());
+    let (start, size) = range.expect("the section");
+    start as usize..(start + size) as usize
+}
 
 fn word(bytes: &[u8], at: usize) -> usize {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("a word")) as usize
@@ -218,16 +243,69 @@ fn any_bit_of_its_index_is_wrong() {
     let preload = [("LD_PRELOAD", preload.as_str())];
     fixture.uses_it(&preload, "x1 a1 x1 7");
     let whole = fs::read(fixture.image()).expect("read");
-    let (tables, size) = (word(&whole, TABLES_AT), word(&whole, TABLES_SIZE_AT));
-    let index = (tables + size).next_multiple_of(4096);
+    let index = section(&whole, ".morsel.references:prog").start;
     fs::set_permissions(fixture.image(), Permissions::from_mode(0o644)).expect("chmod");
     let file = File::options().write(true).open(fixture.image()).expect("open");
     for at in index..index + 24 {
         file.write_all_at(&[whole[at] ^ 1 << (at % 8)], at as u64).expect("write");
-        fixture.refuses_it(&preload, "damaged: wrong checksum of its index", "x1 a1 x1 7");
+        fixture.refuses_it(&preload, "damaged: its index", "x1 a1 x1 7");
         fixture.uses_it(&[], USUAL);
         file.write_all_at(&whole[at..=at], at as u64).expect("write");
     }
+}
+
+#[test]
+fn any_bit_of_what_it_tells_of_members_is_wrong() {
+    let fixture = Fixture::new();
+    let whole = fs::read(fixture.image()).expect("read");
+    let details = section(&whole, ".morsel.details:prog");
+    fs::set_permissions(fixture.image(), Permissions::from_mode(0o644)).expect("chmod");
+    let file = File::options().write(true).open(fixture.image()).expect("open");
+    let (mut used, mut refused) = (0, 0);
+    for at in details.step_by(5) {
+        file.write_all_at(&[whole[at] ^ 1 << (at % 8)], at as u64).expect("write");
+        let outcome = fixture.run_as(&fixture.path("prog"), &[], &[]);
+        assert_eq!((outcome.ending, outcome.stdout.trim()), (Ending::Exit(0), USUAL), "byte {at}");
+        match outcome.stderr.contains("is not used: damaged: what it tells of its members") {
+            true => refused += 1,
+            // Nobody asks for the second library.
+            false => used += 1,
+        }
+        file.write_all_at(&whole[at..=at], at as u64).expect("write");
+    }
+    assert!(used > 0 && refused > 0, "{used}, {refused}");
+}
+
+#[test]
+fn what_it_tells_of_a_member_is_wrong_and_wanted_late() {
+    let fixture = Fixture::new();
+    fixture.source("main.c", LATE);
+    fixture.link(fixture.loader(), &[RUN_PATH]);
+    fixture.build(&[]);
+    fixture.uses_it(&[], "b1 a1 b1 found");
+    let whole = fs::read(fixture.image()).expect("read");
+    fs::set_permissions(fixture.image(), Permissions::from_mode(0o644)).expect("chmod");
+    let file = File::options().write(true).open(fixture.image()).expect("open");
+    let mut told = 0;
+    for at in section(&whole, ".morsel.details:prog").step_by(5) {
+        file.write_all_at(&[whole[at] ^ 1 << (at % 8)], at as u64).expect("write");
+        let outcome = fixture.run_as(&fixture.path("prog"), &[], &[]);
+        let told_so =
+            format!("b1 a1 b1 Error loading shared library {}", fixture.path("lib/libb.so").display());
+        assert_eq!(outcome.ending, Ending::Exit(0), "byte {at}");
+        match outcome.stdout.starts_with(&told_so) {
+            true => told += 1,
+            false => assert_eq!(outcome.stdout.trim(), "b1 a1 b1 found", "byte {at}"),
+        }
+        file.write_all_at(&whole[at..=at], at as u64).expect("write");
+    }
+    assert!(told > 0);
+    let mut command = Command::new(morselctl().expect("morselctl"));
+    let at = section(&whole, ".morsel.details:prog").start;
+    file.write_all_at(&[whole[at] ^ 1], at as u64).expect("write");
+    let outcome =
+        run(command.arg("verify").arg(fixture.image()), Duration::from_secs(10)).expect("morselctl");
+    assert!(outcome.stderr.contains("is damaged"), "{outcome:?}");
 }
 
 #[test]
