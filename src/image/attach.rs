@@ -286,13 +286,6 @@ fn attach_at(
     Ok(Found { tables, extended, windows: mapped.keep().leak(), watch })
 }
 
-/// Whether the start itself needs to know more of an object than its summary: to boot it, to copy thread-local storage, to seal it, to
-/// call its code now or at the end.
-fn is_used_by_start(object: &Object) -> bool {
-    let is_copied_or_sealed = object.summary.has_tls || !object.mapping.sealed;
-    object.is_libc() || is_copied_or_sealed || object.has_initialisation()
-}
-
 impl Attached {
     /// Whether the process preloads other libraries than the image has been built for.
     pub fn is_extended(&self) -> bool {
@@ -336,7 +329,7 @@ impl Attached {
             let mut object = object.ok_or(ElfError::BadTable("an image's object is there twice"))?;
             object.idle_constructors = member.idle_constructors;
             object.idle_destructors = member.idle_destructors;
-            if is_used_by_start(&object) {
+            if member.is_used_by_start() {
                 object.describe()?;
             }
             object.needed_by = member.needed_by.map(ObjectId);

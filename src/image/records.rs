@@ -155,6 +155,14 @@ impl<'a> Member<'a> {
         self.has_short_name.then(|| CStr::from_bytes_with_nul(&path[start..]).ok())?
     }
 
+    /// Whether a start itself needs to know more of it than the summary: to boot it, to copy thread-local storage, to seal it, to call
+    /// its code now or at the end.
+    pub fn is_used_by_start(&self) -> bool {
+        let is_idle = self.idle_constructors && self.idle_destructors;
+        let is_run = self.summary.has_initialisation && !is_idle;
+        self.role == Role::Libc || self.summary.has_tls || !self.sealed || is_run
+    }
+
     /// Whether all objects that it names are among so many.
     pub(super) fn knows_only(&self, count: usize) -> bool {
         let mut named = self.needed_by.into_iter().chain(self.dependencies.iter());

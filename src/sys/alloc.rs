@@ -51,7 +51,7 @@ pub fn provide_memory(bytes: usize) {
         if bytes > arena.end as usize - arena.next as usize && arena.grow(layout).is_none() {
             return;
         }
-        let start = (arena.next as u64).next_multiple_of(PAGE);
+        let start = arena.next as u64 / PAGE * PAGE;
         let end = (arena.next as u64 + bytes as u64) / PAGE * PAGE;
         if start < end {
             populate_writable(start, end - start);

@@ -201,12 +201,8 @@ fn plan(built: &Built, map: &mut FileMap, places: &[Places]) -> (Vec<Planned>, O
             .objects()
             .map(|object| Numbers::to_bytes(object.dependencies.iter().map(|id| id.0)));
         let dependencies: Vec<Vec<u8>> = dependencies.collect();
-        let mut details = Vec::new();
-        let members = members(built, served, &dependencies, |part| {
-            let place = places.details + details.len() as u64;
-            details.extend_from_slice(part);
-            WindowPart::of(place, part)
-        });
+        let mut members = members(built, served, &dependencies);
+        let details = place_details(built, served, places.details, &mut members);
         let initialisation = initialisation(served, &members);
         let tables = Tables {
             key,
@@ -260,14 +256,32 @@ fn write_sparsely(file: &fs::File, memory: &[u8], at: u64, huge: bool) -> io::Re
     Ok(())
 }
 
-/// The objects of a program as the tables have them. `place` finds a place for their details. Dynamic sections live as long as the
-/// process.
-fn members<'a>(
-    built: &'a Built,
-    served: &'a Served,
-    dependencies: &'a [Vec<u8>],
-    mut place: impl FnMut(&[u8]) -> WindowPart,
-) -> Vec<Member<'a>> {
+/// The details of all members that are in the image, which begin at `start` in the first window: first those that a start reads, near the
+/// tables.
+fn place_details(built: &Built, served: &Served, start: u64, members: &mut [Member<'_>]) -> Vec<u8> {
+    let mut details = Vec::new();
+    let mut order: Vec<ObjectId> = served.program.ids().collect();
+    order.sort_by_key(|id| !members[id.index()].is_used_by_start());
+    for id in order {
+        let Some(library) = served.libraries[id.index()].map(|library| &built.libraries[library]) else {
+            continue;
+        };
+        let object = &served.program[id];
+        let told = Details {
+            header_table: &library.header_table,
+            dynamic: dynamic_section(object),
+            gnu_hash: object.symbols.gnu_hash_head(),
+            arrays: is_sealed(served, id).then(|| arrays(library, object, served)).flatten(),
+        };
+        let bytes = told.to_bytes();
+        members[id.index()].details = Some(WindowPart::of(start + details.len() as u64, &bytes));
+        details.extend(bytes);
+    }
+    details
+}
+
+/// The objects of a program as the tables have them, but for their details.
+fn members<'a>(built: &'a Built, served: &'a Served, dependencies: &'a [Vec<u8>]) -> Vec<Member<'a>> {
     let objects = served.program.iter().zip(&served.libraries).zip(dependencies);
     let pointers = Pointers::of(served);
     let members = objects.map(|(((id, object), library), dependencies)| {
@@ -281,17 +295,6 @@ fn members<'a>(
         let bias = object.mapping.bias;
         let idle = Idle::of(built, served, &pointers, id);
         let pages = object.segments.span();
-        let details = library.map(|library| {
-            place(
-                &Details {
-                    header_table: &library.header_table,
-                    dynamic: dynamic_section(object),
-                    gnu_hash: object.symbols.gnu_hash_head(),
-                    arrays: is_sealed(served, id).then(|| arrays(library, object, served)).flatten(),
-                }
-                .to_bytes(),
-            )
-        });
         Member {
             role,
             name: &object.name,
@@ -307,7 +310,7 @@ fn members<'a>(
                 .map(|(address, count)| (bias.unapply(address).0, u32::from(count))),
             span: pages.start.0..pages.end.0,
             summary: object.summary,
-            details,
+            details: None,
             sealed: is_sealed(served, id),
             linked_dynamic: library.and_then(|library| library.linked_dynamic).map(|vaddr| vaddr.0),
             code_shift: library.map_or(0, |library| library.code_shift),
@@ -344,7 +347,7 @@ fn arrays<'a>(library: &Library, object: &Object, served: &'a Served) -> Option<
     inside.then(|| (all.start, served.memory.at(&placed)))
 }
 
-/// The dynamic section up to its end, as far as the loader reads it. Where debuggers have an entry for themselves, it is left whole: its
+/// The dynamic section up to its end, for as long as the process lives, as far as the loader reads it. Where debuggers have an entry for themselves, it is left whole: its
 /// place counts.
 fn dynamic_section(object: &Object) -> &'static [u8] {
     const END: [u8; 16] = [0; 16];
