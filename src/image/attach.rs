@@ -65,7 +65,7 @@ pub struct Attached {
     pub path: CString,
     /// Who watches the process.
     pub watch: Watch,
-    pub(super) tables: Tables<'static>,
+    pub(super) tables: Box<Tables<'static>>,
     pub(super) place: Place,
     pub(super) windows: &'static [Range<u64>],
     /// Its file, if the process preloads other libraries than the image has been built for.
@@ -80,7 +80,7 @@ pub struct Attached {
 
 /// What has been mapped.
 struct Found {
-    tables: Tables<'static>,
+    tables: Box<Tables<'static>>,
     extended: bool,
     windows: &'static [Range<u64>],
     watch: Watch,

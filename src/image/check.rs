@@ -1,5 +1,6 @@
 //! The rules that decide whether an image may be used. Each has its own [`Refusal`], and a test that breaks it.
 
+use alloc::boxed::Box;
 use alloc::ffi::CString;
 use core::ffi::CStr;
 use core::fmt;
@@ -114,7 +115,7 @@ pub fn owner(status: &FileStatus, what: &'static str, user: u32, secure: bool) -
 ///
 /// # Errors
 /// They are not, or do not belong to this entry.
-pub fn outline<'a>(entry: &ProgramEntry, bytes: &'a [u8]) -> Result<Tables<'a>, Refusal> {
+pub fn outline<'a>(entry: &ProgramEntry, bytes: &'a [u8]) -> Result<Box<Tables<'a>>, Refusal> {
     if checksum(&[bytes]) != entry.checksum {
         return Err(Refusal::Damaged("wrong checksum"));
     }
@@ -125,7 +126,7 @@ pub fn outline<'a>(entry: &ProgramEntry, bytes: &'a [u8]) -> Result<Tables<'a>, 
 ///
 /// # Errors
 /// They are not, or do not belong to this entry.
-pub fn tables<'a>(entry: &ProgramEntry, bytes: &'a [u8]) -> Result<Tables<'a>, Refusal> {
+pub fn tables<'a>(entry: &ProgramEntry, bytes: &'a [u8]) -> Result<Box<Tables<'a>>, Refusal> {
     outline(entry, bytes).and_then(|tables| if tables.is_whole() { Ok(tables) } else { Err(NO_SENSE) })
 }
 

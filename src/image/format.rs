@@ -8,6 +8,7 @@
 //!
 //! The tables follow each other in the order of [`Tables`], each with its size in front.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::ops::Range;
@@ -244,12 +245,12 @@ impl<'a> Tables<'a> {
     }
 
     /// Reads them; `None` if they are damaged. `bytes` begin at a multiple of a word.
-    pub fn parse(bytes: &'a [u8]) -> Option<Self> {
-        Self::outline(bytes).filter(Self::is_whole)
+    pub fn parse(bytes: &'a [u8]) -> Option<Box<Self>> {
+        Self::outline(bytes).filter(|tables| tables.is_whole())
     }
 
     /// The same, but for whether inputs and members are sound, of which there are many: to be seen when they are read.
-    pub fn outline(bytes: &'a [u8]) -> Option<Self> {
+    pub fn outline(bytes: &'a [u8]) -> Option<Box<Self>> {
         let mut tables = Reader::new(bytes);
         let mut next = || tables.bytes().map(Reader::new);
         let key = Key::read(&mut next()?)?;
@@ -272,7 +273,7 @@ impl<'a> Tables<'a> {
         let digests: List<'a, Digest> = next()?.list()?;
         let populate = next()?.list()?;
         let rebase = plain::slice_from_bytes(tables.bytes()?).ok()?;
-        Some(Self {
+        Some(Box::new(Self {
             key,
             inputs,
             members,
@@ -289,7 +290,7 @@ impl<'a> Tables<'a> {
             digests,
             populate,
             rebase,
-        })
+        }))
     }
 
     /// Whether inputs and members are sound.

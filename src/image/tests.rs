@@ -1,3 +1,4 @@
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -111,7 +112,7 @@ fn bytes() -> Vec<u8> {
 }
 
 /// The bytes as they lie in an image: aligned.
-fn parse(bytes: &[u8], check: impl FnOnce(Option<Tables<'_>>)) {
+fn parse(bytes: &[u8], check: impl FnOnce(Option<Box<Tables<'_>>>)) {
     aligned(bytes, |bytes| check(Tables::parse(bytes)));
 }
 
