@@ -1,7 +1,8 @@
 //! Starts several programs in turn and takes the time from just before the start to the exit, and to a mark that the
 //! program sets in main: the clock's value, written to descriptor 3. `posix_spawn` does not copy our address space
-//! (vfork), so the harness' own size does not count. Each round runs every program once, in alternating order: what
-//! disturbs the machine disturbs all of them alike.
+//! (vfork), so the harness' own size does not count. Each round runs every program once, in an order that is drawn anew: what
+//! disturbs the machine disturbs all of them alike, and nobody always comes after the same one, which may have left the caches
+//! full of other things.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
@@ -85,9 +86,12 @@ pub fn run(targets: &[Target], rounds: usize, input: Option<&Path>) -> Result<Ve
     let mut spawner = Spawner::new(input.unwrap_or(Path::new("/dev/null")))?;
     let mut times: Vec<Times> = targets.iter().map(|_| Times::default()).collect();
     let warm_up = (rounds / 20).clamp(1, 10);
+    // The same in each run of the benchmark.
+    let mut random = fastrand::Rng::with_seed(0);
+    let mut order: Vec<usize> = (0..targets.len()).collect();
     for round in 0..rounds + warm_up {
-        for turn in 0..targets.len() {
-            let which = if round % 2 == 0 { turn } else { targets.len() - 1 - turn };
+        random.shuffle(&mut order);
+        for &which in &order {
             let target = &targets[which];
             let Ending { exit, mark, status } = spawner.start(target)?;
             if status != target.status {
