@@ -65,8 +65,12 @@ pub unsafe fn find(stack: *mut u64, own: OwnFile) -> Option<Alone> {
 /// Whether an entry of the environment bears on a program without libraries.
 fn concerns_us(entry: &CStr) -> bool {
     let entry = entry.to_bytes();
-    let ours = entry.starts_with(b"LD_MORSEL_") && entry != b"LD_MORSEL_IMAGE=off";
-    ours || entry.starts_with(b"LD_PRELOAD=")
+    // An image that may be used would not make it faster.
+    let is_optional = || {
+        let place = entry.strip_prefix(b"LD_MORSEL_IMAGE=");
+        place.is_some_and(|place| matches!(place, b"off" | b"auto" | [b'/', ..]))
+    };
+    entry.starts_with(b"LD_MORSEL_") && !is_optional() || entry.starts_with(b"LD_PRELOAD=")
 }
 
 /// Whether libc is all that a program needs, and it needs nothing of libc that this loader has in its stead. That libc has
@@ -187,12 +191,24 @@ mod tests {
 
     #[test]
     fn what_the_user_wants_of_the_loader_is_minded() {
-        for entry in
-            [c"LD_PRELOAD=libx.so", c"LD_MORSEL_STATS=-", c"LD_MORSEL_IMAGE=/x/", c"LD_MORSEL_LIBC=/x"]
-        {
+        for entry in [
+            c"LD_PRELOAD=libx.so",
+            c"LD_MORSEL_STATS=-",
+            c"LD_MORSEL_LIBC=/x",
+            c"LD_MORSEL_IMAGE=require:/x/",
+            c"LD_MORSEL_IMAGE=require",
+            c"LD_MORSEL_IMAGE=nonsense",
+        ] {
             assert!(concerns_us(entry), "{entry:?}");
         }
-        for entry in [c"LD_LIBRARY_PATH=/x", c"LD_MORSEL_IMAGE=off", c"LD_DEBUG=all", c"LD_BIND_NOW=1"] {
+        for entry in [
+            c"LD_LIBRARY_PATH=/x",
+            c"LD_MORSEL_IMAGE=off",
+            c"LD_MORSEL_IMAGE=auto",
+            c"LD_MORSEL_IMAGE=/x/",
+            c"LD_DEBUG=all",
+            c"LD_BIND_NOW=1",
+        ] {
             assert!(!concerns_us(entry), "{entry:?}");
         }
     }
