@@ -52,30 +52,42 @@ impl FileMapper {
             return None;
         }
         let start = plan.placement.align_down(self.lowest?.checked_sub(plan.length())?)?;
-        let bias = LoadBias::between(Address(start), plan.span.start);
         let mut end = start;
-        for regions in plan.regions.chunk_by(is_one_piece) {
-            let together = regions.len() >= WORTH_JOINING && self.may_gain_rights;
-            for some in regions.chunks(if together { regions.len() } else { 1 }) {
-                if self.map_together(some, end, file).is_err() {
-                    if end > start {
-                        // SAFETY: mapped just now and known to nobody.
-                        unsafe { sys::unmap(start, end - start) };
-                    }
-                    return None;
-                }
-                end += some.iter().map(Region::length).sum::<u64>();
+        let belong_together =
+            |one: &Region, next: &Region| is_one_piece(one, next) || is_small_data(one, next);
+        for regions in plan.regions.chunk_by(belong_together) {
+            if self.map_piece(regions, end, file).is_err() {
+                unmap_between(start, end);
+                return None;
             }
-            regions.iter().for_each(|region| clear_tail(region, bias));
+            end += length_of(regions);
         }
         Some(Address(start))
+    }
+
+    /// Maps regions that belong together where nothing else is. If it fails, nothing of them stays mapped.
+    fn map_piece(&mut self, regions: &[Region], start: u64, file: &File) -> Result<(), Errno> {
+        if let [data, zeros] = regions
+            && is_small_data(data, zeros)
+        {
+            return map_data(data, zeros, start, file);
+        }
+        let together = regions.len() >= WORTH_JOINING && self.may_gain_rights;
+        let mut end = start;
+        for some in regions.chunks(if together { regions.len() } else { 1 }) {
+            self.map_together(some, end, file).inspect_err(|_| unmap_between(start, end))?;
+            end += length_of(some);
+        }
+        let first = regions.first().map_or(Vaddr(0), |region| region.pages.start);
+        regions.iter().for_each(|region| clear_tail(region, LoadBias::between(Address(start), first)));
+        Ok(())
     }
 
     /// Maps neighbours where nothing else is, by one call, and one more for each whose rights are not those of the first. That is
     /// less work for the kernel than a mapping for each, if code stands between read-only data.
     fn map_together(&mut self, regions: &[Region], start: u64, file: &File) -> Result<(), Errno> {
         let [first, others @ ..] = regions else { return Ok(()) };
-        let length = regions.iter().map(Region::length).sum();
+        let length = length_of(regions);
         Memory { length, ..memory(first, file) }.map_free(start)?;
         let mut at = start + first.length();
         for other in others {
@@ -170,6 +182,40 @@ fn is_one_piece(one: &Region, next: &Region) -> bool {
     let beyond = one.file_offset.and_then(|offset| offset.checked_add(one.length()));
     let is_fixed = |region: &Region| !region.shared && !region.flags.contains(MemoryFlags::WRITE);
     beyond.is_some() && beyond == next.file_offset && is_fixed(one) && is_fixed(next)
+}
+
+/// Whether two regions are a few pages of data, and the zeroed memory behind them.
+fn is_small_data(one: &Region, next: &Region) -> bool {
+    let is_small = one.file_offset.is_some() && one.length() <= FEW_PAGES * PAGE_SIZE;
+    let is_data = one.class == PageClass::Data && !one.shared && is_small;
+    is_data && next.class == PageClass::Zero && next.flags == one.flags
+}
+
+/// Maps such regions as one piece of zeroed memory, and reads the data into it: the pages are written to anyway, and a mapping less is
+/// much less work for the kernel.
+fn map_data(data: &Region, zeros: &Region, start: u64, file: &File) -> Result<(), Errno> {
+    let length = data.length() + zeros.length();
+    let populate = length <= FEW_PAGES * PAGE_SIZE;
+    Memory { access: data.flags, populate, ..Memory::zeroed(length) }.map_free(start)?;
+    let size = data.zero_from.map_or(data.length(), |tail| tail.0 - data.pages.start.0) as usize;
+    // SAFETY: mapped just now, writable, and known to nobody.
+    let bytes = unsafe { core::slice::from_raw_parts_mut(start as *mut u8, size) };
+    // What the file has beyond its end, a mapping would know.
+    let read = data.file_offset.ok_or(Errno::NOEXEC).and_then(|offset| file.read_at(bytes, offset));
+    let whole = read.and_then(|read| if read == size { Ok(()) } else { Err(Errno::NOEXEC) });
+    whole.inspect_err(|_| unmap_between(start, start + length))
+}
+
+fn length_of(regions: &[Region]) -> u64 {
+    regions.iter().map(Region::length).sum()
+}
+
+/// Takes back what has been mapped between two addresses.
+fn unmap_between(start: u64, end: u64) {
+    if end > start {
+        // SAFETY: mapped just now and known to nobody.
+        unsafe { sys::unmap(start, end - start) };
+    }
 }
 
 /// What a region is made of.
