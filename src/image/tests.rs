@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use proptest::prelude::*;
 
-use super::check::{Refusal, preloads_others};
+use super::check::{Refusal, mark_neighbours, preloads_others};
 use super::format::*;
 use super::references::References;
 use super::{BASE_ALIGN, base_at, file_name, portable_name};
@@ -265,6 +265,16 @@ fn references_are_found_by_hash_value() {
         assert_eq!(references.candidates(&SymbolName::new(b"other")).count(), 0);
         assert!(References::parse(&bytes[..8]).is_none());
     });
+}
+
+#[test]
+fn a_directory_is_opened_for_many_files_only() {
+    let input = |path| Input { path, stamp: None, has_neighbours: false };
+    let mut inputs =
+        [vec![input(c"/few/a"); 9], vec![input(c"/many/a"); 10], vec![input(c"/one"); 1]].concat();
+    mark_neighbours(&mut inputs);
+    let marked = inputs.iter().enumerate().filter(|(_, input)| input.has_neighbours);
+    assert_eq!(marked.map(|(at, input)| (at, input.path)).collect::<Vec<_>>(), [(9, c"/many/a")]);
 }
 
 #[test]

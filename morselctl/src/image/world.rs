@@ -7,6 +7,7 @@ use std::ffi::{CStr, CString};
 use ld_morsel::discover::World;
 use ld_morsel::elf::{Address, ElfError, LoadBias};
 use ld_morsel::error::LoadError;
+use ld_morsel::image::check;
 use ld_morsel::program::{Object, Origin};
 use ld_morsel::sys::{self, Errno, File, FileIdentity, FileStamp};
 
@@ -47,7 +48,7 @@ pub struct Recorder<'a> {
     program: CString,
     /// `$ORIGIN` has been asked for.
     pub asked_for_origin: bool,
-    /// All paths that were tried, with what was there.
+    /// All paths that were tried, with what was there; what is in one directory together, which is looked at in less time.
     inputs: Vec<(CString, Option<FileStamp>)>,
     known: HashSet<CString>,
     /// All files may be read by everybody.
@@ -113,8 +114,9 @@ impl<'a> Recorder<'a> {
         self.pool.index_of(object)
     }
 
-    /// All paths that were tried, with what was there.
-    pub fn into_inputs(self) -> Vec<(CString, Option<FileStamp>)> {
+    /// All paths that were tried, with what was there; what is in one directory together, which is looked at in less time.
+    pub fn into_inputs(mut self) -> Vec<(CString, Option<FileStamp>)> {
+        self.inputs.sort_by_cached_key(|(path, _)| check::directory_of(path));
         self.inputs
     }
 }
