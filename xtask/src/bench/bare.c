@@ -29,10 +29,10 @@ __attribute__((used)) static long begin(long *stack) {
   long file = call(SYS_open, (long)LIBC, O_RDONLY | O_CLOEXEC, 0, 0, 0, 0);
   long base = call(SYS_mmap, 0, END, PROT_READ, MAP_PRIVATE, file, 0);
   call(SYS_mprotect, base + CODE, CODE_SIZE, PROT_READ | PROT_EXEC, 0, 0, 0);
-  call(SYS_mmap, base + DATA, ZEROS - DATA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, file, DATA_OFFSET);
-  call(SYS_mmap, base + ZEROS, END - ZEROS, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, 0);
+  call(SYS_mmap, base + DATA, END - DATA, PROT_READ | PROT_WRITE,
+       MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+  call(SYS_pread64, file, base + DATA, DATA_END - DATA, DATA_OFFSET, 0, 0);
   call(SYS_close, file, 0, 0, 0, 0, 0);
-  for (char *byte = (char *)base + DATA_END; byte < (char *)base + ZEROS; byte++) *byte = 0;
   for (; *next; next += 2)
     if (*next == AT_BASE) next[1] = base;
   return base + ENTRY;

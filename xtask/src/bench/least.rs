@@ -35,7 +35,7 @@ pub fn bare() -> Result<PathBuf> {
 }
 
 /// Where the parts of libc are, under the names that `bare.c` has for them.
-fn shape(libc: &[u8]) -> Result<[(&'static str, u64); 8]> {
+fn shape(libc: &[u8]) -> Result<[(&'static str, u64); 7]> {
     let header = FileHeader64::<Endianness>::parse(libc)?;
     let endian = header.endian()?;
     let loads = || {
@@ -46,14 +46,12 @@ fn shape(libc: &[u8]) -> Result<[(&'static str, u64); 8]> {
     let (code, data) = (with(elf::PF_X).context("no code")?, with(elf::PF_W).context("no data")?);
     let down = |address: u64| address / PAGE * PAGE;
     let end = |segment: &elf::ProgramHeader64<Endianness>| segment.p_vaddr(endian) + segment.p_memsz(endian);
-    let data_end = data.p_vaddr(endian) + data.p_filesz(endian);
     Ok([
         ("CODE", down(code.p_vaddr(endian))),
         ("CODE_SIZE", end(code).next_multiple_of(PAGE) - down(code.p_vaddr(endian))),
         ("DATA", down(data.p_vaddr(endian))),
         ("DATA_OFFSET", down(data.p_offset(endian))),
-        ("DATA_END", data_end),
-        ("ZEROS", data_end.next_multiple_of(PAGE)),
+        ("DATA_END", data.p_vaddr(endian) + data.p_filesz(endian)),
         ("END", end(data).next_multiple_of(PAGE)),
         ("ENTRY", header.e_entry(endian)),
     ])
