@@ -136,10 +136,12 @@ impl<'a> Reader<'a> {
         CStr::from_bytes_with_nul(self.bytes()?).ok().map(Some)
     }
 
-    /// Records with their count, all that is left. Whether they are sound is seen later ([`List::checked`]).
+    /// Records with their count, all that is left. Whether they are sound is seen later ([`List::checked`]); there is at least room for
+    /// so many.
     pub fn unchecked_list<R: Record<'a>>(mut self) -> Option<List<'a, R>> {
         let count = usize::try_from(self.word()?).ok()?;
-        Some(List::Written { records: self, count })
+        let room = (self.bytes.len() - self.at) / size_of::<u64>();
+        (count <= room).then_some(List::Written { records: self, count })
     }
 
     /// Records with their count. All of them are sound.

@@ -144,6 +144,15 @@ fn tables_are_read_as_they_were_written() {
 }
 
 #[test]
+fn more_records_than_there_is_room_for_are_none() {
+    let bytes = |count: u64| [count.to_le_bytes(), [0; 8], [0; 8]].concat();
+    let list = |bytes: &[u8]| Reader::new(bytes).unchecked_list::<Input<'_>>().map(|list| list.len());
+    assert_eq!(list(&bytes(2)), Some(2));
+    assert_eq!(list(&bytes(3)), None);
+    assert_eq!(list(&bytes(u64::MAX)), None);
+}
+
+#[test]
 fn rewritten_libraries_are_read_as_they_were_written() {
     let region = tables().regions.iter().next().expect("there are regions");
     let original = list(vec![Region { source: Source::File(0x9000), ..region }]);
