@@ -3,6 +3,7 @@
 //! something of it reads this; for all others, that is done when the program first looks for a symbol or a library.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::elf::{Anatomy, ElfError, LoadBias, SymbolTable, Vaddr, View};
@@ -28,7 +29,7 @@ pub struct Details<'a> {
 
 impl<'a> Details<'a> {
     /// The bytes that stand for it.
-    pub fn to_bytes(&self) -> alloc::vec::Vec<u8> {
+    pub fn to_bytes(&self) -> Vec<u8> {
         let mut to = Writer::default();
         self.write(&mut to);
         to.finish()
