@@ -52,7 +52,7 @@ pub unsafe extern "C" fn dlinfo(handle: *mut c_void, request: c_int, result: *mu
             }
             RTLD_DI_ORIGIN => write_origin(result.cast(), map),
             RTLD_DI_SERINFOSIZE | RTLD_DI_SERINFO => {
-                let mut loader = match process.loader.change() {
+                let mut loader = match process.loader.change_briefly() {
                     Ok(loader) => loader,
                     Err(refusal) => {
                         fail(format_args!("{refusal}"));

@@ -68,7 +68,7 @@ impl fmt::Display for OpenError {
 }
 
 impl Loader {
-    /// Loads an object and what it needs. Returns the constructors that are to run now.
+    /// Loads an object and what it needs; everything that is there is described. Returns the constructors that are to run now.
     ///
     /// # Errors
     /// Why it cannot be loaded; everything is as before then.
@@ -78,7 +78,6 @@ impl Loader {
         name: &CStr,
         flags: OpenFlags,
     ) -> Result<(&'static LinkMap, Queue), OpenError> {
-        self.complete(&process.scope)?;
         let first_new = ObjectId(self.program.objects().len() as u32);
         let in_use = self.static_tls.in_use();
         let root = self.find(name, flags).and_then(|root| {
