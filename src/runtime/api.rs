@@ -114,7 +114,7 @@ unsafe extern "C" fn find_symbol(
             Some(map) => {
                 // A handle need not come from `dlopen`: the link map of a start-up object is one, too.
                 if map.group().is_none() {
-                    match process.loader.change() {
+                    match process.loader.change_briefly() {
                         Ok(loader) => loader.know_group(map),
                         Err(refusal) => {
                             fail(format_args!("{}: {refusal}", Text::from(name)));

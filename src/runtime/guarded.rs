@@ -4,7 +4,7 @@ use core::cell::UnsafeCell;
 use core::fmt;
 use core::ops::{Deref, DerefMut};
 
-use crate::sys::{Errno, ProcessLock, Window, errno_text};
+use crate::sys::{Errno, ProcessLock, SignalsBlocked, Window, errno_text};
 
 /// The mutex of the one [`Guarded`] value. It changes when the value does not. `fork` waits for loads ([`Guarded::acquire`]), but not for
 /// short changes, each step of which leaves the value as good as it was: a child goes on from there.
@@ -59,12 +59,24 @@ impl<T> Guarded<T> {
         }
         CHANGING.acquire();
         match Window::open() {
-            Ok(window) => Ok(Change { value: self, window: Some(window) }),
+            Ok(window) => Ok(Change { value: self, window: Some(window), signals: None }),
             Err(errno) => {
                 CHANGING.release();
                 Err(Refusal::System(errno))
             }
         }
+    }
+
+    /// The same for a change that is short, and that a signal handler may ask for, too: none runs in this thread meanwhile, which would
+    /// wait for itself.
+    ///
+    /// # Errors
+    /// Why that is impossible.
+    pub fn change_briefly(&self) -> Result<Change<'_, T>, Refusal> {
+        let signals = SignalsBlocked::new();
+        let mut change = self.change()?;
+        change.signals = Some(signals);
+        Ok(change)
     }
 
     /// Keeps others from changing anything across a `fork`. Does nothing in a thread that is changing something.
@@ -87,6 +99,8 @@ pub struct Change<'a, T> {
     value: &'a Guarded<T>,
     /// Always there, but for the end, where it must go before the mutex.
     window: Option<Window>,
+    /// The last to go.
+    signals: Option<SignalsBlocked>,
 }
 
 impl<T> Deref for Change<'_, T> {

@@ -52,7 +52,11 @@ pub unsafe extern "C" fn dlinfo(handle: *mut c_void, request: c_int, result: *mu
             }
             RTLD_DI_ORIGIN => write_origin(result.cast(), map),
             RTLD_DI_SERINFOSIZE | RTLD_DI_SERINFO => {
-                let mut loader = match process.loader.change() {
+                // Who needs the object tells where to search.
+                if !process.complete() {
+                    return -1;
+                }
+                let mut loader = match process.loader.change_briefly() {
                     Ok(loader) => loader,
                     Err(refusal) => {
                         fail(format_args!("{refusal}"));

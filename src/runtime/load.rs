@@ -7,11 +7,11 @@ use core::ffi::{CStr, c_int};
 use core::fmt;
 use core::sync::atomic::Ordering;
 
-use crate::bind::{Group, Lookup, Scope};
+use crate::bind::{Entry, Group, Lookup, Scope};
 use crate::discover::Discovery;
 use crate::error::{LoadError, RelocationProblem, StartError};
 use crate::map::{load, protect};
-use crate::program::{ObjectId, Origin, Program, TlsPlacement};
+use crate::program::{Object, ObjectId, Origin, Program, TlsPlacement};
 use crate::relocate::{Deferred, Moment, relocate, resolve_deferred, retry};
 use crate::sys::{self, Errno, Text, thread_pointer};
 use crate::tls::dynamic::{self, Module};
@@ -68,7 +68,7 @@ impl fmt::Display for OpenError {
 }
 
 impl Loader {
-    /// Loads an object and what it needs. Returns the constructors that are to run now.
+    /// Loads an object and what it needs; everything that is there is described. Returns the constructors that are to run now.
     ///
     /// # Errors
     /// Why it cannot be loaded; everything is as before then.
@@ -78,7 +78,6 @@ impl Loader {
         name: &CStr,
         flags: OpenFlags,
     ) -> Result<(&'static LinkMap, Queue), OpenError> {
-        self.complete(&process.scope)?;
         let first_new = ObjectId(self.program.objects().len() as u32);
         let in_use = self.static_tls.in_use();
         let root = self.find(name, flags).and_then(|root| {
@@ -116,13 +115,18 @@ impl Loader {
         if !scope.is_empty() {
             return Ok(());
         }
+        let room = |bytes| match sys::memory_is_available(bytes) {
+            true => Ok(()),
+            false => Err(LoadError::from(Errno::NOMEM)),
+        };
+        let told = |object: &Object, error| OpenError::Object(object.name.clone().into(), error);
         for object in self.program.objects() {
-            let described = match sys::memory_is_available(ROOM_FOR_A_DESCRIPTION) {
-                true => object.describe().map_err(LoadError::from),
-                false => Err(Errno::NOMEM.into()),
-            };
-            described.map_err(|error| OpenError::Object(object.name.clone().into(), error))?;
+            let described = room(ROOM_FOR_A_DESCRIPTION).and_then(|()| Ok(object.describe()?));
+            described.map_err(|error| told(object, error))?;
         }
+        // The scope takes little more than its entries.
+        let of_scope = ROOM_FOR_A_DESCRIPTION + self.program.objects().len() * size_of::<Entry>();
+        room(of_scope).map_err(|error| told(&self.program[ObjectId::PROGRAM], error))?;
         scope.append(Group::new(&self.program, self.program.ids()));
         Ok(())
     }

@@ -95,7 +95,7 @@ impl Process {
         if !self.scope.is_empty() {
             return true;
         }
-        match self.loader.change() {
+        match self.loader.change_briefly() {
             Ok(loader) => loader.complete(&self.scope).map_err(|error| fail(format_args!("{error}"))).is_ok(),
             Err(refusal) => {
                 fail(format_args!("{refusal}"));

@@ -5,7 +5,7 @@ use core::ffi::{CStr, c_int};
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::LoadError;
-use crate::sys::{Text, thread_pointer};
+use crate::sys::{SignalsBlocked, Text, thread_pointer};
 
 use super::api::fail;
 use super::debug::ListState;
@@ -55,6 +55,8 @@ impl Process {
 
     /// Everything but the constructors.
     fn load(&'static self, name: &CStr, flags: OpenFlags) -> Option<(&'static LinkMap, Queue)> {
+        // A handler that looks something up would wait for this thread, as long as there is something to be completed.
+        let signals = self.scope.is_empty().then(SignalsBlocked::new);
         let loader = self.loader.change().inspect_err(|refusal| {
             fail(format_args!("Error loading shared library {}: {refusal}", Text::from(name)));
         });
@@ -63,7 +65,9 @@ impl Process {
         let opened = if self.initialization.is_exiting() {
             Err(OpenError::Exiting)
         } else {
-            loader.load(self, name, flags)
+            let completed = loader.complete(&self.scope);
+            drop(signals);
+            completed.and_then(|()| loader.load(self, name, flags))
         };
         self.debug.announce(ListState::Consistent);
         // The error goes before the window is closed, so that its memory is used again.

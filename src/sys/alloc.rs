@@ -31,15 +31,13 @@ pub struct BumpAllocator;
 /// Whether so many bytes can be allocated now. Rust's collections end the process when they cannot: whoever must not do that
 /// to a running program asks first.
 pub fn memory_is_available(bytes: usize) -> bool {
-    let Ok(layout) = Layout::from_size_align(bytes.max(1), 1) else { return false };
-    // SAFETY: the layout is not empty, and the block goes back as it came.
-    unsafe {
-        let block = alloc::alloc::alloc(layout);
-        if !block.is_null() {
-            alloc::alloc::dealloc(block, layout);
-        }
+    let Ok(layout) = Layout::from_size_align(bytes, 1) else { return false };
+    // Not by the allocator: the compiler would see that the block is never used, and take it for granted that there is one.
+    with_arena(|arena| {
+        let block = arena.take(layout);
+        arena.give_back(block, layout);
         !block.is_null()
-    }
+    })
 }
 
 /// Asks for the pages of the next so many bytes to be there, at once instead of by a fault for each. The caller is to allocate as

@@ -24,10 +24,15 @@ const HEADER_END: usize = HEADER_AT + 112;
 const LATE: &str = r#"
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <link.h>
 #include <stdio.h>
+#define RTLD_DI_SERINFOSIZE 5
 const char *a(void); const char *b(void);
 int main(void) {
+    struct link_map *map;
+    struct { size_t size; unsigned count; } search;
     printf("%s %s ", a(), b());
+    for (map = dlopen(0, RTLD_LAZY); map; map = map->l_next) dlinfo(map, RTLD_DI_SERINFOSIZE, &search);
     puts(dlsym(RTLD_DEFAULT, "b") ? "found" : dlerror());
 }
 "#;
