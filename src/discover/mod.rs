@@ -47,6 +47,20 @@ pub trait World {
         name: CString,
     ) -> Result<Box<Object>, LoadError>;
 
+    /// The same for what should be libc.
+    ///
+    /// # Errors
+    /// As for [`World::load`].
+    fn load_libc(
+        &mut self,
+        file: Self::File,
+        identity: FileIdentity,
+        size: u64,
+        name: CString,
+    ) -> Result<Box<Object>, LoadError> {
+        self.load(file, identity, size, name)
+    }
+
     /// Takes an object out of memory that [`World::load`] has just mapped.
     fn unload(&mut self, object: Box<Object>);
 

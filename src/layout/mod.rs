@@ -90,6 +90,8 @@ pub struct Plan {
     /// The regions in the order in which they are laid down; a later one replaces what it overlaps.
     /// The first one starts the span.
     pub regions: Vec<Region>,
+    /// A few pages of data are read into memory of their own rather than mapped.
+    pub reads_data: bool,
 }
 
 impl Plan {
@@ -99,6 +101,7 @@ impl Plan {
         let mut plan = Self {
             placement: placement(object_type, &span, segments),
             regions: Vec::with_capacity(segments.loads.len() + 1),
+            reads_data: false,
             span,
         };
         for (place, load) in segments.in_order().enumerate() {

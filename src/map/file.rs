@@ -53,10 +53,17 @@ impl FileMapper {
         }
         let start = plan.placement.align_down(self.lowest?.checked_sub(plan.length())?)?;
         let mut end = start;
-        let belong_together =
-            |one: &Region, next: &Region| is_one_piece(one, next) || is_small_data(one, next);
+        let is_read = |region: &Region| plan.reads_data && is_small_data(region);
+        let belong_together = |one: &Region, next: &Region| {
+            is_one_piece(one, next)
+                || is_read(one) && next.class == PageClass::Zero && next.flags == one.flags
+        };
         for regions in plan.regions.chunk_by(belong_together) {
-            if self.map_piece(regions, end, file).is_err() {
+            let mapped = match regions {
+                [data, zeros @ ..] if is_read(data) => map_data(data, length_of(zeros), end, file),
+                _ => self.map_piece(regions, end, file),
+            };
+            if mapped.is_err() {
                 unmap_between(start, end);
                 return None;
             }
@@ -67,11 +74,6 @@ impl FileMapper {
 
     /// Maps regions that belong together where nothing else is. If it fails, nothing of them stays mapped.
     fn map_piece(&mut self, regions: &[Region], start: u64, file: &File) -> Result<(), Errno> {
-        if let [data, zeros] = regions
-            && is_small_data(data, zeros)
-        {
-            return map_data(data, zeros, start, file);
-        }
         let together = regions.len() >= WORTH_JOINING && self.may_gain_rights;
         let mut end = start;
         for some in regions.chunks(if together { regions.len() } else { 1 }) {
@@ -184,19 +186,17 @@ fn is_one_piece(one: &Region, next: &Region) -> bool {
     beyond.is_some() && beyond == next.file_offset && is_fixed(one) && is_fixed(next)
 }
 
-/// Whether two regions are a few pages of data, and the zeroed memory behind them.
-fn is_small_data(one: &Region, next: &Region) -> bool {
-    let is_small = one.file_offset.is_some() && one.length() <= FEW_PAGES * PAGE_SIZE;
-    let is_data = one.class == PageClass::Data && !one.shared && is_small;
-    is_data && next.class == PageClass::Zero && next.flags == one.flags
+/// Whether a region is a few pages of data.
+fn is_small_data(region: &Region) -> bool {
+    let is_private_data = region.class == PageClass::Data && !region.shared && region.file_offset.is_some();
+    is_private_data && region.length() <= FEW_PAGES * PAGE_SIZE
 }
 
-/// Maps such regions as one piece of zeroed memory, and reads the data into it: the pages are written to anyway, and a mapping less is
-/// much less work for the kernel.
-fn map_data(data: &Region, zeros: &Region, start: u64, file: &File) -> Result<(), Errno> {
-    let length = data.length() + zeros.length();
-    let populate = length <= FEW_PAGES * PAGE_SIZE;
-    Memory { access: data.flags, populate, ..Memory::zeroed(length) }.map_free(start)?;
+/// Maps a few pages of data, with so many bytes of zeros behind them, as one piece of zeroed memory, and reads the data into it. If these
+/// pages are written to anyway, that takes the kernel much less than to map them and to copy what is written to.
+fn map_data(data: &Region, zeros: u64, start: u64, file: &File) -> Result<(), Errno> {
+    let length = data.length() + zeros;
+    Memory { access: data.flags, ..Memory::zeroed(length) }.map_free(start)?;
     let size = data.zero_from.map_or(data.length(), |tail| tail.0 - data.pages.start.0) as usize;
     // SAFETY: mapped just now, writable, and known to nobody.
     let bytes = unsafe { core::slice::from_raw_parts_mut(start as *mut u8, size) };

@@ -39,8 +39,34 @@ pub fn load<M: Mapper + ?Sized>(
     name: CString,
     mapper: &mut M,
 ) -> Result<Box<Object>, LoadError> {
+    load_as(file, identity, size, name, mapper, false)
+}
+
+/// The same for libc, all of whose data every start writes to: they are read rather than mapped.
+///
+/// # Errors
+/// As for [`load`].
+pub fn libc<M: Mapper + ?Sized>(
+    file: File,
+    identity: FileIdentity,
+    size: u64,
+    name: CString,
+    mapper: &mut M,
+) -> Result<Box<Object>, LoadError> {
+    load_as(file, identity, size, name, mapper, true)
+}
+
+fn load_as<M: Mapper + ?Sized>(
+    file: File,
+    identity: FileIdentity,
+    size: u64,
+    name: CString,
+    mapper: &mut M,
+    reads_data: bool,
+) -> Result<Box<Object>, LoadError> {
     let described = describe(&file, size)?;
     let mut plan = Plan::new(described.header.object_type, &described.segments);
+    plan.reads_data = reads_data;
     mapper.prepare(&mut plan, &file);
     let start = mapper.map(&plan, &file)?;
     let object = examine(described, &plan.span, start, mapper.name(), identity, name)?;

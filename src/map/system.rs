@@ -42,6 +42,16 @@ impl<M: Mapper + ?Sized> World for System<M> {
         load::load(file, identity, size, name, &mut *self.mapper)
     }
 
+    fn load_libc(
+        &mut self,
+        file: File,
+        identity: FileIdentity,
+        size: u64,
+        name: CString,
+    ) -> Result<Box<Object>, LoadError> {
+        load::libc(file, identity, size, name, &mut *self.mapper)
+    }
+
     fn unload(&mut self, object: Box<Object>) {
         self.mapper.forget(&object.mapping.pages);
         // SAFETY: the object has just been mapped and is consumed here, with everything that refers to it.

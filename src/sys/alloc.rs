@@ -15,7 +15,7 @@ use super::seal;
 
 const PAGE: u64 = 4096;
 /// Bytes in the loader's own zeroed data that serve first, so that programs of up to a hundred libraries cost no system call.
-const FIRST_SEALED: usize = 192 << 10;
+const FIRST_SEALED: usize = 208 << 10;
 /// The same for what is not sealed: with the loader's variables that are not, it fits in a page.
 const FIRST_UNSEALED: usize = 7 << 9;
 /// Bytes asked from the kernel at a time after that, if it has as many.
