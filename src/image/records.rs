@@ -133,7 +133,7 @@ pub struct Member<'a> {
     pub headers: Option<(u64, u32)>,
     /// What every start needs to know of its headers and tables.
     pub summary: Summary,
-    /// Where the image's copy of them is ([`Details`]), if it is in the image.
+    /// Where the image's copy of them is ([`Details`](super::format::Details)), if it is in the image.
     pub details: Option<WindowPart>,
     /// What is read-only after relocation is so already, and shared.
     pub sealed: bool,
