@@ -35,7 +35,7 @@ pub trait World {
     /// What the system says.
     fn identity(&mut self, file: &Self::File) -> Result<(FileIdentity, u64), Errno>;
 
-    /// Maps the object in `file`.
+    /// Maps the object in `file`, which shall be a library or libc.
     ///
     /// # Errors
     /// Why it cannot be loaded.
@@ -45,21 +45,8 @@ pub trait World {
         identity: FileIdentity,
         size: u64,
         name: CString,
+        origin: Origin,
     ) -> Result<Box<Object>, LoadError>;
-
-    /// The same for what should be libc.
-    ///
-    /// # Errors
-    /// As for [`World::load`].
-    fn load_libc(
-        &mut self,
-        file: Self::File,
-        identity: FileIdentity,
-        size: u64,
-        name: CString,
-    ) -> Result<Box<Object>, LoadError> {
-        self.load(file, identity, size, name)
-    }
 
     /// Takes an object out of memory that [`World::load`] has just mapped.
     fn unload(&mut self, object: Box<Object>);
@@ -248,7 +235,7 @@ impl<'a, W: World> Discovery<'a, W> {
         if self.no_load {
             return None;
         }
-        let mut object = match self.world.load(file, identity, size, path) {
+        let mut object = match self.world.load(file, identity, size, path, Origin::File) {
             Ok(object) => object,
             Err(error) => {
                 self.failure = error;

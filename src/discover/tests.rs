@@ -61,6 +61,7 @@ impl World for Fake {
         identity: FileIdentity,
         _size: u64,
         name: CString,
+        _origin: Origin,
     ) -> Result<Box<Object>, LoadError> {
         let Entry::Library(_, library) = file else { return Err(LoadError::System(Errno::NOEXEC)) };
         Ok(object::load(&library, &name, identity)?)

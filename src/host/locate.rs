@@ -106,7 +106,7 @@ impl From<LoadError> for Refusal {
 fn try_path<W: World>(world: &mut W, path: &CStr) -> Result<Box<Object>, Refusal> {
     let file = world.open(path)?;
     let (identity, size) = world.identity(&file)?;
-    let mut object = world.load_libc(file, identity, size, CString::from(path))?;
+    let mut object = world.load(file, identity, size, CString::from(path), Origin::Libc)?;
     if !become_libc(&mut object) {
         world.unload(object);
         return Err(Refusal { cause: NOT_MUSL, exhausted: false });

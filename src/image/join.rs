@@ -256,6 +256,7 @@ impl World for Members<'_> {
         identity: FileIdentity,
         size: u64,
         name: CString,
+        origin: Origin,
     ) -> Result<Box<Object>, LoadError> {
         let members = &self.members;
         let is_it = |&at: &usize| {
@@ -263,7 +264,7 @@ impl World for Members<'_> {
             member.role == Role::Library && member.identity == Some(identity)
         };
         let Some(at) = (self.next..members.len()).chain(0..self.next).find(is_it) else {
-            return self.system.load(file, identity, size, name);
+            return self.system.load(file, identity, size, name, origin);
         };
         self.next = at + 1;
         let mut object = self.image.object(&members[at]);

@@ -37,39 +37,16 @@ pub fn load<M: Mapper + ?Sized>(
     identity: FileIdentity,
     size: u64,
     name: CString,
+    origin: Origin,
     mapper: &mut M,
-) -> Result<Box<Object>, LoadError> {
-    load_as(file, identity, size, name, mapper, false)
-}
-
-/// The same for libc, all of whose data every start writes to: they are read rather than mapped.
-///
-/// # Errors
-/// As for [`load`].
-pub fn libc<M: Mapper + ?Sized>(
-    file: File,
-    identity: FileIdentity,
-    size: u64,
-    name: CString,
-    mapper: &mut M,
-) -> Result<Box<Object>, LoadError> {
-    load_as(file, identity, size, name, mapper, true)
-}
-
-fn load_as<M: Mapper + ?Sized>(
-    file: File,
-    identity: FileIdentity,
-    size: u64,
-    name: CString,
-    mapper: &mut M,
-    reads_data: bool,
 ) -> Result<Box<Object>, LoadError> {
     let described = describe(&file, size)?;
     let mut plan = Plan::new(described.header.object_type, &described.segments);
-    plan.reads_data = reads_data;
+    // Every start writes to all of libc's.
+    plan.reads_data = origin == Origin::Libc;
     mapper.prepare(&mut plan, &file);
     let start = mapper.map(&plan, &file)?;
-    let object = examine(described, &plan.span, start, mapper.name(), identity, name)?;
+    let object = examine(described, &plan.span, start, mapper.name(), identity, name, origin)?;
     if object.dynamic.text_relocations {
         mapper.keep_private(&plan, start, &file);
     } else {
@@ -116,6 +93,7 @@ fn examine(
     backend: &'static str,
     identity: FileIdentity,
     name: CString,
+    origin: Origin,
 ) -> Result<Box<Object>, LoadError> {
     let Described { header, table, segments } = described;
     let bias = LoadBias::between(start, span.start);
@@ -131,7 +109,7 @@ fn examine(
         unsafe { unmap(&mapping) };
         return Err(error.into());
     }
-    let mut object = Object::new(name.into(), Origin::File, mapping, anatomy);
+    let mut object = Object::new(name.into(), origin, mapping, anatomy);
     let pages = &object.mapping.pages;
     log::debug!("mapped {} at {:?}-{:?}", Text::from(&object.name), pages.start, pages.end);
     object.identity = Some(identity);

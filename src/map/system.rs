@@ -8,7 +8,7 @@ use core::ffi::CStr;
 use crate::discover::World;
 use crate::elf::Address;
 use crate::error::LoadError;
-use crate::program::Object;
+use crate::program::{Object, Origin};
 use crate::sys::{self, Errno, File, FileIdentity, Text};
 
 use super::{Mapper, load};
@@ -38,18 +38,9 @@ impl<M: Mapper + ?Sized> World for System<M> {
         identity: FileIdentity,
         size: u64,
         name: CString,
+        origin: Origin,
     ) -> Result<Box<Object>, LoadError> {
-        load::load(file, identity, size, name, &mut *self.mapper)
-    }
-
-    fn load_libc(
-        &mut self,
-        file: File,
-        identity: FileIdentity,
-        size: u64,
-        name: CString,
-    ) -> Result<Box<Object>, LoadError> {
-        load::libc(file, identity, size, name, &mut *self.mapper)
+        load::load(file, identity, size, name, origin, &mut *self.mapper)
     }
 
     fn unload(&mut self, object: Box<Object>) {

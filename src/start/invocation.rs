@@ -14,7 +14,7 @@ use crate::elf::{Address, ElfError};
 use crate::error::{LoadError, StartError};
 use crate::host::{self, OwnFile, locate};
 use crate::map::{System, adopt};
-use crate::program::Object;
+use crate::program::{Object, Origin};
 use crate::sys::{self, Errno, FileStamp, Text};
 
 use super::stack::InitialStack;
@@ -126,7 +126,7 @@ fn load_program(system: &mut System, loader_name: &CStr, path: &CStr) -> Box<Obj
         sys::print(sys::stderr(), format_args!("{loader_name}: cannot load {shown}: {cause}\n"));
         sys::exit(EXIT_USAGE)
     });
-    let loaded = system.load(file, identity, size, CString::from(path));
+    let loaded = system.load(file, identity, size, CString::from(path), Origin::File);
     let runnable = loaded.and_then(|program| match is_static(&program) && !system.list {
         true => Err(ElfError::Static.into()),
         false => Ok(program),

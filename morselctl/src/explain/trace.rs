@@ -9,7 +9,7 @@ use ld_morsel::discover::{Discovery, Host, Search, Wishes, World, search};
 use ld_morsel::elf::Address;
 use ld_morsel::error::{LoadError, StartError};
 use ld_morsel::host::locate;
-use ld_morsel::program::{Object, Program};
+use ld_morsel::program::{Object, Origin, Program};
 use ld_morsel::sys::{Errno, File, FileIdentity};
 
 use crate::elf_file::ElfFile;
@@ -104,8 +104,9 @@ impl World for Tracer<'_> {
         identity: FileIdentity,
         size: u64,
         name: CString,
+        origin: Origin,
     ) -> Result<Box<Object>, LoadError> {
-        self.files.load(file, identity, size, name)
+        self.files.load(file, identity, size, name, origin)
     }
 
     fn unload(&mut self, object: Box<Object>) {

@@ -148,6 +148,7 @@ impl World for Recorder<'_> {
         identity: FileIdentity,
         _size: u64,
         name: CString,
+        _origin: Origin,
     ) -> Result<Box<Object>, LoadError> {
         let bytes = self.contents(file)?;
         Ok(self.add(bytes, name, Some(identity))?)
