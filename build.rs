@@ -5,14 +5,14 @@ const EXPORTS: &str = include_str!("exports.txt");
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed=sealed.ld");
-    let script = format!("-Wl,-T,{}/sealed.ld", env!("CARGO_MANIFEST_DIR"));
+    println!("cargo:rerun-if-changed=loader.ld");
+    let script = format!("-Wl,-T,{}/loader.ld", env!("CARGO_MANIFEST_DIR"));
     let arguments = [
         "-nostartfiles",
         "-nostdlib",
         "-static-pie",
-        // `sealed.ld` does what RELRO would do, for more than that.
-        "-Wl,-z,now,-z,norelro,-z,noexecstack,-z,separate-loadable-segments,--no-rosegment",
+        // `loader.ld` does what RELRO would do, for more than that.
+        "-Wl,-z,now,-z,norelro,-z,noexecstack",
         &script,
         "-Wl,--hash-style=gnu",
         "-Wl,--build-id=sha1",

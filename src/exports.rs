@@ -9,8 +9,16 @@ use ld_morsel::runtime;
 use ld_morsel::start::x86_64::entry;
 use ld_morsel::tls::x86_64::tls_get_addr;
 
-// The place where debuggers stop goes along, as only this binary has it.
-global_asm!(".globl _start", "_start: lea rcx, [rip + _dl_debug_state]", "jmp {}", sym entry);
+// What only this binary has goes along: where its own data are (`loader.ld`), and the place where debuggers stop.
+global_asm!(
+    ".globl _start",
+    "_start: lea rcx, [rip + _dl_debug_state]",
+    "lea r8, [rip + ld_morsel_data]",
+    "lea r9, [rip + ld_morsel_initialised_end]",
+    "lea r10, [rip + ld_morsel_data_end]",
+    "jmp {}",
+    sym entry,
+);
 
 /// Exports a function under its C name.
 macro_rules! export {

@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use goblin::elf64::sym::Sym;
 use once_cell::race::OnceBox;
 
-use crate::elf::{Address, Filter, LoadBias, Probe, Symbol, SymbolName, SymbolTable};
+use crate::elf::{Address, Anatomy, Filter, LoadBias, Probe, Symbol, SymbolName, SymbolTable};
 use crate::program::{Object, ObjectId, Origin, Program};
 
 pub use index::{Index, Outline};
@@ -417,17 +417,17 @@ pub fn may_be_taken(symbol: &Symbol) -> bool {
 }
 
 /// A symbol that one object defines for others.
-pub fn definition_in(object: &Object, name: &[u8]) -> Option<Symbol> {
+pub fn definition_in(object: &Anatomy<'_>, name: &[u8]) -> Option<Symbol> {
     definition_of(object, &SymbolName::new(name))
 }
 
 /// The same, by a name whose hash values are known.
-pub fn definition_of(object: &Object, name: &SymbolName<'_>) -> Option<Symbol> {
+pub fn definition_of(object: &Anatomy<'_>, name: &SymbolName<'_>) -> Option<Symbol> {
     object.symbols.lookup(name).filter(|symbol| acceptable(symbol, Accept::DefinitionOnly))
 }
 
 /// Whether an object is a C library, musl's or another: it must not be loaded beside the one we host. The two names
 /// are musl's choice (`load_library`).
-pub fn is_a_libc(object: &Object) -> bool {
+pub fn is_a_libc(object: &Anatomy<'_>) -> bool {
     definition_in(object, b"__libc_start_main").is_some() && definition_in(object, b"stdin").is_some()
 }

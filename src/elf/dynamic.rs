@@ -11,6 +11,9 @@ use smallvec::SmallVec;
 
 use super::{ElfError, Segments, Vaddr, View};
 
+/// Objects rarely ask for more.
+const USUAL_NEEDED: usize = 4;
+
 const DT_RELRSZ: u64 = 35;
 const DT_RELR: u64 = 36;
 
@@ -30,7 +33,7 @@ pub struct Table {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dynamic {
     /// `DT_NEEDED`: offsets into the string table.
-    pub needed: SmallVec<[u64; 4]>,
+    pub needed: SmallVec<[u64; USUAL_NEEDED]>,
     /// `DT_STRTAB`
     pub strtab: Option<Vaddr>,
     /// `DT_SYMTAB`
@@ -113,6 +116,13 @@ impl Dynamic {
         let mut dynamic = Self::default();
         dynamic.read(view, vaddr)?;
         Ok(dynamic)
+    }
+
+    /// Whether [`Dynamic::read`] takes no memory for the dynamic section at `vaddr`.
+    pub fn names_few(view: &View<'_>, vaddr: Vaddr) -> bool {
+        let entries: &[Dyn] = view.table_from(vaddr, "").unwrap_or_default();
+        let entries = entries.iter().take_while(|entry| entry.d_tag != DT_NULL);
+        entries.filter(|entry| entry.d_tag == DT_NEEDED).count() <= USUAL_NEEDED
     }
 
     /// The same, in place.

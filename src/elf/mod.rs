@@ -32,7 +32,7 @@ pub use hash::{Filter, HashTable, Probe, SymbolName};
 pub use header::{FileHeader, ObjectType};
 pub use note::{Note, notes};
 pub use relocation::{Relocation, RelocationTable, RelrSlots};
-pub use segment::{LoadSegment, SegmentFlags, Segments, TlsSegment};
+pub use segment::{LoadSegment, SegmentFlags, Segments, TlsSegment, USUAL_SEGMENTS};
 pub use symbol::{Symbol, SymbolTable};
 pub use version::VersionDefinitions;
 pub use view::View;

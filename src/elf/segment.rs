@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use super::{ElfError, PAGE_SIZE, Vaddr, View, page_down, page_up};
 
 /// Objects have rarely more segments; patchelf adds one.
-pub(super) const USUAL_SEGMENTS: usize = 6;
+pub const USUAL_SEGMENTS: usize = 6;
 
 /// The end of what a process of x86-64 can address (47 bits), and so a bound on any sensible segment.
 const ADDRESS_SPACE_END: u64 = 1 << 47;
@@ -97,6 +97,20 @@ pub struct Segments {
 }
 
 impl Segments {
+    /// Whether [`Segments::read`] takes no memory for this table: the segments to be loaded are few, and in order.
+    pub fn are_few(table: &[u8]) -> bool {
+        let (mut count, mut last, mut in_order) = (0, 0, true);
+        for bytes in table.chunks_exact(SIZEOF_PHDR) {
+            let mut header = ProgramHeader::default();
+            let read = plain::copy_from_bytes(&mut header, bytes);
+            if read.is_ok() && header.p_type == PT_LOAD {
+                in_order &= header.p_vaddr >= last;
+                (count, last) = (count + 1, header.p_vaddr);
+            }
+        }
+        in_order && count <= USUAL_SEGMENTS
+    }
+
     /// Reads a program header table.
     ///
     /// Of several `PT_DYNAMIC`, `PT_TLS` or `PT_GNU_RELRO` the last one counts, as in musl (`map_library`).

@@ -2,7 +2,6 @@
 //! kernel would enter it, and when it comes back everything is put right again.
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 use core::arch::{asm, naked_asm};
 use core::ffi::c_char;
 use core::sync::atomic::{AtomicPtr, Ordering};
@@ -10,7 +9,6 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 use goblin::elf64::program_header::SIZEOF_PHDR;
 use linux_raw_sys::auxvec::{AT_BASE, AT_ENTRY, AT_PHDR, AT_PHENT, AT_PHNUM};
 
-use crate::config;
 use crate::elf::Address;
 use crate::program::Object;
 use crate::start::InitialStack;
@@ -18,16 +16,35 @@ use crate::start::InitialStack;
 use super::Synthetic;
 
 /// The environment variables that musl must not act upon again.
-const HIDDEN: [&[u8]; 2] = [b"LD_PRELOAD", b"LD_LIBRARY_PATH"];
-/// What their first byte becomes meanwhile; no variable's name begins with it.
-const HIDING_BYTE: c_char = 1;
+const HIDDEN: [&[u8]; 2] = [b"LD_PRELOAD=", b"LD_LIBRARY_PATH="];
+/// What they begin with; and what that becomes meanwhile, as no variable's name begins.
+const BEGINNINGS: [&[u8]; 2] = [b"LD_", b"\x01D_"];
+
+/// Values in the auxiliary vector that are not the truth.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<const N: usize>(pub [(u32, u64); N]);
+
+impl<const N: usize> Told<N> {
+    /// Exchanges them with what is in the vector: to do it again puts everything right.
+    ///
+    /// # Safety
+    /// `stack` is writable, and nobody else uses it at this time.
+    pub unsafe fn exchange(&mut self, stack: &InitialStack) {
+        for (key, value) in &mut self.0 {
+            if let Some(entry) = stack.auxiliary_entry(*key) {
+                // SAFETY: the entry is on the stack.
+                unsafe { core::mem::swap(&mut (*entry).value, value) };
+            }
+        }
+    }
+}
 
 /// A start of libc.
 pub struct Boot {
     /// libc, mapped.
     pub libc: &'static Object,
-    /// What it is told of the program, if that is not the truth.
-    pub synthetic: Option<&'static Synthetic>,
+    /// What it is told of the program.
+    pub synthetic: &'static Synthetic,
     /// The stack that the program will start with.
     pub stack: InitialStack,
     /// What to do when libc is up.
@@ -36,12 +53,12 @@ pub struct Boot {
 
 /// What has been changed, to be put right by [`continuation`].
 struct Changes {
-    auxiliary: Vec<(*mut u64, u64)>,
-    environment: Vec<*mut c_char>,
+    told: Told<5>,
+    stack: InitialStack,
     then: fn() -> !,
 }
 
-#[unsafe(link_section = ".bss.sealed")]
+#[unsafe(link_section = ".sealed")]
 static CHANGES: AtomicPtr<Changes> = AtomicPtr::new(core::ptr::null_mut());
 
 /// Enters libc; `boot.then` runs when libc is up, on the program's stack.
@@ -49,32 +66,27 @@ static CHANGES: AtomicPtr<Changes> = AtomicPtr::new(core::ptr::null_mut());
 /// # Safety
 /// Everything is mapped and relocated, and nothing on the stack below `boot.stack` is needed any more.
 pub unsafe fn boot(boot: Boot) -> ! {
-    let program = boot.synthetic.map(|synthetic| {
-        let headers = synthetic.program_headers().0;
-        [(AT_PHDR, headers), (AT_PHNUM, synthetic.program_header_count()), (AT_PHENT, SIZEOF_PHDR as u64)]
-    });
-    let itself = [(AT_BASE, boot.libc.mapping.pages.start.0), (AT_ENTRY, continuation as *const () as u64)];
-    let mut changes = Changes { auxiliary: Vec::new(), environment: Vec::new(), then: boot.then };
-    for entry in boot.stack.auxiliary() {
-        // SAFETY: the entries are on the initial stack, which is writable and ours alone at this time.
-        let entry = unsafe { &mut *entry };
-        let mut described = program.iter().flatten().chain(&itself);
-        if let Some((_, value)) = described.find(|(key, _)| u64::from(*key) == entry.key) {
-            changes.auxiliary.push((&raw mut entry.value, entry.value));
-            entry.value = *value;
+    let Boot { libc, synthetic, stack, then } = boot;
+    let mut told = Told([
+        (AT_PHDR, synthetic.program_headers().0),
+        (AT_PHNUM, synthetic.program_header_count()),
+        (AT_PHENT, SIZEOF_PHDR as u64),
+        (AT_BASE, libc.mapping.pages.start.0),
+        (AT_ENTRY, continuation as *const () as u64),
+    ]);
+    let [shown, hidden] = BEGINNINGS;
+    // SAFETY: the initial stack, with the strings, is ours alone at this time.
+    unsafe {
+        told.exchange(&stack);
+        for entry in stack.environment(shown) {
+            if HIDDEN.iter().any(|name| entry.to_bytes().starts_with(name)) {
+                *entry.as_ptr().cast_mut() = hidden[0] as c_char;
+            }
         }
     }
-    for entry in boot.stack.environment(config::PREFIX) {
-        if HIDDEN.iter().any(|name| config::value_of(entry, name).is_some()) {
-            let first = entry.as_ptr().cast_mut();
-            // SAFETY: the strings are on the initial stack, too.
-            unsafe { *first = HIDING_BYTE };
-            changes.environment.push(first);
-        }
-    }
-    CHANGES.store(Box::into_raw(Box::new(changes)), Ordering::Release);
+    CHANGES.store(Box::into_raw(Box::new(Changes { told, stack, then })), Ordering::Release);
     // SAFETY: the state is that of an interpreter's entry: rsp at argc, rdx without a function to register.
-    unsafe { enter(boot.libc.entry, boot.stack.pointer()) }
+    unsafe { enter(libc.entry, stack.pointer()) }
 }
 
 /// libc jumps here, as to a program's entry.
@@ -85,14 +97,13 @@ unsafe extern "C" fn continuation() -> ! {
 
 extern "C" fn restore() -> ! {
     // SAFETY: `boot` has stored a box, and libc jumps here once.
-    let changes = unsafe { Box::from_raw(CHANGES.swap(core::ptr::null_mut(), Ordering::Acquire)) };
-    // SAFETY: the places are those that `boot` has found on the initial stack; no other thread exists.
+    let mut changes = unsafe { Box::from_raw(CHANGES.swap(core::ptr::null_mut(), Ordering::Acquire)) };
+    let [shown, hidden] = BEGINNINGS;
+    // SAFETY: no other thread exists.
     unsafe {
-        for &(place, value) in &changes.auxiliary {
-            *place = value;
-        }
-        for &first in &changes.environment {
-            *first = b'L' as c_char;
+        changes.told.exchange(&changes.stack);
+        for entry in changes.stack.environment(hidden) {
+            *entry.as_ptr().cast_mut() = shown[0] as c_char;
         }
     }
     (changes.then)()

@@ -4,6 +4,7 @@
 //! far apart they are, and where libc begins.
 
 use alloc::boxed::Box;
+use core::arch::asm;
 use core::ffi::CStr;
 
 use goblin::elf64::program_header::SIZEOF_PHDR;
@@ -38,11 +39,16 @@ static FUSED_NOTE: Note = Note {
     libc_entry: [0; 2],
 };
 
-/// A number in the note.
-fn noted(number: &'static [u32; 2]) -> u64 {
-    // SAFETY: the note is there; it is only the compiler that must not know what is in it.
-    let [low, high] = unsafe { (&raw const *number).read_volatile() };
-    u64::from(low) | u64::from(high) << u32::BITS
+/// The numbers in the note: distance and entry.
+fn noted() -> [u64; 2] {
+    let note: *const Note;
+    // The compiler would take the address from a table, which has to be relocated first; and it must not know what is in the note.
+    // SAFETY: the note is there.
+    let Note { distance, libc_entry, .. } = unsafe {
+        asm!("lea {}, [rip + {}]", out(reg) note, sym FUSED_NOTE, options(pure, nomem, nostack, preserves_flags));
+        note.read_volatile()
+    };
+    [distance, libc_entry].map(|[low, high]| u64::from(low) | u64::from(high) << u32::BITS)
 }
 
 /// The file that the kernel has mapped this loader from.
@@ -58,7 +64,7 @@ impl OwnFile {
     /// The file of a loader whose ELF header is at `loader`.
     pub fn of(loader: Address) -> Self {
         // Zero if we stand alone.
-        let distance = noted(&FUSED_NOTE.distance);
+        let [distance, _] = noted();
         Self { start: Address(loader.0.wrapping_sub(distance)), loader }
     }
 
@@ -95,7 +101,8 @@ impl OwnFile {
 
     /// The ELF entry of the libc that is in the file, if one is.
     pub fn libc_entry(&self) -> Option<Address> {
-        let entry = Address(self.start.0.wrapping_add(noted(&FUSED_NOTE.libc_entry)));
+        let [_, entry] = noted();
+        let entry = Address(self.start.0.wrapping_add(entry));
         (self.start != self.loader).then_some(entry)
     }
 

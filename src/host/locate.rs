@@ -6,7 +6,7 @@ use core::ffi::CStr;
 
 use crate::bind;
 use crate::discover::World;
-use crate::elf::ElfError;
+use crate::elf::{Anatomy, ElfError, Vaddr};
 use crate::error::{LoadError, StartError};
 use crate::program::{Object, Origin};
 use crate::sys::{Errno, Text, errno_text};
@@ -23,7 +23,7 @@ const USUAL_PLACES: &[u8] = b"/lib/ld-musl-x86_64.so.1\0\
     /usr/local/musl/lib/libc.so\0";
 
 /// The usual places, one after the other.
-fn usual_places<'a>() -> impl Iterator<Item = &'a CStr> {
+pub fn usual_places<'a>() -> impl Iterator<Item = &'a CStr> {
     let places = USUAL_PLACES.split_inclusive(|&byte| byte == 0);
     places.filter_map(|place| CStr::from_bytes_with_nul(place).ok())
 }
@@ -115,14 +115,20 @@ fn try_path<W: World>(world: &mut W, path: &CStr) -> Result<Box<Object>, Refusal
     Ok(object)
 }
 
-/// Makes an object the libc to host, if it is a musl: where it begins is a symbol of its own, as the ELF entry of a fused file is a
-/// loader's. Those without are known by what they are for.
+/// Makes an object the libc to host, if it is a musl.
 fn become_libc(object: &mut Object) -> bool {
-    match bind::definition_in(object, b"_dlstart") {
-        Some(entry) => object.entry = object.address(entry.vaddr()),
-        None if bind::is_a_libc(object) => {}
-        None => return false,
-    }
-    object.origin = Origin::Libc;
-    object.dynamic.verdef.is_none() && object.is_code(object.entry)
+    let Some(entry) = entry_of_musl(object, object.mapping.bias.unapply(object.entry)) else { return false };
+    (object.origin, object.entry) = (Origin::Libc, object.address(entry));
+    true
+}
+
+/// Where a libc begins, if it is a musl: that is a symbol of its own, as the ELF entry of a fused file is a loader's. Those without
+/// are known by what they are for, and begin at their `elf_entry`.
+pub fn entry_of_musl(libc: &Anatomy<'_>, elf_entry: Vaddr) -> Option<Vaddr> {
+    let entry = match bind::definition_in(libc, b"_dlstart") {
+        Some(entry) => entry.vaddr(),
+        None if bind::is_a_libc(libc) => elf_entry,
+        None => return None,
+    };
+    (libc.dynamic.verdef.is_none() && libc.segments.is_code(entry)).then_some(entry)
 }

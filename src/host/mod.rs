@@ -9,6 +9,6 @@ mod fused;
 pub mod locate;
 mod synthetic;
 
-pub use boot::{Boot, boot, enter};
+pub use boot::{Boot, Told, boot, enter};
 pub use fused::OwnFile;
 pub use synthetic::{MergedTls, Synthetic, exports};

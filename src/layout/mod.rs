@@ -90,8 +90,6 @@ pub struct Plan {
     /// The regions in the order in which they are laid down; a later one replaces what it overlaps.
     /// The first one starts the span.
     pub regions: Vec<Region>,
-    /// A few pages of data are read into memory of their own rather than mapped.
-    pub reads_data: bool,
 }
 
 impl Plan {
@@ -101,7 +99,6 @@ impl Plan {
         let mut plan = Self {
             placement: placement(object_type, &span, segments),
             regions: Vec::with_capacity(segments.loads.len() + 1),
-            reads_data: false,
             span,
         };
         for (place, load) in segments.in_order().enumerate() {
@@ -207,7 +204,8 @@ pub fn unused_ends(segments: &Segments) -> impl Iterator<Item = Range<Vaddr>> + 
     ends.filter_map(outside_sealed)
 }
 
-fn placement(object_type: ObjectType, span: &Range<Vaddr>, segments: &Segments) -> Placement {
+/// Where an object with these segments wants to be; `span` is theirs.
+pub fn placement(object_type: ObjectType, span: &Range<Vaddr>, segments: &Segments) -> Placement {
     if object_type == ObjectType::Fixed && span.start.0 > 0 {
         return Placement::Exact;
     }

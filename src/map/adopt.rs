@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::ffi::CString;
 use core::ffi::CStr;
 
-use crate::elf::{Address, Anatomy, ElfError, FileHeader, LoadBias, Segments, Vaddr};
+use crate::elf::{Address, Anatomy, Dynamic, ElfError, FileHeader, LoadBias, Segments, Vaddr};
 use crate::program::{Mapping, Object, Origin};
 use crate::sys;
 
@@ -80,23 +80,24 @@ unsafe fn read_program_headers(
     Ok(linked.map_or(LoadBias(0), |vaddr| LoadBias::between(headers.0, vaddr)))
 }
 
-/// Reads what the program that the kernel started consists of. Returns its bias. Neither takes memory, nor asks for the file.
-///
-/// # Errors
-/// What is wrong with it.
+/// Reads what the program that the kernel started consists of, unless that takes memory or makes no sense. Returns its bias. The
+/// file is not asked for.
 ///
 /// # Safety
 /// As for [`program`].
-pub unsafe fn read_program(
+pub unsafe fn read_small_program(
     anatomy: &mut Anatomy<'static>,
     headers: (Address, u16),
-) -> Result<LoadBias, ElfError> {
+) -> Option<LoadBias> {
     // SAFETY: passed on to the caller.
-    let bias = unsafe { read_program_headers(&mut anatomy.segments, headers) }?;
+    let bias = unsafe {
+        let table = header_table(headers);
+        Segments::are_few(table).then(|| read_program_headers(&mut anatomy.segments, headers))?.ok()?
+    };
     // SAFETY: the kernel has mapped what the program headers say, for the life of the process.
-    anatomy.view = unsafe { load::view(&anatomy.segments, bias) };
-    anatomy.read_tables()?;
-    Ok(bias)
+    anatomy.view.add(unsafe { load::parts(&anatomy.segments, bias) });
+    let is_small = Dynamic::names_few(&anatomy.view, anatomy.segments.dynamic?);
+    (is_small && anatomy.read_tables().is_ok()).then_some(bias)
 }
 
 /// The kernel does not mind if a program's file is shorter than its segments, but touching what is missing would be fatal.

@@ -1,10 +1,12 @@
 //! The backend that works everywhere: private file mappings, in the manner of every loader.
 
-use crate::elf::{Address, LoadBias, PAGE_SIZE, Vaddr};
+use rustix::fd::AsFd;
+
+use crate::elf::{Address, LoadBias, PAGE_SIZE, Segments, Vaddr};
 use crate::layout::{PageClass, Placement, Plan, Region};
 use crate::sys::{self, Errno, File, Memory, MemoryFlags};
 
-use super::Mapper;
+use super::{Mapper, libc};
 
 /// A writable region of at most so many pages is provided at once: relocation will write to nearly all of them.
 const FEW_PAGES: u64 = 4;
@@ -37,6 +39,14 @@ impl Mapper for FileMapper {
         }
         Ok(start)
     }
+
+    fn map_libc(&mut self, plan: &Plan, segments: &Segments, file: &File) -> Option<Address> {
+        let limit = self.lowest.filter(|_| self.may_gain_rights).map(Address)?;
+        let start = libc::map(plan.placement, segments, file.as_fd(), limit)?;
+        self.lowest = Some(start.0);
+        sys::count_calls(libc::USUAL_CALLS);
+        Some(start)
+    }
 }
 
 impl FileMapper {
@@ -53,16 +63,8 @@ impl FileMapper {
         }
         let start = plan.placement.align_down(self.lowest?.checked_sub(plan.length())?)?;
         let mut end = start;
-        let is_read = |region: &Region| plan.reads_data && is_small_data(region);
-        let belong_together = |one: &Region, next: &Region| {
-            is_one_piece(one, next)
-                || is_read(one) && next.class == PageClass::Zero && next.flags == one.flags
-        };
-        for regions in plan.regions.chunk_by(belong_together) {
-            let mapped = match regions {
-                [data, zeros @ ..] if is_read(data) => map_data(data, length_of(zeros), end, file),
-                _ => self.map_piece(regions, end, file),
-            };
+        for regions in plan.regions.chunk_by(is_one_piece) {
+            let mapped = self.map_piece(regions, end, file);
             if mapped.is_err() {
                 unmap_between(start, end);
                 return None;
@@ -184,26 +186,6 @@ fn is_one_piece(one: &Region, next: &Region) -> bool {
     let beyond = one.file_offset.and_then(|offset| offset.checked_add(one.length()));
     let is_fixed = |region: &Region| !region.shared && !region.flags.contains(MemoryFlags::WRITE);
     beyond.is_some() && beyond == next.file_offset && is_fixed(one) && is_fixed(next)
-}
-
-/// Whether a region is a few pages of data.
-fn is_small_data(region: &Region) -> bool {
-    let is_private_data = region.class == PageClass::Data && !region.shared && region.file_offset.is_some();
-    is_private_data && region.length() <= FEW_PAGES * PAGE_SIZE
-}
-
-/// Maps a few pages of data, with so many bytes of zeros behind them, as one piece of zeroed memory, and reads the data into it. If these
-/// pages are written to anyway, that takes the kernel much less than to map them and to copy what is written to.
-fn map_data(data: &Region, zeros: u64, start: u64, file: &File) -> Result<(), Errno> {
-    let length = data.length() + zeros;
-    Memory { access: data.flags, ..Memory::zeroed(length) }.map_free(start)?;
-    let size = data.zero_from.map_or(data.length(), |tail| tail.0 - data.pages.start.0) as usize;
-    // SAFETY: mapped just now, writable, and known to nobody.
-    let bytes = unsafe { core::slice::from_raw_parts_mut(start as *mut u8, size) };
-    // What the file has beyond its end, a mapping would know.
-    let read = data.file_offset.ok_or(Errno::NOEXEC).and_then(|offset| file.read_at(bytes, offset));
-    let whole = read.and_then(|read| if read == size { Ok(()) } else { Err(Errno::NOEXEC) });
-    whole.inspect_err(|_| unmap_between(start, start + length))
 }
 
 fn length_of(regions: &[Region]) -> u64 {

@@ -15,7 +15,7 @@ use crate::sys::{self, Errno, File, FileIdentity, Text};
 use super::Mapper;
 
 /// Enough for the ELF header and the program headers of nearly every file (musl reads as much).
-const HEAD: usize = 960;
+pub const HEAD: usize = 960;
 
 /// Bytes of the loader's own memory that an object may cost, relocation and all: far more than one does.
 const ROOM_FOR_AN_OBJECT: usize = 64 << 10;
@@ -42,10 +42,12 @@ pub fn load<M: Mapper + ?Sized>(
 ) -> Result<Box<Object>, LoadError> {
     let described = describe(&file, size)?;
     let mut plan = Plan::new(described.header.object_type, &described.segments);
-    // Every start writes to all of libc's.
-    plan.reads_data = origin == Origin::Libc;
     mapper.prepare(&mut plan, &file);
-    let start = mapper.map(&plan, &file)?;
+    let libc = (origin == Origin::Libc).then(|| mapper.map_libc(&plan, &described.segments, &file));
+    let start = match libc.flatten() {
+        Some(start) => start,
+        None => mapper.map(&plan, &file)?,
+    };
     let object = examine(described, &plan.span, start, mapper.name(), identity, name, origin)?;
     if object.dynamic.text_relocations {
         mapper.keep_private(&plan, start, &file);

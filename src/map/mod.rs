@@ -5,6 +5,7 @@
 
 pub mod adopt;
 mod file;
+pub mod libc;
 pub mod load;
 mod morsel;
 mod pieces;
@@ -15,7 +16,7 @@ use alloc::boxed::Box;
 use core::ops::Range;
 
 use crate::config::MapChoice;
-use crate::elf::Address;
+use crate::elf::{Address, Segments};
 use crate::layout::Plan;
 use crate::sys::{Errno, File};
 
@@ -34,6 +35,11 @@ pub trait Mapper {
     /// What the kernel says; `EBUSY` if an object must have its link-time address and cannot (as in musl). Nothing
     /// stays mapped then.
     fn map(&mut self, plan: &Plan, file: &File) -> Result<Address, Errno>;
+
+    /// The same of a libc of the usual kind, in a way that suits it. `None` if it is not mapped: it is an object as others are.
+    fn map_libc(&mut self, _plan: &Plan, _segments: &Segments, _file: &File) -> Option<Address> {
+        None
+    }
 
     /// Adapts a plan before it is carried out.
     fn prepare(&mut self, _plan: &mut Plan, _file: &File) {}

@@ -7,7 +7,7 @@ use core::ops::Range;
 
 use log::Level;
 
-use crate::elf::{Address, LoadBias};
+use crate::elf::{Address, LoadBias, Segments};
 use crate::layout::{Begins, BigRegion, PIECE, Placement, Plan};
 use crate::sys::{self, Errno, File, Memory, MemoryFlags, Text};
 
@@ -148,6 +148,10 @@ impl Mapper for PieceMapper {
 
     fn map(&mut self, plan: &Plan, file: &File) -> Result<Address, Errno> {
         self.files.map(plan, file)
+    }
+
+    fn map_libc(&mut self, plan: &Plan, segments: &Segments, file: &File) -> Option<Address> {
+        self.files.map_libc(plan, segments, file)
     }
 
     fn share(&mut self, plan: &Plan, start: Address, file: File) {

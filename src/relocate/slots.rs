@@ -6,7 +6,9 @@ use core::ops::Range;
 use goblin::elf64::reloc::Rela;
 use smallvec::SmallVec;
 
-use crate::elf::{Address, LoadBias, PAGE_SIZE, SegmentFlags, Segments, Vaddr, page_down, page_up};
+use crate::elf::{
+    Address, LoadBias, PAGE_SIZE, SegmentFlags, Segments, USUAL_SEGMENTS, Vaddr, page_down, page_up,
+};
 use crate::program::Object;
 use crate::sys;
 
@@ -19,7 +21,7 @@ use crate::sys;
 pub struct Slots {
     /// From the object's addresses to where the loader finds its bytes.
     memory: LoadBias,
-    windows: SmallVec<[Range<u64>; 2]>,
+    windows: SmallVec<[Range<u64>; USUAL_SEGMENTS]>,
     /// What is read-only after relocation.
     sealed: Range<u64>,
     /// The window that the last slot was in: relocations are sorted by address, mostly.

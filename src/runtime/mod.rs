@@ -73,7 +73,7 @@ pub struct Loader {
     pub static_image: Address,
 }
 
-#[unsafe(link_section = ".bss.sealed")]
+#[unsafe(link_section = ".sealed")]
 static PROCESS: AtomicPtr<Process> = AtomicPtr::new(core::ptr::null_mut());
 
 impl Process {

@@ -19,7 +19,7 @@ use crate::host::OwnFile;
 use crate::map::adopt;
 use crate::relocate::{self, Slots};
 
-use super::stack::InitialStack;
+use super::stack::{InitialStack, Unmeasured};
 
 /// Looking at more relocations than that would cost what is to be saved.
 const FEW: u64 = 256;
@@ -45,14 +45,14 @@ pub unsafe fn find(stack: *mut u64, own: OwnFile) -> Option<Alone> {
     let stack = unsafe { InitialStack::new(stack) };
     // It is called by its own name otherwise.
     let is_interpreter = stack.auxiliary_value(AT_BASE) == Some(own.start.0);
-    if !is_interpreter || stack.environment(config::PREFIX).any(concerns_us) {
+    if !is_interpreter || stack.variables().any(concerns_us) {
         return None;
     }
     let headers = Address(stack.auxiliary_value(AT_PHDR)?);
     let count = u16::try_from(stack.auxiliary_value(AT_PHNUM)?).ok()?;
     let mut program = Anatomy::unread();
     // SAFETY: passed on to the caller; the kernel has mapped the program.
-    let bias = unsafe { adopt::read_program(&mut program, (headers, count)) }.ok()?;
+    let bias = unsafe { adopt::read_small_program(&mut program, (headers, count)) }?;
     let entry = Address(stack.auxiliary_value(AT_ENTRY)?);
     let fits = program.segments.is_code(bias.unapply(entry)) && needs_libc_only(&program, bias);
     fits.then(|| Alone {
@@ -63,14 +63,12 @@ pub unsafe fn find(stack: *mut u64, own: OwnFile) -> Option<Alone> {
 }
 
 /// Whether an entry of the environment bears on a program without libraries.
-fn concerns_us(entry: &CStr) -> bool {
-    let entry = entry.to_bytes();
+fn concerns_us(entry: Unmeasured) -> bool {
+    let Some(rest) = entry.without(config::PREFIX) else { return false };
+    let Some(rest) = rest.without(b"MORSEL_") else { return rest.without(b"PRELOAD=").is_some() };
     // An image that may be used would not make it faster.
-    let is_optional = || {
-        let place = entry.strip_prefix(b"LD_MORSEL_IMAGE=");
-        place.is_some_and(|place| matches!(place, b"off" | b"auto" | [b'/', ..]))
-    };
-    entry.starts_with(b"LD_MORSEL_") && !is_optional() || entry.starts_with(b"LD_PRELOAD=")
+    let place = rest.without(b"IMAGE=");
+    !place.is_some_and(|place| place.is(b"off") || place.is(b"auto") || place.without(b"/").is_some())
 }
 
 /// Whether libc is all that a program needs, and it needs nothing of libc that this loader has in its stead. That libc has
@@ -199,7 +197,7 @@ mod tests {
             c"LD_MORSEL_IMAGE=require",
             c"LD_MORSEL_IMAGE=nonsense",
         ] {
-            assert!(concerns_us(entry), "{entry:?}");
+            assert!(concerns_us(entry.into()), "{entry:?}");
         }
         for entry in [
             c"LD_LIBRARY_PATH=/x",
@@ -209,7 +207,7 @@ mod tests {
             c"LD_DEBUG=all",
             c"LD_BIND_NOW=1",
         ] {
-            assert!(!concerns_us(entry), "{entry:?}");
+            assert!(!concerns_us(entry.into()), "{entry:?}");
         }
     }
 

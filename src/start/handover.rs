@@ -52,7 +52,7 @@ pub struct Handover {
     pub data: Address,
 }
 
-#[unsafe(link_section = ".bss.sealed")]
+#[unsafe(link_section = ".sealed")]
 static HANDOVER: AtomicPtr<Handover> = AtomicPtr::new(core::ptr::null_mut());
 
 impl Handover {
@@ -92,7 +92,7 @@ impl Handover {
             );
             // SAFETY: objects are boxed, and start-up objects stay for the life of the process.
             let libc = unsafe { &*core::ptr::from_ref(&program[libc]) };
-            Boot { libc, synthetic: Some(synthetic), stack, then: finish }
+            Boot { libc, synthetic, stack, then: finish }
         });
         // SAFETY: start-up objects stay as they are from now on.
         unsafe { debug.add(program, ObjectId::PROGRAM) };

@@ -2,23 +2,29 @@
 //! is mapped first, and told where it is; on the way to the program it comes back here once, as debuggers shall find in its
 //! list what they would find in ours.
 
-use alloc::boxed::Box;
-use core::ffi::{c_char, c_int};
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::arch::naked_asm;
+use core::ffi::{CStr, c_char, c_int};
 
-use crate::elf::{Address, LoadBias};
-use crate::host::{self, Boot, OwnFile, locate};
-use crate::map::{FileMapper, System};
-use crate::program::Object;
+use linux_raw_sys::auxvec::{AT_BASE, AT_ENTRY};
+use rustix::fd::AsFd;
+
+use crate::elf::{Address, Anatomy, LoadBias};
+use crate::host::{self, OwnFile, Told, locate};
+use crate::map::libc;
+use crate::sys::bare;
 
 use super::InitialStack;
 use super::alone::Alone;
 
 /// What is to be done when libc comes back.
+#[derive(Clone, Copy)]
 struct Left {
-    stack: InitialStack,
-    program: Alone,
-    libc: &'static Object,
+    told: Told<2>,
+    entry: Address,
+    /// The program's `DT_DEBUG`.
+    debug: Option<Address>,
+    libc: LoadBias,
+    name: &'static CStr,
     changed: extern "C" fn(),
 }
 
@@ -38,9 +44,6 @@ struct LinkMap {
     next: *mut LinkMap,
 }
 
-#[unsafe(link_section = ".bss.sealed")]
-static LEFT: AtomicPtr<Left> = AtomicPtr::new(core::ptr::null_mut());
-
 /// Enters the libc in our own file, if there is one.
 ///
 /// # Safety
@@ -52,41 +55,58 @@ pub unsafe fn to_fused_libc(stack: *mut u64, own: OwnFile) {
     }
 }
 
-/// Maps the system's libc and enters it. Comes back if there is none that could be used: what is wrong is told on the usual way.
-///
-/// As in [`alone`](super::alone), nothing here may need an address in a table: the loader is not relocated, so that nothing is
-/// written to the pages with such tables.
+/// Maps the system's libc and enters it. Comes back if there is none that is of the usual kind: all else is told on the usual way.
 ///
 /// # Safety
-/// As for [`to_fused_libc`]; there is one thread. `changed` may be called when a debugger is to look at the list of objects.
+/// As for [`to_fused_libc`]; there is one thread, and nothing is in the [`ROOM`](super::stack::ROOM) below the stack. `changed` may
+/// be called when a debugger is to look at the list of objects.
 #[inline(never)]
-pub unsafe fn to_libc(stack: *mut u64, own: OwnFile, program: Alone, changed: extern "C" fn()) {
+pub unsafe fn to_libc(stack: *mut u64, own: OwnFile, program: &Alone, changed: extern "C" fn()) {
     // SAFETY: passed on to the caller.
     let stack = unsafe { InitialStack::new(stack) };
-    // libc is too small for pieces of 2 MiB.
-    let mapper = Box::new(FileMapper::new(super::free_space(&stack, own)));
-    let mut system = System { mapper, list: false };
-    let found = locate::libc(&mut system, None, || None, None, Some(program.interpreter));
-    let Ok(Some(libc)) = found else { return };
-    let libc = Box::leak(libc);
-    let left = Left { stack, program, libc, changed };
-    LEFT.store(Box::into_raw(Box::new(left)), Ordering::Release);
-    let boot = Boot { libc, synthetic: None, stack, then: go_on };
-    // SAFETY: libc is mapped, for ever, and nothing else is needed any more.
-    unsafe { host::boot(boot) }
+    let Some(limit) = super::free_space(&stack, own) else { return };
+    // The program's interpreter is this loader.
+    let is_other = |place: &&CStr| !place.to_bytes().iter().eq(program.interpreter.to_bytes());
+    let opened =
+        locate::usual_places().filter(is_other).find_map(|place| Some((bare::open(place).ok()?, place)));
+    let Some((file, name)) = opened else { return };
+    let mut anatomy = Anatomy::unread();
+    let Some(libc) = libc::load(&mut anatomy, file.as_fd(), limit) else { return };
+    drop(file);
+    let told = Told([(AT_BASE, libc.bias.0), (AT_ENTRY, continuation as *const () as u64)]);
+    let &Alone { entry, debug, .. } = program;
+    let mut left = Left { told, entry, debug, libc: libc.bias, name, changed };
+    // SAFETY: passed on to the caller; libc is mapped, for ever.
+    unsafe {
+        let stack = stack.lowered::<Left>();
+        left.told.exchange(&stack);
+        stack.kept::<Left>().write(left);
+        host::enter(libc.entry, stack.pointer())
+    }
+}
+
+/// libc jumps here, as to a program's entry.
+#[unsafe(naked)]
+unsafe extern "C" fn continuation() -> ! {
+    naked_asm!("xor ebp, ebp", "mov rdi, rsp", "and rsp, -16", "call {go_on}", "ud2", go_on = sym go_on)
 }
 
 /// The program takes over.
-fn go_on() -> ! {
-    // SAFETY: `to_libc` has stored a box, and libc comes back once.
-    let left = unsafe { Box::from_raw(LEFT.swap(core::ptr::null_mut(), Ordering::Acquire)) };
-    // SAFETY: libc has written to the program's `DT_DEBUG` where its list is, and the list is not used by others yet.
+///
+/// # Safety
+/// `stack` is the one that [`to_libc`] has given libc, which is up.
+unsafe extern "C" fn go_on(stack: *mut u64) -> ! {
+    // SAFETY: passed on to the caller. libc has written to the program's `DT_DEBUG` where its list is, and the list is not used
+    // by others yet.
     unsafe {
-        if let Some(slot) = left.program.debug {
-            name_libc((slot.0 as *const *const Debug).read_unaligned(), left.libc);
+        let stack = InitialStack::new(stack);
+        let mut left = stack.kept::<Left>().read();
+        left.told.exchange(&stack);
+        if let Some(slot) = left.debug {
+            name_libc((slot.0 as *const *const Debug).read_unaligned(), left.libc, left.name);
         }
         (left.changed)();
-        host::enter(left.program.entry, left.stack.pointer())
+        host::enter(left.entry, stack.pointer())
     }
 }
 
@@ -94,13 +114,13 @@ fn go_on() -> ! {
 ///
 /// # Safety
 /// `debug` is null or libc's list, which nobody else reads yet.
-unsafe fn name_libc(debug: *const Debug, libc: &'static Object) {
-    // SAFETY: the caller vouches for the list; libc lives as long as the process.
+unsafe fn name_libc(debug: *const Debug, libc: LoadBias, name: &'static CStr) {
+    // SAFETY: the caller vouches for the list.
     unsafe {
         let mut next = debug.as_ref().map_or(core::ptr::null_mut(), |debug| debug.head);
         while let Some(map) = next.as_mut() {
-            if map.bias == libc.mapping.bias {
-                map.name = libc.name.as_ptr();
+            if map.bias == libc {
+                map.name = name.as_ptr();
             }
             next = map.next;
         }

@@ -21,7 +21,7 @@ use linux_raw_sys::auxvec::{AT_BASE, AT_SYSINFO_EHDR};
 use crate::bind::{Index, Lookup, Outline, Scope};
 use crate::config::{self, Config};
 use crate::discover::{Discovery, Host, Search, Wishes};
-use crate::elf::{Address, ElfError, PAGE_SIZE, SegmentFlags};
+use crate::elf::{Address, ElfError, PAGE_SIZE};
 use crate::error::{RelocationProblem, StartError};
 use crate::host::{OwnFile, locate};
 use crate::image::Attached;
@@ -44,10 +44,10 @@ const EXIT_CANNOT_LOAD: i32 = 127;
 /// Starts the program.
 ///
 /// # Safety
-/// `stack` is the initial stack of the process, `base` the address of our own ELF header, we are relocated, and
-/// there is one thread.
+/// `stack` is the initial stack of the process, `base` the address of our own ELF header, `data` where our own data begin, we are
+/// relocated, and there is one thread.
 #[inline(never)]
-unsafe fn start(stack: *mut u64, base: Address) -> ! {
+unsafe fn start(stack: *mut u64, base: Address, data: Address) -> ! {
     // SAFETY: passed on to the caller.
     let stack = unsafe { InitialStack::new(stack) };
     let config = Config::from_environment(stack.environment(config::PREFIX), stack.is_secure(), complain);
@@ -69,8 +69,6 @@ unsafe fn start(stack: *mut u64, base: Address) -> ! {
     let loader = unsafe { adopt::whole(Origin::Loader, c"ld-morsel", base) };
     let loader = loader
         .unwrap_or_else(|error| fail(&[StartError::Program { name: c"ld-morsel".into(), cause: error }]));
-    let data = loader.segments.loads.iter().find(|load| load.flags.contains(SegmentFlags::WRITE));
-    let data = loader.address(data.map_or(loader.summary.dynamic_section, |load| load.vaddr));
     let wishes = Wishes {
         interpreter: invocation.interpreter_name,
         library_path: config.library_path,

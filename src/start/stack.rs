@@ -5,6 +5,11 @@ use core::ffi::{CStr, c_char};
 
 use linux_raw_sys::auxvec::{AT_EGID, AT_EUID, AT_GID, AT_NULL, AT_SECURE, AT_UID};
 
+use super::x86_64;
+
+/// Bytes that are free below the initial stack.
+pub(super) const ROOM: usize = 128;
+
 /// One entry of the auxiliary vector.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
@@ -60,17 +65,16 @@ impl InitialStack {
         self.arguments.cast_const().cast()
     }
 
-    /// The entries of the environment that begin with `prefix`. The others, most of them, are not even measured.
+    /// The entries of the environment. Most of them nobody wants to be measured.
+    pub fn variables(&self) -> impl Iterator<Item = Unmeasured> + use<> {
+        pointers(self.environment).map(Unmeasured)
+    }
+
+    /// Those that begin with `prefix`.
     pub fn environment(&self, prefix: &'static [u8]) -> impl Iterator<Item = &'static CStr> + use<> {
-        let begins = move |text: *const c_char| {
-            let mut wanted = prefix.iter().enumerate();
-            // SAFETY: goes on to the next byte only if this one was not the terminating NUL.
-            wanted.all(|(index, &byte)| unsafe { *text.add(index) } as u8 == byte)
-        };
+        let wanted = self.variables().filter(move |entry| entry.without(prefix).is_some());
         // SAFETY: the strings live as long as the process.
-        pointers(self.environment)
-            .filter(move |&text| begins(text))
-            .map(|text| unsafe { CStr::from_ptr(text) })
+        wanted.map(|entry| unsafe { CStr::from_ptr(entry.0) })
     }
 
     /// The environment array, for `execve`.
@@ -94,11 +98,16 @@ impl InitialStack {
         })
     }
 
-    /// The value of an auxiliary entry; the last one counts, as in musl.
-    pub fn auxiliary_value(&self, key: u32) -> Option<u64> {
+    /// An auxiliary entry; the last one counts, as in musl.
+    pub fn auxiliary_entry(&self, key: u32) -> Option<*mut Auxiliary> {
         // SAFETY: the entries are valid and nobody changes them meanwhile.
-        let entries = self.auxiliary().map(|entry| unsafe { *entry });
-        entries.filter(|entry| entry.key == u64::from(key)).last().map(|entry| entry.value)
+        self.auxiliary().filter(|&entry| unsafe { (*entry).key } == u64::from(key)).last()
+    }
+
+    /// Its value.
+    pub fn auxiliary_value(&self, key: u32) -> Option<u64> {
+        // SAFETY: likewise.
+        self.auxiliary_entry(key).map(|entry| unsafe { (*entry).value })
     }
 
     /// Whether the program runs with rights that its caller lacks (`libc.secure` in musl's `__dls3`): also when the
@@ -125,6 +134,35 @@ impl InitialStack {
         }
     }
 
+    /// The stack further down, so that there is room for a `T` behind the auxiliary vector, where nobody will look but
+    /// [`InitialStack::kept`].
+    ///
+    /// # Safety
+    /// The stack is at the entry of the process, and nothing has been put in the [`ROOM`] below it.
+    pub unsafe fn lowered<T: Copy>(&self) -> Self {
+        const { assert!(size_of::<T>() <= ROOM && align_of::<T>() <= align_of::<u64>()) };
+        let size = size_of::<T>().next_multiple_of(16);
+        // SAFETY: in bounds, as the caller says.
+        unsafe {
+            let lower = self.pointer.byte_sub(size);
+            let count = self.kept::<u64>().offset_from_unsigned(self.pointer);
+            x86_64::copy_words(self.pointer, lower, count);
+            Self {
+                pointer: lower,
+                arguments: self.arguments.byte_sub(size),
+                environment: self.environment.byte_sub(size),
+                auxiliary: self.auxiliary.byte_sub(size),
+            }
+        }
+    }
+
+    /// What is behind the auxiliary vector.
+    pub fn kept<T>(&self) -> *mut T {
+        let last = self.auxiliary().last().unwrap_or(self.auxiliary.wrapping_sub(1));
+        // Behind `AT_NULL`.
+        last.wrapping_add(2).cast()
+    }
+
     /// Replaces the program's name for itself.
     ///
     /// # Safety
@@ -132,6 +170,37 @@ impl InitialStack {
     pub unsafe fn set_program_name(&self, name: &'static CStr) {
         // SAFETY: in bounds, as the caller says.
         unsafe { *self.arguments = name.as_ptr() };
+    }
+}
+
+/// A string on the initial stack, of which nobody knows how long it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Unmeasured(*const c_char);
+
+impl Unmeasured {
+    /// What follows `prefix`, if it begins with that.
+    pub fn without(self, prefix: &[u8]) -> Option<Self> {
+        let mut rest = self.0;
+        for &byte in prefix {
+            // SAFETY: goes on to the next byte only if this one was not the terminating NUL.
+            if unsafe { *rest } as u8 != byte || byte == 0 {
+                return None;
+            }
+            rest = rest.wrapping_add(1);
+        }
+        Some(Self(rest))
+    }
+
+    /// Whether it is `text`.
+    pub fn is(self, text: &[u8]) -> bool {
+        // SAFETY: all of these bytes are there, and the one behind them.
+        self.without(text).is_some_and(|rest| unsafe { *rest.0 } == 0)
+    }
+}
+
+impl From<&'static CStr> for Unmeasured {
+    fn from(text: &'static CStr) -> Self {
+        Self(text.as_ptr())
     }
 }
 

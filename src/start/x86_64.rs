@@ -1,17 +1,39 @@
-//! The very first instructions: at the process' entry the loader itself is not relocated yet.
+//! The very first instructions: at the process' entry the loader itself is not relocated yet, and has no memory of its own.
 
-use core::arch::naked_asm;
+use core::arch::{asm, naked_asm};
+use core::mem::MaybeUninit;
 
 use goblin::elf64::dynamic::{DT_NULL, DT_RELA, DT_RELASZ, Dyn};
 use goblin::elf64::reloc::{R_X86_64_RELATIVE, Rela};
 
 use crate::elf::Address;
 use crate::host::OwnFile;
+use crate::sys;
 
 use super::{alone, leave};
 
-/// The loader's ELF entry: passes the initial stack pointer, the address of our own ELF header, and what is in rcx on to Rust:
-/// `_dl_debug_state`.
+/// At most so many words of the loader's data are not zero at first.
+const MOST_INITIALISED: usize = 1024;
+
+/// The loader's own parts; the order is that in which [`entry`] puts them on the stack.
+#[repr(C)]
+struct Parts {
+    /// Its ELF header.
+    base: Address,
+    /// Its dynamic section.
+    dynamic: *const Dyn,
+    /// `_dl_debug_state`, where debuggers stop.
+    changed: extern "C" fn(),
+    /// Where its data begin, on a page of their own.
+    data: *mut u64,
+    /// Where those end that are not zero at first.
+    initialised_end: *mut u64,
+    /// Where they all end, with a page.
+    data_end: *mut u64,
+}
+
+/// The loader's ELF entry. It finds the last four of its [`Parts`] in rcx, r8, r9 and r10, and passes them on to Rust with the
+/// initial stack pointer. Below that, it leaves room for what [`InitialStack::lowered`](super::InitialStack::lowered) puts there.
 ///
 /// # Safety
 /// Only the kernel calls it, at the start of a process.
@@ -20,43 +42,91 @@ pub unsafe extern "C" fn entry() -> ! {
     naked_asm!(
         "xor ebp, ebp",
         "mov rdi, rsp",
-        "lea rsi, [rip + __ehdr_start]",
-        "lea rdx, [rip + _DYNAMIC]",
+        "sub rsp, {room}",
         "and rsp, -16",
+        "push r10",
+        "push r9",
+        "push r8",
+        "push rcx",
+        "lea rax, [rip + _DYNAMIC]",
+        "push rax",
+        "lea rax, [rip + __ehdr_start]",
+        "push rax",
+        "mov rsi, rsp",
         "call {begin}",
         "ud2",
+        room = const super::stack::ROOM,
         begin = sym begin,
     )
 }
 
-/// Relocates the loader and starts the story.
+/// Begins the story: the program is left to libc, if that is possible. That takes nothing that the loader would have to write to.
 ///
 /// # Safety
-/// `stack` is the initial stack; `base` and `dynamic` are our own ELF header and dynamic section, `changed` is the function at
-/// which debuggers stop.
-unsafe extern "C" fn begin(stack: *mut u64, base: u64, dynamic: *const Dyn, changed: extern "C" fn()) -> ! {
-    let base = Address(base);
-    // SAFETY: passed on to the caller; each relocation is applied once.
+/// `stack` is the initial stack, `parts` are our own.
+unsafe extern "C" fn begin(stack: *mut u64, parts: &Parts) -> ! {
+    // SAFETY: passed on to the caller.
     unsafe {
-        // Behind the dynamic section stands what the compiler's calls of `memcpy` and its kind go through, on a page that the
-        // kernel has written to anyway. The link editor sorts relocations, so that these are the last.
-        let is_for_call = |relocation: &Rela| base.0.wrapping_add(relocation.r_offset) > dynamic as u64;
-        let mut tables = own_relocations(base, dynamic);
-        while let [rest @ .., last] = tables
-            && is_for_call(last)
-        {
-            apply(base, last);
-            tables = rest;
-        }
-        let own = OwnFile::of(base);
+        let own = OwnFile::of(parts.base);
         if let Some(program) = alone::find(stack, own) {
             leave::to_fused_libc(stack, own);
-            leave::to_libc(stack, own, program, changed);
+            leave::to_libc(stack, own, &program, parts.changed);
         }
-        for relocation in tables {
-            apply(base, relocation);
+        tell(stack, parts)
+    }
+}
+
+/// Makes the loader fit for the rest of the story, and tells it.
+///
+/// # Safety
+/// As for [`begin`].
+#[cold]
+#[inline(never)]
+unsafe fn tell(stack: *mut u64, parts: &Parts) -> ! {
+    // SAFETY: passed on to the caller; nothing has been written to so far, and each relocation is applied once.
+    unsafe {
+        provide_data(parts);
+        for relocation in own_relocations(parts.base, parts.dynamic) {
+            apply(parts.base, relocation);
         }
-        super::start(stack, base)
+        super::start(stack, parts.base, Address(parts.data as u64))
+    }
+}
+
+/// Makes the loader's data memory of its own. In the file, they are part of what nobody may write to.
+///
+/// # Safety
+/// As for [`begin`]; nothing of the data is in use.
+unsafe fn provide_data(parts: &Parts) {
+    let mut kept = [MaybeUninit::<u64>::uninit(); MOST_INITIALISED];
+    let kept = kept.as_mut_ptr().cast::<u64>();
+    // SAFETY: `loader.ld` sees to it that the initialised data fit; the pages are our own.
+    unsafe {
+        let count = parts.initialised_end.offset_from_unsigned(parts.data);
+        copy_words(parts.data, kept, count);
+        let size = parts.data_end as u64 - parts.data as u64;
+        if sys::bare::map_zeros_over(parts.data as u64, size).is_err() {
+            sys::exit(super::EXIT_CANNOT_LOAD);
+        }
+        copy_words(kept, parts.data, count);
+    }
+}
+
+/// Copies words from the first to the last. They may overlap if the destination is the lower.
+///
+/// # Safety
+/// The words are there, and may be read and written to, respectively.
+pub(super) unsafe fn copy_words(from: *const u64, to: *mut u64, count: usize) {
+    // The compiler would call `memcpy` by way of a table that has to be relocated first.
+    // SAFETY: passed on to the caller; the direction flag is clear in Rust code.
+    unsafe {
+        asm!(
+            "rep movsq",
+            inout("rcx") count => _,
+            inout("rsi") from => _,
+            inout("rdi") to => _,
+            options(nostack, preserves_flags),
+        );
     }
 }
 
@@ -65,7 +135,6 @@ unsafe extern "C" fn begin(stack: *mut u64, base: u64, dynamic: *const Dyn, chan
 ///
 /// # Safety
 /// `base` is our load bias (we are linked at 0), `dynamic` our dynamic section.
-#[inline(always)]
 unsafe fn own_relocations(base: Address, dynamic: *const Dyn) -> &'static [Rela] {
     // SAFETY: the link editor guarantees the shape of the tables, whose addresses are link-time ones.
     unsafe {
@@ -88,7 +157,6 @@ unsafe fn own_relocations(base: Address, dynamic: *const Dyn) -> &'static [Rela]
 ///
 /// # Safety
 /// As for [`own_relocations`]; the relocation is ours, and has not been applied.
-#[inline(always)]
 unsafe fn apply(base: Address, relocation: &Rela) {
     if relocation.r_info == u64::from(R_X86_64_RELATIVE) {
         let slot = base.0.wrapping_add(relocation.r_offset) as *mut u64;

@@ -22,8 +22,9 @@ const FIRST_UNSEALED: usize = 7 << 9;
 /// Bytes asked from the kernel at a time after that, if it has as many.
 const CHUNK: usize = 1 << 20;
 
-#[unsafe(link_section = ".bss.sealed.arena")]
+#[unsafe(link_section = ".sealed.arena")]
 pub(super) static SEALED: Region<FIRST_SEALED> = Region::new();
+#[unsafe(link_section = ".unsealed")]
 static UNSEALED: Region<FIRST_UNSEALED> = Region::new();
 
 /// The global allocator of the loader binary.

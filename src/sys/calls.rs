@@ -4,20 +4,22 @@ use core::ffi::{CStr, c_void};
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
+use rustix::fd::AsFd;
+use rustix::mm::MapFlags;
 
 use linux_raw_sys::general::{
     __NR_arch_prctl, __NR_clock_gettime, __NR_execve, __NR_exit_group, __NR_getpid, __NR_rt_sigprocmask,
     __NR_tgkill, ARCH_SET_FS, CLOCK_MONOTONIC, SIG_SETMASK, SIGABRT, SIGURG,
 };
 
+use super::bare;
 use super::files::File;
 use super::seal;
 use super::x86_64::{system_call, system_call4};
 
 pub use rustix::io::Errno;
 
-#[unsafe(link_section = ".bss.sealed")]
+#[unsafe(link_section = ".sealed")]
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
 /// Counts one system call of the start, which has one thread, so that no locked instruction is needed.
@@ -25,6 +27,11 @@ pub(super) fn count() {
     if !seal::is_sealed() {
         COUNT.store(COUNT.load(Relaxed) + 1, Relaxed);
     }
+}
+
+/// Counts system calls that have been made by way of `bare`.
+pub fn count_calls(calls: u64) {
+    (0..calls).for_each(|_| count());
 }
 
 /// How many system calls the loader has made for the start.
@@ -42,20 +49,6 @@ bitflags::bitflags! {
         const WRITE = 2;
         /// They may be executed.
         const EXECUTE = 4;
-    }
-}
-
-impl MemoryFlags {
-    fn protection(self) -> ProtFlags {
-        let mut flags = ProtFlags::empty();
-        flags.set(ProtFlags::READ, self.contains(Self::READ));
-        flags.set(ProtFlags::WRITE, self.contains(Self::WRITE));
-        flags.set(ProtFlags::EXEC, self.contains(Self::EXECUTE));
-        flags
-    }
-
-    fn change(self) -> MprotectFlags {
-        MprotectFlags::from_bits_retain(self.protection().bits())
     }
 }
 
@@ -191,16 +184,9 @@ impl Memory<'_> {
         count();
         map |= if self.shared { MapFlags::SHARED } else { MapFlags::PRIVATE };
         map.set(MapFlags::POPULATE, self.populate);
-        let (address, length) = (address as *mut c_void, self.length as usize);
-        let access = self.access.protection();
+        let file = self.file.map(|(file, offset)| (file.as_fd(), offset));
         // SAFETY: passed on to the caller.
-        let pointer = unsafe {
-            match self.file {
-                Some((file, offset)) => rustix::mm::mmap(address, length, access, map, file, offset),
-                None => rustix::mm::mmap_anonymous(address, length, access, map),
-            }
-        }?;
-        Ok(pointer as u64)
+        unsafe { bare::map(address, self.length, self.access, map, file) }
     }
 }
 
@@ -214,7 +200,7 @@ impl Memory<'_> {
 pub unsafe fn change_protection(address: u64, length: u64, flags: MemoryFlags) -> Result<(), Errno> {
     count();
     // SAFETY: the caller vouches for the pages.
-    unsafe { rustix::mm::mprotect(address as *mut c_void, length as usize, flags.change()) }
+    unsafe { bare::protect(address, length, flags) }
 }
 
 /// Gives pages back. Failure (a hole already) changes nothing for the caller.
@@ -224,7 +210,7 @@ pub unsafe fn change_protection(address: u64, length: u64, flags: MemoryFlags) -
 pub unsafe fn unmap(address: u64, length: u64) {
     count();
     // SAFETY: the caller vouches for the pages.
-    let _ = unsafe { rustix::mm::munmap(address as *mut c_void, length as usize) };
+    unsafe { bare::unmap(address, length) };
 }
 
 /// Monotonic time in nanoseconds.

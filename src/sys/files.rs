@@ -9,6 +9,7 @@ use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::net::{self, AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 
+use super::bare;
 use super::calls::{Errno, count};
 
 /// An open file; closed when dropped.
@@ -92,8 +93,7 @@ impl File {
     /// What `read` says.
     pub fn read_at_once<'a>(&self, buffer: &'a mut [MaybeUninit<u8>]) -> Result<&'a [u8], Errno> {
         count();
-        let (read, _) = rustix::io::read(&self.0, buffer)?;
-        Ok(read)
+        bare::read(self.0.as_fd(), buffer)
     }
 
     /// Reads from `offset` until `buffer` is full or the file ends; returns how many bytes that were.
@@ -104,7 +104,7 @@ impl File {
         let mut filled = 0;
         while filled < buffer.len() {
             count();
-            match rustix::io::pread(&self.0, &mut buffer[filled..], offset.wrapping_add(filled as u64)) {
+            match bare::read_at(self.0.as_fd(), &mut buffer[filled..], offset.wrapping_add(filled as u64)) {
                 Ok(0) => break,
                 Ok(read) => filled += read,
                 Err(Errno::INTR) => {}
@@ -145,8 +145,7 @@ impl Drop for File {
 /// What `open` says.
 pub fn open(path: &CStr) -> Result<File, Errno> {
     count();
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    rustix::fs::open(path, flags, Mode::empty()).map(File)
+    bare::open(path).map(File)
 }
 
 /// Where a symbolic link points to, read into `buffer`; cut off silently if that is too short.

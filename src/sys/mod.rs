@@ -2,6 +2,7 @@
 //! a way to say something. Knows nothing of ELF or of programs.
 
 mod alloc;
+pub mod bare;
 mod calls;
 mod errno;
 mod files;
@@ -14,7 +15,7 @@ mod x86_64;
 pub use alloc::{BumpAllocator, leak_unsealed, memory_is_available, provide_memory, unsealed_memory};
 pub use calls::{
     Errno, Memory, MemoryFlags, SignalsBlocked, abort, advise_huge_pages, advise_no_dump,
-    advise_no_readahead, announce, change_protection, clock_nanoseconds, control, execute, exit,
+    advise_no_readahead, announce, change_protection, clock_nanoseconds, control, count_calls, execute, exit,
     populate_readable, populate_writable, process_id, set_thread_pointer, system_call_count, thread_count,
     thread_exists, thread_id, unmap,
 };

@@ -1,6 +1,6 @@
 //! What the loader knows of the program is read-only while the program runs, so that a stray or hostile write of the
-//! program's cannot change it: the variables in the section `.bss.sealed`, initialised data, and one arena of memory. A load opens a
-//! [`Window`] on it all. Where it is in the binary says `sealed.ld`.
+//! program's cannot change it: the variables in the section `.sealed`, initialised data, and one arena of memory. A load opens a
+//! [`Window`] on it all. Where it is in the binary says `loader.ld`.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,17 +11,17 @@ use super::x86_64::thread_pointer;
 const PAGE: u64 = 4096;
 
 /// The page where the loader's data begins, once it is sealed; 0 while the process starts.
-#[unsafe(link_section = ".bss.sealed")]
+#[unsafe(link_section = ".sealed")]
 static SEALED_FROM: AtomicU64 = AtomicU64::new(0);
 /// The thread that has a window, known by its thread pointer; 0 if there is none.
-#[unsafe(link_section = ".bss.sealed")]
+#[unsafe(link_section = ".sealed")]
 static HOLDER: AtomicU64 = AtomicU64::new(0);
 
 /// Ends the start: from now on it takes a [`Window`] to change sealed data. `data` is where the loader's writable segment
 /// begins.
 ///
 /// # Safety
-/// The loader is linked as `sealed.ld` says, and no reference to sealed data is used for writing any more.
+/// The loader is linked as `loader.ld` says, and no reference to sealed data is used for writing any more.
 pub unsafe fn seal(data: u64) {
     SEALED_FROM.store(data & !(PAGE - 1), Ordering::Release);
     protect(MemoryFlags::READ);

@@ -45,18 +45,18 @@ pub struct Module {
 
 /// The modules that were loaded later, by `id - 1 - number of static modules`, in tables each of which is twice as long as the
 /// one before it: none ever moves, so that readers need no lock.
-#[unsafe(link_section = ".bss.sealed")]
+#[unsafe(link_section = ".sealed")]
 static TABLES: [AtomicPtr<Module>; 32] = [const { AtomicPtr::new(null_mut()) }; 32];
 /// How many of them there are.
-#[unsafe(link_section = ".bss.sealed")]
+#[unsafe(link_section = ".sealed")]
 static LATER_MODULES: AtomicUsize = AtomicUsize::new(0);
 /// Length of the first table.
 const FIRST_TABLE: usize = 16;
 /// Bytes from the loader's slot to the thread pointer.
-#[unsafe(link_section = ".bss.sealed")]
+#[unsafe(link_section = ".sealed")]
 pub(super) static SLOT_DISTANCE: AtomicU64 = AtomicU64::new(0);
 /// Number of modules with static blocks.
-#[unsafe(link_section = ".bss.sealed")]
+#[unsafe(link_section = ".sealed")]
 static STATIC_MODULES: AtomicU64 = AtomicU64::new(0);
 /// The records of all threads that have one, linked. There is no lock, which a signal handler or the child of a `fork` might
 /// find taken: threads push their record at the front, and one of them at a time removes others behind the first.

@@ -7,10 +7,10 @@ use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use super::{StaticTls, dynamic};
 
 /// Offsets below the thread pointer by module id.
-#[unsafe(link_section = ".bss.sealed")]
+#[unsafe(link_section = ".sealed")]
 static OFFSETS: AtomicPtr<u64> = AtomicPtr::new(core::ptr::null_mut());
 /// The highest module id with an offset.
-#[unsafe(link_section = ".bss.sealed")]
+#[unsafe(link_section = ".sealed")]
 static LAST_STATIC: AtomicU64 = AtomicU64::new(0);
 
 /// Makes the layout known to the code below, for ever.

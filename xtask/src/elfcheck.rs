@@ -69,7 +69,7 @@ fn checks(bytes: &[u8]) -> Result<Vec<Check>> {
     Ok(list)
 }
 
-/// All writable data up to the end of `.sealed` is made read-only (`sealed.ld`): why that is not possible.
+/// All writable data up to the end of `.sealed` is made read-only (`loader.ld`): why that is not possible.
 fn sealed(
     header: &elf::FileHeader64<Endianness>,
     endian: Endianness,

@@ -1,22 +1,22 @@
 //! The fused file's bytes.
 //!
 //! The file is what memory will be: every byte that is loaded stands at an offset that equals its address. Thus nothing
-//! needs to be zeroed by the kernel but the very end (kernels up to 6.6 do that for an interpreter's last segment only),
-//! and the program headers are where musl looks for them when it reads its own: at `e_phoff` from the base.
+//! needs to be zeroed by the kernel (up to 6.6 it does that for an interpreter's last segment only), and the program headers
+//! are where musl looks for them when it reads its own: at `e_phoff` from the base.
 //!
 //! | address | what |
 //! | --- | --- |
 //! | 0 | libc, its zeroed data written out |
 //! | `distance` - 1 page | the program headers, on a page of the loader's first segment |
-//! | `distance`, a multiple of 64 KiB | the loader: its read-only segments, then everything writable as one segment of whole pages, as musl gives the unused ends of writable pages of its own file to malloc |
+//! | `distance`, a multiple of 64 KiB | the loader, whose segments are all read-only |
 //! | not loaded | libc's other sections, section names, section headers |
 
 use anyhow::{Context, Result, bail};
-use goblin::elf64::program_header::{PF_R, PF_W, PT_LOAD, PT_NOTE, PT_PHDR, ProgramHeader, SIZEOF_PHDR};
+use goblin::elf64::program_header::{PT_LOAD, PT_NOTE, PT_PHDR, ProgramHeader, SIZEOF_PHDR};
 use goblin::elf64::section_header::{
-    SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHT_NOBITS, SHT_NULL, SHT_PROGBITS, SectionHeader,
+    SHF_ALLOC, SHF_EXECINSTR, SHT_NOBITS, SHT_NULL, SHT_PROGBITS, SectionHeader,
 };
-use ld_morsel::elf::{PAGE_SIZE, page_down, page_up};
+use ld_morsel::elf::{PAGE_SIZE, page_up};
 
 use crate::elf_file::{ElfFile, MorselNote, is_executable, is_writable, record};
 
@@ -52,7 +52,6 @@ pub fn build(libc: &ElfFile, loader: &ElfFile, note: &MorselNote) -> Result<Imag
     let mut bytes = Vec::new();
     for load in libc.loads() {
         place(&mut bytes, load.p_vaddr, libc.content(load));
-        // Up to the end of the page: the kernel zeroes the rest of the last segment only.
         bytes.resize(page_up(load.p_vaddr + load.p_memsz) as usize, 0);
     }
     for load in loader.loads() {
@@ -81,39 +80,27 @@ pub fn build(libc: &ElfFile, loader: &ElfFile, note: &MorselNote) -> Result<Imag
     Ok(Image { bytes, distance })
 }
 
-/// The loader's `PT_LOAD`s in the fused file: the read-only ones, the first of them with the page of the program headers
-/// in front, then one of all that is writable.
+/// The loader's `PT_LOAD`s in the fused file, the first of them with the page of the program headers in front.
 fn loader_segments(loader: &ElfFile, distance: u64) -> Result<Vec<ProgramHeader>> {
-    let (writable, read_only): (Vec<_>, Vec<_>) = loader.loads().copied().partition(is_writable);
-    let ordered = || Some(read_only.last()?.p_vaddr < writable.first()?.p_vaddr);
-    if ordered() != Some(true) {
-        bail!("{}: its segments are not first read-only, then writable", loader.path.display());
-    }
-    let segment = |flags, start: u64, file_end: u64, end: u64| ProgramHeader {
-        p_type: PT_LOAD,
-        p_flags: flags,
-        p_offset: start,
-        p_vaddr: start,
-        p_paddr: start,
-        p_filesz: file_end - start,
-        p_memsz: end - start,
-        p_align: PAGE_SIZE,
-    };
     let mut segments = Vec::new();
-    for (index, load) in read_only.iter().enumerate() {
-        if load.p_filesz != load.p_memsz {
-            bail!("{}: a read-only segment has zeroed data", loader.path.display());
+    for (index, load) in loader.loads().enumerate() {
+        // musl would give the unused ends of writable pages of its own file to malloc.
+        if is_writable(load) || load.p_filesz != load.p_memsz {
+            bail!("{}: a segment is writable, or has zeroed data", loader.path.display());
         }
         let start = distance + load.p_vaddr - if index == 0 { PAGE_SIZE } else { 0 };
-        let end = distance + load.p_vaddr + load.p_memsz;
-        segments.push(segment(load.p_flags, start, end, end));
+        let size = distance + load.p_vaddr + load.p_memsz - start;
+        segments.push(ProgramHeader {
+            p_type: PT_LOAD,
+            p_flags: load.p_flags,
+            p_offset: start,
+            p_vaddr: start,
+            p_paddr: start,
+            p_filesz: size,
+            p_memsz: size,
+            p_align: PAGE_SIZE,
+        });
     }
-    let end_of =
-        |size: fn(&ProgramHeader) -> u64| writable.iter().map(|load| load.p_vaddr + size(load)).max();
-    let start = distance + page_down(writable[0].p_vaddr);
-    let file_end = distance + end_of(|load| load.p_filesz).unwrap_or_default();
-    let end = distance + page_up(end_of(|load| load.p_memsz).unwrap_or_default());
-    segments.push(segment(PF_R | PF_W, start, file_end, end));
     Ok(segments)
 }
 
@@ -189,7 +176,7 @@ fn append_sections(
     let mut names = names.to_vec();
     let mut sections = libc.sections.clone();
     for load in own {
-        add_loader_sections(&mut sections, &mut names, load, distance);
+        add_loader_section(&mut sections, &mut names, load, distance);
     }
     for (index, section) in sections.iter_mut().enumerate() {
         if section.sh_flags & u64::from(SHF_ALLOC) != 0 {
@@ -209,37 +196,30 @@ fn append_sections(
     sections
 }
 
-fn add_loader_sections(
+/// A segment of the loader's as a section.
+fn add_loader_section(
     sections: &mut Vec<SectionHeader>,
     names: &mut Vec<u8>,
     load: &ProgramHeader,
     distance: u64,
 ) {
-    let (name, flags) = match load {
-        load if is_writable(load) => (".ld-morsel.data", SHF_ALLOC | SHF_WRITE),
-        load if is_executable(load) => (".ld-morsel.text", SHF_ALLOC | SHF_EXECINSTR),
-        _ => (".ld-morsel.rodata", SHF_ALLOC),
+    let (name, flags) = match is_executable(load) {
+        true => (".ld-morsel.text", SHF_ALLOC | SHF_EXECINSTR),
+        false => (".ld-morsel.rodata", SHF_ALLOC),
     };
     // The program headers' page belongs to no section, as in any file.
     let start = load.p_vaddr.max(distance);
-    let file_end = load.p_vaddr + load.p_filesz;
-    let mut add = |name: &str, kind, start: u64, end: u64| {
-        if start < end {
-            sections.push(SectionHeader {
-                sh_name: names.len() as u32,
-                sh_type: kind,
-                sh_flags: u64::from(flags),
-                sh_addr: start,
-                sh_size: end - start,
-                sh_addralign: 1,
-                ..SectionHeader::default()
-            });
-            names.extend_from_slice(name.as_bytes());
-            names.push(0);
-        }
-    };
-    add(name, SHT_PROGBITS, start, file_end);
-    add(".ld-morsel.bss", SHT_NOBITS, file_end, load.p_vaddr + load.p_memsz);
+    sections.push(SectionHeader {
+        sh_name: names.len() as u32,
+        sh_type: SHT_PROGBITS,
+        sh_flags: u64::from(flags),
+        sh_addr: start,
+        sh_size: load.p_vaddr + load.p_memsz - start,
+        sh_addralign: 1,
+        ..SectionHeader::default()
+    });
+    names.extend_from_slice(name.as_bytes());
+    names.push(0);
 }
 
 /// Puts `content` at `offset`, with zeros before it where there is nothing yet.
