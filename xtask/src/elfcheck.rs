@@ -1,5 +1,7 @@
-//! What must be true of the loader's binary for the kernel, for debuggers and for programs: a static PIE that maps
-//! nothing writable and executable at once, keeps apart what it makes read-only, and exports the interface of a loader.
+//! What must be true of the loader's binary for the kernel, for debuggers and for programs: a static PIE of one segment that
+//! nobody may write to, keeps apart what it makes read-only, and exports the interface of a loader.
+
+mod early;
 
 use std::fs;
 use std::path::Path;
@@ -39,11 +41,14 @@ fn checks(bytes: &[u8]) -> Result<Vec<Check>> {
     let tag =
         |wanted: u32| dynamic.iter().find(|(tag, _)| *tag == u64::from(wanted)).map(|(_, value)| *value);
     let text_relocations = tag(elf::DT_TEXTREL).is_some() || tag(elf::DT_FLAGS).is_some_and(|f| f & 4 != 0);
-    let both = |segment: &&elf::ProgramHeader64<Endianness>| {
-        let wanted = elf::PF_W | elf::PF_X;
-        segment.p_flags(endian) & wanted == wanted
+    let loads: Vec<_> = segments.iter().filter(|segment| segment.p_type(endian) == elf::PT_LOAD).collect();
+    let is_one_mapping = match loads[..] {
+        [load] => {
+            let whole = load.p_offset(endian) == 0 && load.p_filesz(endian) == load.p_memsz(endian);
+            whole && load.p_flags(endian) == elf::PF_R | elf::PF_X
+        }
+        _ => false,
     };
-    let writable_code: Vec<_> = segments.iter().filter(both).map(|segment| segment.p_type(endian)).collect();
 
     let mut list = Vec::new();
     let mut check = |what: &str, failure: Option<String>| list.push(Check { what: what.to_owned(), failure });
@@ -55,10 +60,8 @@ fn checks(bytes: &[u8]) -> Result<Vec<Check>> {
     check("no text relocations", unless(!text_relocations, "it has DT_TEXTREL"));
     check("what is sealed has pages of its own", sealed(header, endian, bytes)?);
     check("no PT_TLS", unless(!has(elf::PT_TLS), "it has thread-local storage of its own"));
-    check(
-        "nothing writable and executable",
-        unless(writable_code.is_empty(), &format!("segments of types {writable_code:x?}")),
-    );
+    check("one segment, not writable", unless(is_one_mapping, &format!("{} segments", loads.len())));
+    check("what runs first touches no data", early::check(header, endian, bytes)?);
     let exported = exports(header, endian, bytes)?;
     for name in EXPORTS.lines() {
         check(&format!("exports {name}"), unless(exported.iter().any(|e| e == name), "not in .dynsym"));
@@ -88,7 +91,7 @@ fn sealed(
     let unsealed = writable.filter(|section| section.sh_addr(endian) >= end);
     for section in unsealed {
         let name = String::from_utf8_lossy(sections.section_name(endian, section)?).into_owned();
-        if name != ".bss" {
+        if name != ".unsealed" {
             return Ok(Some(format!("{name} is not sealed")));
         }
     }

@@ -1,0 +1,127 @@
+//! What the loader runs before it has memory of its own (`src/start/x86_64.rs`): none of that may touch its data, nor call by way of
+//! a table, as nothing is relocated. Neither the language nor the compiler knows of such a rule, so that the code itself is read:
+//! all that direct calls and jumps lead to.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use anyhow::{Context, Result};
+use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind};
+use object::read::elf::{FileHeader, SectionHeader, Sym};
+use object::{Endianness, elf};
+
+/// Where it begins.
+const BEGINNINGS: [&str; 2] = ["start6x86_645begin", "start5leave5go_on"];
+
+/// Where it ends: what provides the memory.
+const END: &str = "start6x86_644tell";
+
+/// Panics. They do no harm: who panics is at an end anyway, with a message or without.
+const PANICS: [&str; 5] =
+    ["4core9panicking", "slice_index_fail", "expect_failed", "unwrap_failed", "capacity_overflow"];
+
+/// What takes memory: `Segments::are_few` and `Dynamic::names_few` have ruled out that it is called.
+const MEMORY: [&str; 4] = ["BumpAllocator", "8smallvec", "7raw_vec", "slice4sort"];
+
+/// The code, and what stands where.
+struct Code<'a> {
+    bytes: &'a [u8],
+    /// In the order of addresses.
+    functions: Vec<(u64, &'a str)>,
+    data: Range<u64>,
+}
+
+/// Why the rule is broken, if it is.
+pub fn check(
+    header: &elf::FileHeader64<Endianness>,
+    endian: Endianness,
+    bytes: &[u8],
+) -> Result<Option<String>> {
+    let code = Code::read(header, endian, bytes)?;
+    let mut open = Vec::new();
+    for name in BEGINNINGS {
+        let found = code.functions.iter().find(|(_, function)| function.contains(name));
+        open.push(found.with_context(|| format!("no function {name}"))?.0);
+    }
+    let mut known: BTreeSet<u64> = open.iter().copied().collect();
+    while let Some(start) = open.pop() {
+        let (name, instructions) = code.function(start).context("a call leads to no function")?;
+        for (place, instruction) in instructions.iter().enumerate() {
+            if code.touches_data(instruction) && !code.is_for_panic(&instructions[place..]) {
+                return Ok(Some(format!("{name} at {:#x}: {instruction:?}", instruction.ip())));
+            }
+            let Some((target, function)) = code.target(instruction) else { continue };
+            let ends = [END].iter().chain(&PANICS).chain(&MEMORY).any(|end| function.contains(end));
+            if !ends && known.insert(target) {
+                open.push(target);
+            }
+        }
+    }
+    Ok(None)
+}
+
+impl<'a> Code<'a> {
+    fn read(header: &elf::FileHeader64<Endianness>, endian: Endianness, bytes: &'a [u8]) -> Result<Self> {
+        let sections = header.sections(endian, bytes)?;
+        let symbols = sections.symbols(endian, bytes, elf::SHT_SYMTAB)?;
+        let mut functions = Vec::new();
+        let (mut start, mut end) = (None, None);
+        for symbol in symbols.iter().filter(|symbol| !symbol.is_undefined(endian)) {
+            let name = std::str::from_utf8(symbol.name(endian, symbols.strings())?)?;
+            let section = symbol.st_shndx(endian);
+            let is_code = sections
+                .iter()
+                .nth(usize::from(section))
+                .is_some_and(|section| section.sh_flags(endian) & u64::from(elf::SHF_EXECINSTR) != 0);
+            let address = symbol.st_value(endian);
+            match name {
+                "ld_morsel_data" => start = Some(address),
+                "ld_morsel_data_end" => end = Some(address),
+                _ if is_code && !name.is_empty() && symbol.st_type() != elf::STT_SECTION => {
+                    functions.push((address, name));
+                }
+                _ => {}
+            }
+        }
+        functions.sort_unstable();
+        functions.dedup_by_key(|(address, _)| *address);
+        let data = start.zip(end).context("nothing says where the data are")?;
+        Ok(Self { bytes, functions, data: data.0..data.1 })
+    }
+
+    /// The name and the instructions of the function that begins at `start`. In the loader's file, what is at an address of memory
+    /// is at that offset.
+    fn function(&self, start: u64) -> Option<(&'a str, Vec<Instruction>)> {
+        let place = self.functions.binary_search_by_key(&start, |(address, _)| *address).ok()?;
+        let end = self.functions.get(place + 1).map_or(self.data.start, |(address, _)| *address);
+        let bytes = self.bytes.get(start as usize..end as usize)?;
+        let decoder = Decoder::with_ip(64, bytes, start, DecoderOptions::NONE);
+        Some((self.functions[place].1, decoder.into_iter().collect()))
+    }
+
+    /// The function that a direct call or jump leads to, if it leads to the beginning of one.
+    fn target(&self, instruction: &Instruction) -> Option<(u64, &'a str)> {
+        let is_direct = matches!(
+            instruction.flow_control(),
+            FlowControl::Call | FlowControl::UnconditionalBranch | FlowControl::ConditionalBranch
+        );
+        let target = is_direct.then(|| instruction.near_branch_target())?;
+        let place = self.functions.binary_search_by_key(&target, |(address, _)| *address).ok()?;
+        Some(self.functions[place])
+    }
+
+    fn touches_data(&self, instruction: &Instruction) -> bool {
+        let has_memory = (0..instruction.op_count()).any(|op| instruction.op_kind(op) == OpKind::Memory);
+        has_memory
+            && instruction.is_ip_rel_memory_operand()
+            && self.data.contains(&instruction.ip_rel_memory_address())
+    }
+
+    /// Whether the first of these instructions takes the address of what a panic tells: the next call is one.
+    fn is_for_panic(&self, instructions: &[Instruction]) -> bool {
+        let is_call = |instruction: &&Instruction| instruction.flow_control() == FlowControl::Call;
+        let call = instructions.iter().find(is_call).and_then(|call| self.target(call));
+        instructions[0].mnemonic() == Mnemonic::Lea
+            && call.is_some_and(|(_, function)| PANICS.iter().any(|panic| function.contains(panic)))
+    }
+}
