@@ -1,5 +1,6 @@
-/* The least that an interpreter in a file of its own can do: it maps libc, whose segments are known beforehand, and enters it
-   as the kernel would. Nothing is checked, and nobody is told which file libc is. LIBC and the numbers come from least.rs. */
+/* The least that an interpreter in a file of its own can do: it is one mapping, maps libc, whose segments are known beforehand, and
+   enters it as the kernel would. Nothing is checked, and nobody is told which file libc is. LIBC and the numbers come from
+   least.rs. */
 #include <elf.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -30,7 +31,7 @@ __attribute__((used)) static long begin(long *stack) {
   long base = call(SYS_mmap, 0, END, PROT_READ, MAP_PRIVATE, file, 0);
   call(SYS_mprotect, base + CODE, CODE_SIZE, PROT_READ | PROT_EXEC, 0, 0, 0);
   call(SYS_mmap, base + DATA, END - DATA, PROT_READ | PROT_WRITE,
-       MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+       MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, 0);
   call(SYS_pread64, file, base + DATA, DATA_END - DATA, DATA_OFFSET, 0, 0);
   call(SYS_close, file, 0, 0, 0, 0, 0);
   for (; *next; next += 2)

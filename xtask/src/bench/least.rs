@@ -27,10 +27,11 @@ pub fn bare() -> Result<PathBuf> {
     let defined = shape.map(|(name, value)| format!("#define {name} {value:#x}\n")).concat();
     let text = format!("#define LIBC \"{}\"\n{defined}{}", paths::STOCK, include_str!("bare.c"));
     cached("bare", &text, |source, program| {
-        // One page: code is not kept apart from headers, and no loop becomes a call of a function that is not there.
+        // No loop becomes a call of a function that is not there.
         let options = ["-O2", "-fno-stack-protector", "-fno-tree-loop-distribute-patterns"];
-        let gcc = &mut gcc(program);
-        proc::output(gcc.args(options).args(["-Wl,-z,noseparate-code", "-x", "c"]).arg(source))
+        // One mapping, which nobody may write to.
+        let link = ["-fuse-ld=lld", "-Wl,-z,rodynamic,-z,norelro,-z,noseparate-code,--no-rosegment"];
+        proc::output(gcc(program).args(options).args(link).args(["-x", "c"]).arg(source))
     })
 }
 
