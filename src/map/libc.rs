@@ -144,3 +144,57 @@ fn map_data(data: &LoadSegment, file: BorrowedFd<'_>, start: u64) -> Option<()> 
     }
     Some(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const R: SegmentFlags = SegmentFlags::READ;
+    const RX: SegmentFlags = SegmentFlags::READ.union(SegmentFlags::EXECUTE);
+    const RW: SegmentFlags = SegmentFlags::READ.union(SegmentFlags::WRITE);
+
+    fn load(vaddr: u64, offset: u64, filesz: u64, memsz: u64, flags: SegmentFlags) -> LoadSegment {
+        LoadSegment { vaddr: Vaddr(vaddr), offset, filesz, memsz, align: PAGE_SIZE, flags }
+    }
+
+    /// The usual segments, one of them changed.
+    fn with(index: usize, change: impl Fn(&mut LoadSegment)) -> bool {
+        let mut loads = [
+            load(0, 0, 0x1800, 0x1800, R),
+            load(0x2000, 0x2000, 0x3000, 0x3000, RX),
+            load(0x5000, 0x5000, 0x800, 0x800, R),
+            load(0x6b00, 0x5b00, 0x900, 0x3000, RW),
+        ];
+        change(&mut loads[index]);
+        let [read_only @ .., data] = &loads[..] else { return false };
+        is_usual(read_only, data)
+    }
+
+    #[test]
+    fn a_libc_as_link_editors_make_it_is_usual() {
+        assert!(with(0, |_| {}));
+    }
+
+    #[test]
+    fn what_is_mapped_together_is_one_piece_of_the_file() {
+        assert!(!with(1, |code| code.offset += PAGE_SIZE));
+        assert!(!with(1, |code| code.vaddr.0 += PAGE_SIZE));
+        assert!(!with(2, |constants| constants.memsz += 1));
+        assert!(!with(2, |constants| constants.flags = RW));
+        assert!(!with(0, |headers| headers.flags = SegmentFlags::EXECUTE));
+    }
+
+    #[test]
+    fn what_is_mapped_is_in_the_file_if_the_data_are() {
+        assert!(with(2, |constants| (constants.filesz, constants.memsz) = (0x1000, 0x1000)));
+        assert!(!with(3, |data| (data.offset, data.filesz) = (0x4b00, 0x100)));
+    }
+
+    #[test]
+    fn data_are_few_and_no_code() {
+        assert!(!with(3, |data| data.flags = RW.union(RX)));
+        assert!(!with(3, |data| data.filesz = 0));
+        assert!(!with(3, |data| (data.filesz, data.memsz) = (0x5000, 0x5000)));
+        assert!(!with(3, |data| data.vaddr.0 += PAGE_SIZE));
+    }
+}

@@ -218,3 +218,49 @@ fn pointers(mut next: *mut *const c_char) -> impl Iterator<Item = *const c_char>
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::vec;
+
+    use linux_raw_sys::auxvec::{AT_BASE, AT_ENTRY};
+
+    use super::*;
+
+    const FREE: usize = ROOM / size_of::<u64>();
+
+    /// A stack of one argument, one variable and two auxiliary entries, behind free room; then what the kernel has put there.
+    fn stack_words(argument: &'static CStr, variable: &'static CStr) -> vec::Vec<u64> {
+        let [argument, variable] = [argument, variable].map(|text| text.as_ptr() as u64);
+        let auxiliary = [u64::from(AT_BASE), 11, u64::from(AT_ENTRY), 22, 0, 0];
+        [&[0; FREE][..], &[1, argument, 0, variable, 0], &auxiliary, &[77]].concat()
+    }
+
+    #[test]
+    fn a_lowered_stack_says_the_same_and_has_room() {
+        let mut words = stack_words(c"program", c"A=b");
+        let beyond = words.len() - 1;
+        // SAFETY: the words have the shape of a stack, with free room below it.
+        unsafe {
+            let lowered = InitialStack::new(words.as_mut_ptr().add(FREE)).lowered::<[u64; 3]>();
+            assert_eq!(lowered.kept::<[u64; 3]>().addr() + 32, words.as_ptr().add(beyond).addr());
+            lowered.kept::<[u64; 3]>().write([7, 8, 9]);
+            assert_eq!(lowered.pointer().addr() % 16, words.as_ptr().add(FREE).addr() % 16);
+            let again = InitialStack::new(lowered.pointer());
+            assert_eq!(again.kept::<[u64; 3]>().read(), [7, 8, 9]);
+            assert!(again.arguments().eq([c"program"]) && again.environment(b"A").eq([c"A=b"]));
+            assert_eq!(
+                (again.auxiliary_value(AT_BASE), again.auxiliary_value(AT_ENTRY)),
+                (Some(11), Some(22))
+            );
+        }
+        assert_eq!(words[beyond], 77);
+    }
+
+    #[test]
+    fn strings_are_read_no_further_than_they_reach() {
+        let text = Unmeasured::from(c"LD_X=on");
+        assert!(text.without(b"LD_").is_some_and(|rest| rest.is(b"X=on") && !rest.is(b"X=o")));
+        assert!(text.without(b"LD_X=on\0more").is_none() && !text.is(b"LD_X=on\0"));
+    }
+}

@@ -59,6 +59,9 @@ pub fn drive(file: &[u8]) -> Result<(), ElfError> {
         |range: &Range<u64>| file.get(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?);
     let table = in_file(&headers).ok_or(ElfError::Truncated)?;
     let segments = Segments::parse(table)?;
+    if Segments::are_few(table) {
+        assert!(!segments.loads.spilled() && segments.loads.is_sorted_by_key(|load| load.vaddr));
+    }
     segments.check_file_size(file.len() as u64)?;
     check_segments(&segments, file.len() as u64);
     check_plan(&Plan::new(header.object_type, &segments), &segments, file.len() as u64);
@@ -72,6 +75,7 @@ pub fn drive(file: &[u8]) -> Result<(), ElfError> {
     let parts: Vec<(Vaddr, &[u8])> = images.iter().map(|image| (image.vaddr, image.bytes(&whole))).collect();
     let view = View::new(parts.clone());
     let dynamic = Dynamic::parse(&view, segments.dynamic.ok_or(ElfError::NoDynamic)?)?;
+    assert_eq!(segments.dynamic.is_some_and(|at| Dynamic::names_few(&view, at)), !dynamic.needed.spilled());
     if dynamic.check_initialisation(&view, &segments).is_ok() {
         for function in [dynamic.init, dynamic.fini].into_iter().flatten() {
             assert!(segments.is_code(function));
