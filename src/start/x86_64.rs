@@ -1,19 +1,15 @@
 //! The very first instructions: at the process' entry the loader itself is not relocated yet, and has no memory of its own.
 
 use core::arch::{asm, naked_asm};
-use core::mem::MaybeUninit;
 
 use goblin::elf64::dynamic::{DT_NULL, DT_RELA, DT_RELASZ, Dyn};
 use goblin::elf64::reloc::{R_X86_64_RELATIVE, Rela};
 
-use crate::elf::Address;
+use crate::elf::{Address, page_up};
 use crate::host::OwnFile;
-use crate::sys;
+use crate::sys::{self, MemoryFlags, bare};
 
 use super::{alone, leave};
-
-/// At most so many words of the loader's data are not zero at first.
-const MOST_INITIALISED: usize = 1024;
 
 /// The loader's own parts; the order is that in which [`entry`] puts them on the stack.
 #[repr(C)]
@@ -25,11 +21,11 @@ struct Parts {
     /// `_dl_debug_state`, where debuggers stop.
     changed: extern "C" fn(),
     /// Where its data begin, on a page of their own.
-    data: *mut u64,
+    data: Address,
     /// Where those end that are not zero at first.
-    initialised_end: *mut u64,
+    initialised_end: Address,
     /// Where they all end, with a page.
-    data_end: *mut u64,
+    data_end: Address,
 }
 
 /// The loader's ELF entry. It finds the last four of its [`Parts`] in rcx, r8, r9 and r10, and passes them on to Rust with the
@@ -89,7 +85,7 @@ unsafe fn tell(stack: *mut u64, parts: &Parts) -> ! {
         for relocation in own_relocations(parts.base, parts.dynamic) {
             apply(parts.base, relocation);
         }
-        super::start(stack, parts.base, Address(parts.data as u64))
+        super::start(stack, parts.base, parts.data)
     }
 }
 
@@ -98,17 +94,16 @@ unsafe fn tell(stack: *mut u64, parts: &Parts) -> ! {
 /// # Safety
 /// As for [`begin`]; nothing of the data is in use.
 unsafe fn provide_data(parts: &Parts) {
-    let mut kept = [MaybeUninit::<u64>::uninit(); MOST_INITIALISED];
-    let kept = kept.as_mut_ptr().cast::<u64>();
-    // SAFETY: `loader.ld` sees to it that the initialised data fit; the pages are our own.
-    unsafe {
-        let count = parts.initialised_end.offset_from_unsigned(parts.data);
-        copy_words(parts.data, kept, count);
-        let size = parts.data_end as u64 - parts.data as u64;
-        if sys::bare::map_zeros_over(parts.data as u64, size).is_err() {
-            sys::exit(super::EXIT_CANNOT_LOAD);
-        }
-        copy_words(kept, parts.data, count);
+    let Parts { data, initialised_end, data_end, .. } = *parts;
+    let zeros = Address(page_up(initialised_end.0));
+    let access = MemoryFlags::READ | MemoryFlags::WRITE;
+    // SAFETY: the pages are our own, and what is replaced is zero.
+    let provided = unsafe {
+        let initialised = bare::protect(data.0, zeros.0 - data.0, access);
+        initialised.and_then(|()| bare::map_zeros_over(zeros.0, data_end.0 - zeros.0))
+    };
+    if provided.is_err() {
+        sys::exit(super::EXIT_CANNOT_LOAD);
     }
 }
 
