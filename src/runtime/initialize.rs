@@ -43,9 +43,8 @@ enum State {
     Running(u64),
     /// A thread that ran them does not exist in this process, which has been forked.
     Lost,
+    /// They have returned, or there is nothing to be run, and it was asked for when everything that it depends on was done.
     Done,
-    /// So are those of everything that it depends on.
-    Settled,
 }
 
 /// What to do with constructors that have not begun when the process exits.
@@ -149,7 +148,7 @@ impl Initialization {
             while matches!(progress.state_of(map), State::Running(thread) if thread != this) {
                 progress = self.changed.wait(progress);
             }
-            if matches!(progress.state_of(map), State::Done | State::Settled) {
+            if progress.state_of(map) == State::Done {
                 drop(progress);
                 log::debug!("destructors of {}", Text::from(&map.object().name));
                 // SAFETY: its constructors have returned, and this happens once.
@@ -165,16 +164,17 @@ impl Initialization {
         queue.iter().copied().find(|map| progress.state_of(map) == State::Lost)
     }
 
-    /// Whether the constructors of an object's whole group have run.
-    pub fn is_settled(&self, map: &LinkMap) -> bool {
-        self.progress.lock().state_of(map) == State::Settled
+    /// Whether an object's own constructors have run: then nothing is run for it any more, also if something that it depends on, in a
+    /// circle, still waits.
+    pub fn is_constructed(&self, map: &LinkMap) -> bool {
+        self.progress.lock().state_of(map) == State::Done
     }
 
     /// If the constructors of a queue have all run, there will be nothing to do for the object any more that it was made for.
     pub fn settle(&self, map: &LinkMap, queue: &[&'static LinkMap]) {
         let mut progress = self.progress.lock();
-        if queue.iter().all(|map| matches!(progress.state_of(map), State::Done | State::Settled)) {
-            progress.set_state(map, State::Settled);
+        if queue.iter().all(|map| progress.state_of(map) == State::Done) {
+            progress.set_state(map, State::Done);
         }
     }
 

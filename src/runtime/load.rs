@@ -97,7 +97,7 @@ impl Loader {
         }
         self.retry_postponed(process);
         process.generation.fetch_add(1, Ordering::Relaxed);
-        let queue = match process.initialization.is_settled(map) {
+        let queue = match process.initialization.is_constructed(map) {
             true => Queue::new(),
             false => initialize::queue(initialize::order(&self.program, root), process.debug),
         };
