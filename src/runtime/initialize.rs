@@ -181,7 +181,7 @@ impl Initialization {
     /// In the child of a `fork`, with the lock taken: only this thread exists.
     pub fn forget_other_threads(&self) {
         let this = thread_pointer();
-        // SAFETY: the thread that forked has taken the lock by `acquire`.
+        // SAFETY: the thread that forked has taken the lock by `acquire` or `take_over`.
         let progress = unsafe { self.progress.locked() };
         for state in &mut progress.states {
             if matches!(state, State::Running(thread) if *thread != this) {
@@ -198,6 +198,11 @@ impl Initialization {
     /// Keeps everything as it is across a `fork`.
     pub fn acquire(&self) {
         self.progress.acquire();
+    }
+
+    /// The same in the child of a `fork` that nobody has waited for: a thread that does not exist may have it.
+    pub fn take_over(&self) {
+        self.progress.take_over();
     }
 
     /// Ends [`Initialization::acquire`].

@@ -47,7 +47,7 @@ pub enum OpenError {
     Object(CString, LoadError),
     /// Something that it needs cannot be loaded or bound.
     Failed(StartError),
-    /// A thread that no longer exists was running its constructors when this process was forked.
+    /// A thread that no longer exists was running its constructors, or loading something, when this process was forked.
     Inconsistent(CString),
 }
 
@@ -73,6 +73,21 @@ impl Loader {
     /// # Errors
     /// Why it cannot be loaded; everything is as before then.
     pub fn load(
+        &mut self,
+        process: &'static Process,
+        name: &CStr,
+        flags: OpenFlags,
+    ) -> Result<(&'static LinkMap, Queue), OpenError> {
+        // There is one load at a time.
+        if core::mem::replace(&mut self.is_loading, true) {
+            return Err(OpenError::Inconsistent(name.into()));
+        }
+        let opened = self.open(process, name, flags);
+        self.is_loading = false;
+        opened
+    }
+
+    fn open(
         &mut self,
         process: &'static Process,
         name: &CStr,

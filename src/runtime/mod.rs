@@ -71,6 +71,8 @@ pub struct Loader {
     pub static_tls: StaticTls,
     /// Its merged image, which libc copies for each new thread.
     pub static_image: Address,
+    /// Something is being loaded; or was, by a thread that does not exist in this process, which has been forked.
+    pub is_loading: bool,
 }
 
 #[unsafe(link_section = ".sealed")]

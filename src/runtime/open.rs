@@ -20,14 +20,14 @@ const CANCEL_DISABLE: c_int = 1;
 struct ForkGuard {
     /// Our handlers are registered.
     registered: AtomicU64,
-    /// The thread (by its thread pointer) that is forking, and has all locks.
+    /// The thread (by its thread pointer) that is forking, and has all locks; with [`GIVEN_BACK`], it has them no more.
     forking: AtomicU64,
-    /// How often our handlers have been called for it: once for each time they have been registered.
-    depth: AtomicU64,
 }
 
-static FORK: ForkGuard =
-    ForkGuard { registered: AtomicU64::new(0), forking: AtomicU64::new(0), depth: AtomicU64::new(0) };
+static FORK: ForkGuard = ForkGuard { registered: AtomicU64::new(0), forking: AtomicU64::new(0) };
+
+/// Thread pointers are even.
+const GIVEN_BACK: u64 = 1;
 
 impl Process {
     /// Opens an object and runs its constructors. If that is impossible, everything is as before, and `dlerror` says why.
@@ -104,7 +104,8 @@ impl Process {
     }
 
     /// From the first load on, `fork` waits until no other thread is loading: its child would find the locks taken for ever.
-    /// (Not from the start on: `pthread_atfork` allocates.) Two threads may both register; the handlers count.
+    /// (Not from the start on: `pthread_atfork` allocates.) Two threads may both register: of several calls for one `fork` the first
+    /// one counts. And a `fork` may be under way, which then calls the handlers only after it.
     fn guard_fork(&self) {
         if FORK.registered.load(Ordering::Acquire) != 0 {
             return;
@@ -133,26 +134,32 @@ impl Process {
 }
 
 extern "C" fn before_fork() {
-    let process = Process::get();
     let this = thread_pointer();
     if FORK.forking.load(Ordering::Relaxed) != this {
-        process.take_locks();
+        Process::get().take_locks();
         FORK.forking.store(this, Ordering::Relaxed);
     }
-    FORK.depth.fetch_add(1, Ordering::Relaxed);
 }
 
 extern "C" fn after_fork_in_parent() {
-    let process = Process::get();
-    if FORK.depth.fetch_sub(1, Ordering::Relaxed) == 1 {
-        FORK.forking.store(0, Ordering::Relaxed);
-        process.give_back_locks();
+    let this = thread_pointer();
+    if FORK.forking.load(Ordering::Relaxed) == this {
+        FORK.forking.store(this | GIVEN_BACK, Ordering::Relaxed);
+        Process::get().give_back_locks();
     }
 }
 
 extern "C" fn after_fork_in_child() {
-    if FORK.depth.load(Ordering::Relaxed) == 1 {
-        Process::get().initialization.forget_other_threads();
+    let process = Process::get();
+    let (this, forking) = (thread_pointer(), FORK.forking.load(Ordering::Relaxed));
+    if forking == this | GIVEN_BACK {
+        return;
     }
+    if forking != this {
+        // Nobody has waited for other threads. The loader's own lock knows that they are gone.
+        process.initialization.take_over();
+        FORK.forking.store(this, Ordering::Relaxed);
+    }
+    process.initialization.forget_other_threads();
     after_fork_in_parent();
 }

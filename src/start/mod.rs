@@ -167,6 +167,7 @@ unsafe fn start(stack: *mut u64, base: Address, data: Address) -> ! {
         postponed: Vec::new(),
         static_tls: tls.clone(),
         static_image: Address(0),
+        is_loading: false,
     };
     let handover = Handover {
         deferred: relocated.deferred,

@@ -45,6 +45,11 @@ impl<T> Mutex<T> {
         }
     }
 
+    /// Takes the lock, whoever has it. Only where there is no other thread.
+    pub fn take_over(&self) {
+        self.state.store(TAKEN, Ordering::Relaxed);
+    }
+
     /// The value, for who has called [`Mutex::acquire`].
     ///
     /// # Safety
