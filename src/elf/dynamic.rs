@@ -80,12 +80,14 @@ impl Dynamic {
     /// Whether entries with this tag are read: others may be missing.
     pub fn reads(tag: u64) -> bool {
         #[repr(align(8))]
-        struct Entries([[u8; 8]; 4]);
-        let says_something = |value: u64| {
-            let entries = Entries([tag, value, DT_NULL, 0].map(u64::to_le_bytes));
-            let read = Self::parse(&View::new([(Vaddr(0), entries.0.as_flattened())]), Vaddr(0));
-            read.is_ok_and(|read| read != Self::default())
+        struct Entries([[u8; 8]; 8]);
+        let read = |tag: u64, value: u64| {
+            // Without these, sizes mean nothing.
+            let entries = [DT_INIT_ARRAY, 0, DT_FINI_ARRAY, 0, tag, value, DT_NULL, 0];
+            let entries = Entries(entries.map(u64::to_le_bytes));
+            Self::parse(&View::new([(Vaddr(0), entries.0.as_flattened())]), Vaddr(0)).ok()
         };
+        let says_something = |value: u64| read(tag, value) != read(DT_NULL, 0);
         // Of flags all, and the one value of `DT_PLTREL` that means something.
         says_something(u64::MAX) || says_something(DT_RELA)
     }
@@ -135,6 +137,7 @@ impl Dynamic {
         let entries = &entries[..end.ok_or(ElfError::BadTable("it has no end (DT_NULL)"))?];
         let dynamic = self;
         let (mut rpath, mut runpath) = (None, None);
+        let (mut init_array, mut fini_array) = (None, None);
         for (index, entry) in entries.iter().enumerate() {
             let value = entry.d_val;
             let address = Some(Vaddr(value));
@@ -157,9 +160,9 @@ impl Dynamic {
                 DT_RELRSZ => dynamic.relr.size = value,
                 DT_INIT => dynamic.init = address.filter(|init| init.0 != 0),
                 DT_FINI => dynamic.fini = address.filter(|fini| fini.0 != 0),
-                DT_INIT_ARRAY => dynamic.init_array.vaddr = Vaddr(value),
+                DT_INIT_ARRAY => init_array = address,
                 DT_INIT_ARRAYSZ => dynamic.init_array.size = value,
-                DT_FINI_ARRAY => dynamic.fini_array.vaddr = Vaddr(value),
+                DT_FINI_ARRAY => fini_array = address,
                 DT_FINI_ARRAYSZ => dynamic.fini_array.size = value,
                 DT_RPATH => rpath = Some(value),
                 DT_RUNPATH => runpath = Some(value),
@@ -179,6 +182,10 @@ impl Dynamic {
             }
         }
         dynamic.search_path = runpath.or(rpath);
+        // A size alone says nothing (`do_init_fini`).
+        for (table, vaddr) in [(&mut dynamic.init_array, init_array), (&mut dynamic.fini_array, fini_array)] {
+            *table = vaddr.map_or(Table::default(), |vaddr| Table { vaddr, ..*table });
+        }
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 //! kernel would enter it, and when it comes back everything is put right again.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::arch::{asm, naked_asm};
 use core::ffi::c_char;
 use core::sync::atomic::{AtomicPtr, Ordering};
@@ -9,6 +10,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 use goblin::elf64::program_header::SIZEOF_PHDR;
 use linux_raw_sys::auxvec::{AT_BASE, AT_ENTRY, AT_PHDR, AT_PHENT, AT_PHNUM};
 
+use crate::config;
 use crate::elf::Address;
 use crate::program::Object;
 use crate::start::InitialStack;
@@ -16,15 +18,20 @@ use crate::start::InitialStack;
 use super::Synthetic;
 
 /// The environment variables that musl must not act upon again.
-const HIDDEN: [&[u8]; 2] = [b"LD_PRELOAD=", b"LD_LIBRARY_PATH="];
-/// What they begin with; and what that becomes meanwhile, as no variable's name begins.
-const BEGINNINGS: [&[u8]; 2] = [b"LD_", b"\x01D_"];
+const HIDDEN: [&[u8]; 2] = [b"LD_PRELOAD", b"LD_LIBRARY_PATH"];
+/// What their first byte becomes meanwhile.
+const HIDING_BYTE: c_char = 1;
 
 /// Values in the auxiliary vector that are not the truth.
 #[derive(Clone, Copy, Debug)]
-pub struct Told<const N: usize>(pub [(u32, u64); N]);
+pub struct Told<const N: usize>([(u32, u64); N]);
 
 impl<const N: usize> Told<N> {
+    /// These values of these keys (`AT_*`).
+    pub fn new(entries: [(u32, u64); N]) -> Self {
+        Self(entries)
+    }
+
     /// Exchanges them with what is in the vector: to do it again puts everything right.
     ///
     /// # Safety
@@ -55,6 +62,7 @@ pub struct Boot {
 struct Changes {
     told: Told<5>,
     stack: InitialStack,
+    hidden: Vec<*mut c_char>,
     then: fn() -> !,
 }
 
@@ -67,24 +75,22 @@ static CHANGES: AtomicPtr<Changes> = AtomicPtr::new(core::ptr::null_mut());
 /// Everything is mapped and relocated, and nothing on the stack below `boot.stack` is needed any more.
 pub unsafe fn boot(boot: Boot) -> ! {
     let Boot { libc, synthetic, stack, then } = boot;
-    let mut told = Told([
+    let mut told = Told::new([
         (AT_PHDR, synthetic.program_headers().0),
         (AT_PHNUM, synthetic.program_header_count()),
         (AT_PHENT, SIZEOF_PHDR as u64),
         (AT_BASE, libc.mapping.pages.start.0),
         (AT_ENTRY, continuation as *const () as u64),
     ]);
-    let [shown, hidden] = BEGINNINGS;
+    let loaders = stack.environment(config::PREFIX);
+    let hidden = loaders.filter(|entry| HIDDEN.iter().any(|name| config::value_of(entry, name).is_some()));
+    let hidden: Vec<*mut c_char> = hidden.map(|entry| entry.as_ptr().cast_mut()).collect();
     // SAFETY: the initial stack, with the strings, is ours alone at this time.
     unsafe {
         told.exchange(&stack);
-        for entry in stack.environment(shown) {
-            if HIDDEN.iter().any(|name| entry.to_bytes().starts_with(name)) {
-                *entry.as_ptr().cast_mut() = hidden[0] as c_char;
-            }
-        }
+        hidden.iter().for_each(|&first| *first = HIDING_BYTE);
     }
-    CHANGES.store(Box::into_raw(Box::new(Changes { told, stack, then })), Ordering::Release);
+    CHANGES.store(Box::into_raw(Box::new(Changes { told, stack, hidden, then })), Ordering::Release);
     // SAFETY: the state is that of an interpreter's entry: rsp at argc, rdx without a function to register.
     unsafe { enter(libc.entry, stack.pointer()) }
 }
@@ -98,13 +104,10 @@ unsafe extern "C" fn continuation() -> ! {
 extern "C" fn restore() -> ! {
     // SAFETY: `boot` has stored a box, and libc jumps here once.
     let mut changes = unsafe { Box::from_raw(CHANGES.swap(core::ptr::null_mut(), Ordering::Acquire)) };
-    let [shown, hidden] = BEGINNINGS;
-    // SAFETY: no other thread exists.
+    // SAFETY: the strings are on the initial stack, and no other thread exists.
     unsafe {
         changes.told.exchange(&changes.stack);
-        for entry in changes.stack.environment(hidden) {
-            *entry.as_ptr().cast_mut() = shown[0] as c_char;
-        }
+        changes.hidden.iter().for_each(|&first| *first = b'L' as c_char);
     }
     (changes.then)()
 }

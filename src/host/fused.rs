@@ -14,7 +14,7 @@ use crate::image::{self, format::BuildId};
 use crate::map::adopt;
 use crate::program::Object;
 
-/// An ELF note (gABI, "Note Section") in which [`distance`] stands.
+/// An ELF note (gABI, "Note Section") in which stands where libc is, if the loader is fused with one.
 #[repr(C)]
 struct Note {
     name_size: u32,

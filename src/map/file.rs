@@ -9,7 +9,7 @@ use crate::sys::{self, Errno, File, Memory, MemoryFlags};
 use super::{Mapper, libc};
 
 /// A writable region of at most so many pages is provided at once: relocation will write to nearly all of them.
-const FEW_PAGES: u64 = 4;
+pub(super) const FEW_PAGES: u64 = 4;
 
 /// So many regions are mapped together rather than one by one.
 const WORTH_JOINING: usize = 3;

@@ -5,6 +5,7 @@
 use core::mem::MaybeUninit;
 
 use rustix::fd::BorrowedFd;
+use rustix::mm::MapFlags;
 
 use crate::elf::{
     Address, Anatomy, Dynamic, FileHeader, LoadBias, LoadSegment, PAGE_SIZE, SegmentFlags, Segments, Vaddr,
@@ -14,12 +15,10 @@ use crate::host::locate;
 use crate::layout::{self, Placement};
 use crate::sys::{MemoryFlags, bare};
 
+use super::file::FEW_PAGES;
 use super::load::{self, HEAD};
 
-/// Data of more pages are not read.
-const FEW_PAGES: u64 = 4;
-
-/// Larger ones may be worth other ways of mapping.
+/// Larger ones may be worth other ways of mapping, which only begin here.
 const LARGEST: u64 = layout::PIECE;
 
 /// System calls that mapping takes, of the usual kind with code between read-only data.
@@ -34,9 +33,10 @@ pub struct Mapped {
     pub entry: Address,
 }
 
-/// Maps the musl in `file` just below `limit`, and reads its headers and tables. `None` if it is none, or one that takes memory
-/// to be read or more work to be mapped. Nothing of it stays mapped then.
-pub fn load(libc: &mut Anatomy<'static>, file: BorrowedFd<'_>, limit: Address) -> Option<Mapped> {
+/// Maps the musl in `file` just below `limit`. `None` if it is none, or one that takes memory to be read or more work to be
+/// mapped. Nothing of it stays mapped then.
+pub fn load(file: BorrowedFd<'_>, limit: Address) -> Option<Mapped> {
+    let mut libc = Anatomy::unread();
     let mut head = [MaybeUninit::uninit(); HEAD];
     let head = bare::read(file, &mut head).ok()?;
     let header = FileHeader::parse(head).ok()?;
@@ -46,17 +46,18 @@ pub fn load(libc: &mut Anatomy<'static>, file: BorrowedFd<'_>, limit: Address) -
         return None;
     }
     libc.segments.read(table).ok()?;
-    let placement = layout::placement(header.object_type, &libc.segments.span(), &libc.segments);
+    let span = libc.segments.span();
+    let placement = layout::placement(header.object_type, &span, &libc.segments);
     let start = map(placement, &libc.segments, file, limit)?;
-    let bias = LoadBias::between(start, Vaddr(0));
-    // SAFETY: all segments have just been mapped there, and stay.
+    let bias = LoadBias::between(start, span.start);
+    // SAFETY: all segments have just been mapped there, and stay while `libc` is read.
     libc.view.add(unsafe { load::parts(&libc.segments, bias) });
     let is_small = libc.segments.dynamic.is_some_and(|section| Dynamic::names_few(&libc.view, section));
-    let entry =
-        if is_small && libc.read_tables().is_ok() { locate::entry_of_musl(libc, header.entry) } else { None };
+    let is_read = is_small && libc.read_tables().is_ok();
+    let entry = if is_read { locate::entry_of_musl(&libc, header.entry) } else { None };
     if entry.is_none() {
-        // SAFETY: mapped just now; nobody reads what `libc` says any more.
-        unsafe { bare::unmap(start.0, libc.segments.span().end.0) };
+        // SAFETY: mapped just now, and nobody but `libc` knows of it, which is not read any more.
+        unsafe { bare::unmap(start.0, span.end.0 - span.start.0) };
     }
     Some(Mapped { bias, entry: bias.apply(entry?) })
 }
@@ -84,7 +85,8 @@ pub fn map(
     mapped.map(|()| Address(start))
 }
 
-/// Whether the segments are as described above. What of the file is mapped then is there if the data are.
+/// Whether the segments are as link editors make them for musl. If so, and its data can be read to their end, the file has all that
+/// is mapped of it.
 fn is_usual(read_only: &[LoadSegment], data: &LoadSegment) -> bool {
     let file_end = page_up(data.offset.saturating_add(data.filesz));
     let mut next = Some(Vaddr(0));
@@ -112,7 +114,8 @@ fn is_usual(read_only: &[LoadSegment], data: &LoadSegment) -> bool {
 fn map_read_only(loads: &[LoadSegment], file: BorrowedFd<'_>, start: u64) -> Option<()> {
     let [first, others @ ..] = loads else { return None };
     let length = loads.last()?.pages().end.0;
-    bare::map_free(start, length, layout::memory_flags(first.flags), Some((file, 0))).ok()?;
+    let access = layout::memory_flags(first.flags);
+    bare::map_free(start, length, access, MapFlags::PRIVATE, Some((file, 0))).ok()?;
     for load in others.iter().filter(|load| load.flags != first.flags) {
         let pages = load.pages();
         let access = layout::memory_flags(load.flags);
@@ -132,7 +135,8 @@ fn map_read_only(loads: &[LoadSegment], file: BorrowedFd<'_>, start: u64) -> Opt
 fn map_data(data: &LoadSegment, file: BorrowedFd<'_>, start: u64) -> Option<()> {
     let pages = data.pages();
     let (address, length) = (start + pages.start.0, pages.end.0 - pages.start.0);
-    bare::map_free(address, length, MemoryFlags::READ | MemoryFlags::WRITE, None).ok()?;
+    let access = MemoryFlags::READ | MemoryFlags::WRITE;
+    bare::map_free(address, length, access, MapFlags::PRIVATE, None).ok()?;
     let size = (data.vaddr.0 + data.filesz - pages.start.0) as usize;
     // SAFETY: mapped just now, writable, and known to nobody.
     let bytes = unsafe { core::slice::from_raw_parts_mut(address as *mut u8, size) };

@@ -2,9 +2,9 @@
 //! and they have no way back to a loader: so they are left to it (see [`leave`](super::leave)).
 //!
 //! Whatever musl would not do, or not refuse, as this loader does it is ruled out first; where there is a doubt, the start goes
-//! the usual way. This comes before everything else, the relocation of the loader itself included, so that a program that is
-//! left to a libc in our own file pays for no page that the loader writes to: nothing here may need an address in a table, or
-//! memory.
+//! the usual way. This comes before everything else, and before the loader has memory of its own, which a program that is left to
+//! libc does not pay for: nothing here may be written to, allocated, or found by an address in a table, which the link editor
+//! leaves to relocation. A check of the binary sees to that (`xtask`).
 
 use core::ffi::CStr;
 
@@ -54,12 +54,12 @@ pub unsafe fn find(stack: *mut u64, own: OwnFile) -> Option<Alone> {
     // SAFETY: passed on to the caller; the kernel has mapped the program.
     let bias = unsafe { adopt::read_small_program(&mut program, (headers, count)) }?;
     let entry = Address(stack.auxiliary_value(AT_ENTRY)?);
-    let fits = program.segments.is_code(bias.unapply(entry)) && needs_libc_only(&program, bias);
-    fits.then(|| Alone {
-        entry,
-        interpreter: program.segments.interpreter_in(&program.view).unwrap_or_default(),
-        debug: program.dynamic.debug.map(|slot| bias.apply(slot)),
-    })
+    let interpreter = program.segments.interpreter_in(&program.view)?;
+    let segments = &program.segments;
+    // musl has no other way to know where it is.
+    let is_found = segments.phdr.is_some() || bias == LoadBias(0);
+    let fits = is_found && segments.is_code(bias.unapply(entry)) && needs_libc_only(&program, bias);
+    fits.then(|| Alone { entry, interpreter, debug: program.dynamic.debug.map(|slot| bias.apply(slot)) })
 }
 
 /// Whether an entry of the environment bears on a program without libraries.
@@ -82,8 +82,10 @@ fn needs_libc_only(program: &Anatomy<'static>, bias: LoadBias) -> bool {
     };
     let tables = [(dynamic.jmprel, "DT_JMPREL"), (dynamic.rela, "DT_RELA")];
     let size = tables.iter().fold(0_u64, |sum, (table, _)| sum.saturating_add(table.size));
+    let are_whole = tables.iter().all(|(table, _)| table.size.is_multiple_of(SIZEOF_RELA as u64));
     // Not every musl knows DT_RELR.
-    let usual = dynamic.rel.size == 0
+    let usual = are_whole
+        && dynamic.rel.size == 0
         && dynamic.relr.size == 0
         && (dynamic.jmprel.size == 0 || dynamic.jmprel_has_addends)
         && !dynamic.text_relocations;

@@ -48,7 +48,7 @@ pub struct Handover {
     pub statistics: Option<&'static CStr>,
     /// For the statistics.
     pub phases: Phases,
-    /// Where the loader's own writable segment begins.
+    /// Where the loader's own data begin.
     pub data: Address,
 }
 

@@ -1,15 +1,19 @@
 //! The very first instructions: at the process' entry the loader itself is not relocated yet, and has no memory of its own.
 
 use core::arch::{asm, naked_asm};
+use core::mem::MaybeUninit;
 
 use goblin::elf64::dynamic::{DT_NULL, DT_RELA, DT_RELASZ, Dyn};
 use goblin::elf64::reloc::{R_X86_64_RELATIVE, Rela};
 
 use crate::elf::{Address, page_up};
 use crate::host::OwnFile;
-use crate::sys::{self, MemoryFlags, bare};
+use crate::sys::{self, Errno, MemoryFlags, bare};
 
 use super::{alone, leave};
+
+/// At most so many bytes of whole pages hold data that are not zero at first (`loader.ld`).
+const MOST_INITIALISED: usize = 8192;
 
 /// The loader's own parts; the order is that in which [`entry`] puts them on the stack.
 #[repr(C)]
@@ -99,14 +103,39 @@ unsafe fn provide_data(parts: &Parts) {
     let Parts { data, initialised_end, data_end, .. } = *parts;
     let zeros = Address(page_up(initialised_end.0));
     let access = MemoryFlags::READ | MemoryFlags::WRITE;
-    // SAFETY: the pages are our own, and what is replaced is zero.
+    // SAFETY: the pages are our own; what is replaced is zero (`xtask`, `elfcheck`), or was copied before.
     let provided = unsafe {
-        let initialised = bare::protect(data.0, zeros.0 - data.0, access);
+        let initialised =
+            bare::protect(data.0, zeros.0 - data.0, access).or_else(|_| replace_data(data, zeros));
         initialised.and_then(|()| bare::map_zeros_over(zeros.0, data_end.0 - zeros.0))
     };
     if provided.is_err() {
+        bare::complain(b"ld-morsel: no memory for the loader's own data\n");
         sys::exit(super::EXIT_CANNOT_LOAD);
     }
+}
+
+/// Puts other memory in the place of initialised data, where the system does not let what may be executed be written to ever after.
+///
+/// # Safety
+/// As for [`provide_data`].
+#[cold]
+#[inline(never)]
+unsafe fn replace_data(data: Address, end: Address) -> Result<(), Errno> {
+    let mut kept = [MaybeUninit::<u64>::uninit(); MOST_INITIALISED / size_of::<u64>()];
+    let (data_words, kept_words) = (data.0 as *mut u64, kept.as_mut_ptr().cast());
+    let size = end.0 - data.0;
+    let count = size as usize / size_of::<u64>();
+    if count > kept.len() {
+        return Err(Errno::NOMEM);
+    }
+    // SAFETY: the pages are our own, and the copy has room for them.
+    unsafe {
+        copy_words(data_words, kept_words, count);
+        bare::map_zeros_over(data.0, size)?;
+        copy_words(kept_words, data_words, count);
+    }
+    Ok(())
 }
 
 /// Copies words from the first to the last. They may overlap if the destination is the lower.
@@ -128,7 +157,7 @@ pub(super) unsafe fn copy_words(from: *const u64, to: *mut u64, count: usize) {
 }
 
 /// Our own relocations. Until all are applied, nothing may be used that itself needs relocation: no statics with addresses in
-/// them, no panics.
+/// them; who panics dies without a message.
 ///
 /// # Safety
 /// `base` is our load bias (we are linked at 0), `dynamic` our dynamic section.

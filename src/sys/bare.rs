@@ -72,7 +72,7 @@ pub unsafe fn map(
     Ok(pointer as u64)
 }
 
-/// Maps private pages at `address`, which must be free.
+/// Maps pages at `address`, which must be free.
 ///
 /// # Errors
 /// What `mmap` says: `EEXIST` if it is not.
@@ -81,9 +81,10 @@ pub fn map_free(
     address: u64,
     length: u64,
     access: MemoryFlags,
+    flags: MapFlags,
     file: Option<(BorrowedFd<'_>, u64)>,
 ) -> Result<(), Errno> {
-    let flags = MapFlags::PRIVATE | MapFlags::FIXED_NOREPLACE;
+    let flags = flags | MapFlags::FIXED_NOREPLACE;
     // SAFETY: without MAP_FIXED it is new memory: it replaces nothing that anybody refers to.
     let mapped = unsafe { map(address, length, access, flags, file) }?;
     if mapped != address {
@@ -120,6 +121,13 @@ pub unsafe fn protect(address: u64, length: u64, access: MemoryFlags) -> Result<
     let flags = MprotectFlags::from_bits_retain(protection(access).bits());
     // SAFETY: the caller vouches for the pages.
     unsafe { rustix::mm::mprotect(address as *mut c_void, length as usize, flags) }
+}
+
+/// Says something on standard error.
+#[cold]
+pub fn complain(line: &[u8]) {
+    // SAFETY: standard error is not closed by us. Whoever has closed it does not want to know.
+    let _ = rustix::io::write(unsafe { rustix::stdio::stderr() }, line);
 }
 
 /// Gives pages back. Failure (a hole already) changes nothing for the caller.

@@ -24,14 +24,14 @@ static COUNT: AtomicU64 = AtomicU64::new(0);
 
 /// Counts one system call of the start, which has one thread, so that no locked instruction is needed.
 pub(super) fn count() {
-    if !seal::is_sealed() {
-        COUNT.store(COUNT.load(Relaxed) + 1, Relaxed);
-    }
+    count_calls(1);
 }
 
 /// Counts system calls that have been made by way of `bare`.
 pub fn count_calls(calls: u64) {
-    (0..calls).for_each(|_| count());
+    if !seal::is_sealed() {
+        COUNT.store(COUNT.load(Relaxed) + calls, Relaxed);
+    }
 }
 
 /// How many system calls the loader has made for the start.
@@ -155,15 +155,9 @@ impl Memory<'_> {
     /// # Errors
     /// What `mmap` says: `EEXIST` if it is not.
     pub fn map_free(&self, address: u64) -> Result<(), Errno> {
-        // SAFETY: as in `map`.
-        let mapped = unsafe { self.map_with(address, MapFlags::FIXED_NOREPLACE) }?;
-        if mapped != address {
-            // Before Linux 4.17 the address was a mere hint.
-            // SAFETY: mapped just now, and known to nobody.
-            unsafe { unmap(mapped, self.length) };
-            return Err(Errno::EXIST);
-        }
-        Ok(())
+        count();
+        let file = self.file.map(|(file, offset)| (file.as_fd(), offset));
+        bare::map_free(address, self.length, self.access, self.flags(), file)
     }
 
     /// Maps it at `address`, in place of what is there.
@@ -180,13 +174,17 @@ impl Memory<'_> {
 
     /// # Safety
     /// With `MAP_FIXED`, as for [`Memory::map_over`].
-    unsafe fn map_with(&self, address: u64, mut map: MapFlags) -> Result<u64, Errno> {
+    unsafe fn map_with(&self, address: u64, placement: MapFlags) -> Result<u64, Errno> {
         count();
-        map |= if self.shared { MapFlags::SHARED } else { MapFlags::PRIVATE };
-        map.set(MapFlags::POPULATE, self.populate);
         let file = self.file.map(|(file, offset)| (file.as_fd(), offset));
         // SAFETY: passed on to the caller.
-        unsafe { bare::map(address, self.length, self.access, map, file) }
+        unsafe { bare::map(address, self.length, self.access, self.flags() | placement, file) }
+    }
+
+    fn flags(&self) -> MapFlags {
+        let mut flags = if self.shared { MapFlags::SHARED } else { MapFlags::PRIVATE };
+        flags.set(MapFlags::POPULATE, self.populate);
+        flags
     }
 }
 

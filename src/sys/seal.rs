@@ -17,7 +17,7 @@ static SEALED_FROM: AtomicU64 = AtomicU64::new(0);
 #[unsafe(link_section = ".sealed")]
 static HOLDER: AtomicU64 = AtomicU64::new(0);
 
-/// Ends the start: from now on it takes a [`Window`] to change sealed data. `data` is where the loader's writable segment
+/// Ends the start: from now on it takes a [`Window`] to change sealed data. `data` is where the loader's data
 /// begins.
 ///
 /// # Safety

@@ -13,6 +13,8 @@ use object::{Endianness, elf};
 /// What programs and debuggers look for in a loader.
 const EXPORTS: &str = include_str!("../../exports.txt");
 
+const PAGE: u64 = 0x1000;
+
 /// One property, and whether the binary has it.
 pub struct Check {
     /// The property.
@@ -45,7 +47,9 @@ fn checks(bytes: &[u8]) -> Result<Vec<Check>> {
     let is_one_mapping = match loads[..] {
         [load] => {
             let whole = load.p_offset(endian) == 0 && load.p_filesz(endian) == load.p_memsz(endian);
-            whole && load.p_flags(endian) == elf::PF_R | elf::PF_X
+            // Up to Linux 6.6, the kernel zeroes the rest of the last page, if there is any, and fails if it may not.
+            let whole_pages = load.p_memsz(endian).is_multiple_of(PAGE);
+            whole && whole_pages && load.p_flags(endian) == elf::PF_R | elf::PF_X
         }
         _ => false,
     };
@@ -61,6 +65,7 @@ fn checks(bytes: &[u8]) -> Result<Vec<Check>> {
     check("what is sealed has pages of its own", sealed(header, endian, bytes)?);
     check("no PT_TLS", unless(!has(elf::PT_TLS), "it has thread-local storage of its own"));
     check("one segment, not writable", unless(is_one_mapping, &format!("{} segments", loads.len())));
+    check("data that memory takes the place of are zero", replaced(header, endian, bytes)?);
     check("what runs first touches no data", early::check(header, endian, bytes)?);
     let exported = exports(header, endian, bytes)?;
     for name in EXPORTS.lines() {
@@ -83,7 +88,7 @@ fn sealed(
         return Ok(Some("there is no section .sealed".to_owned()));
     };
     let end = sealed.sh_addr(endian) + sealed.sh_size(endian);
-    if !end.is_multiple_of(0x1000) {
+    if !end.is_multiple_of(PAGE) {
         return Ok(Some(format!(".sealed ends within a page, at {end:#x}")));
     }
     let writable =
@@ -93,6 +98,38 @@ fn sealed(
         let name = String::from_utf8_lossy(sections.section_name(endian, section)?).into_owned();
         if name != ".unsealed" {
             return Ok(Some(format!("{name} is not sealed")));
+        }
+    }
+    Ok(None)
+}
+
+/// Where zeroed memory takes the place of data (`start::x86_64`), they must be zero; and what may be written to must be among the
+/// data: why that is not so.
+fn replaced(
+    header: &elf::FileHeader64<Endianness>,
+    endian: Endianness,
+    bytes: &[u8],
+) -> Result<Option<String>> {
+    let sections = header.sections(endian, bytes)?;
+    let symbols = sections.symbols(endian, bytes, elf::SHT_SYMTAB)?;
+    let address = |name: &str| {
+        let is_it = |symbol: &&elf::Sym64<Endianness>| {
+            symbol.name(endian, symbols.strings()).is_ok_and(|found| found == name.as_bytes())
+        };
+        symbols.iter().find(is_it).map(|symbol| symbol.st_value(endian)).with_context(|| format!("no {name}"))
+    };
+    let (start, end) = (address("ld_morsel_data")?, address("ld_morsel_data_end")?);
+    let zeros = address("ld_morsel_initialised_end")?.next_multiple_of(PAGE)..end;
+    let replaced = bytes.get(zeros.start as usize..zeros.end as usize).context("the file is cut off")?;
+    if let Some(place) = replaced.iter().position(|&byte| byte != 0) {
+        return Ok(Some(format!("at {:#x}", zeros.start + place as u64)));
+    }
+    let flags = u64::from(elf::SHF_WRITE | elf::SHF_ALLOC);
+    for section in sections.iter().filter(|section| section.sh_flags(endian) & flags == flags) {
+        let range = section.sh_addr(endian)..section.sh_addr(endian) + section.sh_size(endian);
+        if range.start < start || range.end > end {
+            let name = String::from_utf8_lossy(sections.section_name(endian, section)?);
+            return Ok(Some(format!("{name} is not among them")));
         }
     }
     Ok(None)

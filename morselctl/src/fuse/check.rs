@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, bail, ensure};
 use goblin::elf64::header::ET_DYN;
 use goblin::elf64::program_header::{PT_GNU_RELRO, PT_INTERP, PT_LOAD};
-use ld_morsel::elf::{Vaddr, page_up};
+use ld_morsel::elf::{PAGE_SIZE, Vaddr, page_up};
 
 use super::image::{ALIGNMENT, loader_distance};
 use crate::elf_file::{ElfFile, MorselNote, is_writable};
@@ -93,7 +93,9 @@ pub fn result(libc: &ElfFile, loader: &ElfFile, bytes: &[u8], distance: u64) -> 
     ensure!(loads.iter().all(|load| load.p_filesz == load.p_memsz), "zeros that old kernels do not supply");
     ensure!(loads.iter().all(|load| load.p_offset == load.p_vaddr), "offsets are not addresses");
     let mut own = loads.iter().filter(|load| load.p_vaddr + load.p_memsz > distance);
-    ensure!(!own.any(|load| is_writable(load)), "musl would give parts of the loader to malloc");
+    ensure!(!own.clone().any(|load| is_writable(load)), "musl would give parts of the loader to malloc");
+    // Up to Linux 6.6, the kernel zeroes the rest of an interpreter's last page, if there is any, and fails if it may not.
+    ensure!(own.all(|load| load.p_memsz.is_multiple_of(PAGE_SIZE)), "the loader does not end with a page");
     let table_end = header.e_phoff + u64::from(header.e_phnum) * u64::from(header.e_phentsize);
     let holder =
         loads.iter().find(|load| load.p_vaddr <= header.e_phoff && table_end <= load.p_vaddr + load.p_filesz);

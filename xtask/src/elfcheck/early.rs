@@ -5,20 +5,29 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind};
 use object::read::elf::{FileHeader, SectionHeader, Sym};
 use object::{Endianness, elf};
 
-/// Where it begins.
-const BEGINNINGS: [&str; 2] = ["start6x86_645begin", "start5leave5go_on"];
+/// Where it begins: the functions themselves, whose names end with a hash, not closures in them.
+const BEGINNINGS: [&str; 2] = ["5start6x86_645begin17h", "5start5leave5go_on17h"];
+
+/// Who may call what an address leads to: debuggers are told that way.
+const TELLS_DEBUGGERS: &str = BEGINNINGS[1];
 
 /// Where it ends: what provides the memory.
 const END: &str = "start6x86_644tell";
 
 /// Panics. They do no harm: who panics is at an end anyway, with a message or without.
-const PANICS: [&str; 5] =
-    ["4core9panicking", "slice_index_fail", "expect_failed", "unwrap_failed", "capacity_overflow"];
+const PANICS: [&str; 6] = [
+    "4core9panicking",
+    "slice_index_fail",
+    "expect_failed",
+    "unwrap_failed",
+    "capacity_overflow",
+    "handle_alloc_error",
+];
 
 /// What takes memory: `Segments::are_few` and `Dynamic::names_few` have ruled out that it is called.
 const MEMORY: [&str; 4] = ["BumpAllocator", "8smallvec", "7raw_vec", "slice4sort"];
@@ -26,8 +35,10 @@ const MEMORY: [&str; 4] = ["BumpAllocator", "8smallvec", "7raw_vec", "slice4sort
 /// The code, and what stands where.
 struct Code<'a> {
     bytes: &'a [u8],
-    /// In the order of addresses.
+    /// Where they begin, and what their names are, in the order of addresses.
     functions: Vec<(u64, &'a str)>,
+    /// Where executable sections end, likewise.
+    ends: Vec<u64>,
     data: Range<u64>,
 }
 
@@ -40,15 +51,24 @@ pub fn check(
     let code = Code::read(header, endian, bytes)?;
     let mut open = Vec::new();
     for name in BEGINNINGS {
-        let found = code.functions.iter().find(|(_, function)| function.contains(name));
-        open.push(found.with_context(|| format!("no function {name}"))?.0);
+        let mut found = code.functions.iter().filter(|(_, function)| function.contains(name));
+        match (found.next(), found.next()) {
+            (Some((start, _)), None) => open.push(*start),
+            _ => bail!("there is not one function {name}"),
+        }
     }
     let mut known: BTreeSet<u64> = open.iter().copied().collect();
     while let Some(start) = open.pop() {
         let (name, instructions) = code.function(start).context("a call leads to no function")?;
         for (place, instruction) in instructions.iter().enumerate() {
-            if code.touches_data(instruction) && !code.is_for_panic(&instructions[place..]) {
+            if code.is_for_panic(&instructions[place..]) {
+                continue;
+            }
+            if code.touches_data(instruction) {
                 return Ok(Some(format!("{name} at {:#x}: {instruction:?}", instruction.ip())));
+            }
+            if instruction.flow_control() == FlowControl::IndirectCall && !name.contains(TELLS_DEBUGGERS) {
+                return Ok(Some(format!("{name} at {:#x}: a call of nobody knows what", instruction.ip())));
             }
             let Some((target, function)) = code.target(instruction) else { continue };
             let ends = [END].iter().chain(&PANICS).chain(&MEMORY).any(|end| function.contains(end));
@@ -64,20 +84,23 @@ impl<'a> Code<'a> {
     fn read(header: &elf::FileHeader64<Endianness>, endian: Endianness, bytes: &'a [u8]) -> Result<Self> {
         let sections = header.sections(endian, bytes)?;
         let symbols = sections.symbols(endian, bytes, elf::SHT_SYMTAB)?;
+        let is_code = |section: &elf::SectionHeader64<Endianness>| {
+            section.sh_flags(endian) & u64::from(elf::SHF_EXECINSTR) != 0
+        };
+        let code = sections.iter().filter(|section| is_code(section));
+        let mut ends: Vec<u64> = code.map(|code| code.sh_addr(endian) + code.sh_size(endian)).collect();
+        ends.sort_unstable();
         let mut functions = Vec::new();
         let (mut start, mut end) = (None, None);
         for symbol in symbols.iter().filter(|symbol| !symbol.is_undefined(endian)) {
             let name = std::str::from_utf8(symbol.name(endian, symbols.strings())?)?;
-            let section = symbol.st_shndx(endian);
-            let is_code = sections
-                .iter()
-                .nth(usize::from(section))
-                .is_some_and(|section| section.sh_flags(endian) & u64::from(elf::SHF_EXECINSTR) != 0);
+            let section = sections.iter().nth(usize::from(symbol.st_shndx(endian)));
             let address = symbol.st_value(endian);
             match name {
                 "ld_morsel_data" => start = Some(address),
                 "ld_morsel_data_end" => end = Some(address),
-                _ if is_code && !name.is_empty() && symbol.st_type() != elf::STT_SECTION => {
+                "" => {}
+                _ if section.is_some_and(is_code) && symbol.st_type() != elf::STT_SECTION => {
                     functions.push((address, name));
                 }
                 _ => {}
@@ -86,26 +109,29 @@ impl<'a> Code<'a> {
         functions.sort_unstable();
         functions.dedup_by_key(|(address, _)| *address);
         let data = start.zip(end).context("nothing says where the data are")?;
-        Ok(Self { bytes, functions, data: data.0..data.1 })
+        Ok(Self { bytes, functions, ends, data: data.0..data.1 })
     }
 
     /// The name and the instructions of the function that begins at `start`. In the loader's file, what is at an address of memory
     /// is at that offset.
     fn function(&self, start: u64) -> Option<(&'a str, Vec<Instruction>)> {
         let place = self.functions.binary_search_by_key(&start, |(address, _)| *address).ok()?;
-        let end = self.functions.get(place + 1).map_or(self.data.start, |(address, _)| *address);
+        let section_end = self.ends.iter().find(|end| start < **end)?;
+        let end = self.functions.get(place + 1).map_or(*section_end, |(next, _)| *section_end.min(next));
         let bytes = self.bytes.get(start as usize..end as usize)?;
         let decoder = Decoder::with_ip(64, bytes, start, DecoderOptions::NONE);
         Some((self.functions[place].1, decoder.into_iter().collect()))
     }
 
-    /// The function that a direct call or jump leads to, if it leads to the beginning of one.
+    /// The function that a direct call or jump leads to, or whose address is taken.
     fn target(&self, instruction: &Instruction) -> Option<(u64, &'a str)> {
-        let is_direct = matches!(
-            instruction.flow_control(),
-            FlowControl::Call | FlowControl::UnconditionalBranch | FlowControl::ConditionalBranch
-        );
-        let target = is_direct.then(|| instruction.near_branch_target())?;
+        let target = match instruction.flow_control() {
+            FlowControl::Call | FlowControl::UnconditionalBranch | FlowControl::ConditionalBranch => {
+                instruction.near_branch_target()
+            }
+            _ if instruction.is_ip_rel_memory_operand() => instruction.ip_rel_memory_address(),
+            _ => return None,
+        };
         let place = self.functions.binary_search_by_key(&target, |(address, _)| *address).ok()?;
         Some(self.functions[place])
     }
@@ -117,7 +143,7 @@ impl<'a> Code<'a> {
             && self.data.contains(&instruction.ip_rel_memory_address())
     }
 
-    /// Whether the first of these instructions takes the address of what a panic tells: the next call is one.
+    /// Whether the first of these instructions takes an address for a panic: the next call is one.
     fn is_for_panic(&self, instructions: &[Instruction]) -> bool {
         let is_call = |instruction: &&Instruction| instruction.flow_control() == FlowControl::Call;
         let call = instructions.iter().find(is_call).and_then(|call| self.target(call));
