@@ -138,7 +138,7 @@ impl InitialStack {
     /// [`InitialStack::kept`].
     ///
     /// # Safety
-    /// The stack is at the entry of the process, and nothing has been put in the [`ROOM`] below it.
+    /// The stack is at the entry of the process, and nothing has been put in the `ROOM` below it.
     pub unsafe fn lowered<T: Copy>(&self) -> Self {
         const { assert!(size_of::<T>() <= ROOM && align_of::<T>() <= align_of::<u64>()) };
         let size = size_of::<T>().next_multiple_of(16);

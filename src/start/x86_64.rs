@@ -32,7 +32,7 @@ struct Parts {
     data_end: Address,
 }
 
-/// The loader's ELF entry. It finds the last four of its [`Parts`] in rcx, r8, r9 and r10, and passes them on to Rust with the
+/// The loader's ELF entry. It finds the last four of its `Parts` in rcx, r8, r9 and r10, and passes them on to Rust with the
 /// initial stack pointer. Below that, it leaves room for what [`InitialStack::lowered`](super::InitialStack::lowered) puts there.
 ///
 /// # Safety
