@@ -99,6 +99,7 @@ unsafe fn tell(stack: *mut u64, parts: &Parts) -> ! {
 ///
 /// # Safety
 /// As for [`begin`]; nothing of the data is in use.
+#[inline(never)]
 unsafe fn provide_data(parts: &Parts) {
     let Parts { data, initialised_end, data_end, .. } = *parts;
     let zeros = Address(page_up(initialised_end.0));

@@ -11,12 +11,13 @@ use object::read::elf::{FileHeader, SectionHeader, Sym};
 use object::{Endianness, elf};
 
 /// Where it begins: the functions themselves, whose names end with a hash, not closures in them.
-const BEGINNINGS: [&str; 2] = ["5start6x86_645begin17h", "5start5leave5go_on17h"];
+const BEGINNINGS: [&str; 3] =
+    ["5start6x86_645begin17h", "5start5leave5go_on17h", "5start6x86_6412provide_data17h"];
 
 /// Who may call what an address leads to: debuggers are told that way.
 const TELLS_DEBUGGERS: &str = BEGINNINGS[1];
 
-/// Where it ends: what provides the memory.
+/// Where it ends: what has the memory provided, and goes on with it.
 const END: &str = "start6x86_644tell";
 
 /// Panics. They do no harm: who panics is at an end anyway, with a message or without.
