@@ -4,9 +4,9 @@ use std::vec;
 use std::vec::Vec;
 
 use goblin::elf64::dynamic::{
-    DF_TEXTREL, DT_DEBUG, DT_FINI, DT_FLAGS, DT_GNU_HASH, DT_INIT, DT_INIT_ARRAY, DT_INIT_ARRAYSZ, DT_JMPREL,
-    DT_NEEDED, DT_NULL, DT_PLTREL, DT_PLTRELSZ, DT_REL, DT_RELA, DT_RPATH, DT_RUNPATH, DT_STRTAB, DT_TEXTREL,
-    DT_VERSYM,
+    DF_TEXTREL, DT_DEBUG, DT_FINI, DT_FINI_ARRAYSZ, DT_FLAGS, DT_GNU_HASH, DT_INIT, DT_INIT_ARRAY,
+    DT_INIT_ARRAYSZ, DT_JMPREL, DT_NEEDED, DT_NULL, DT_PLTREL, DT_PLTRELSZ, DT_REL, DT_RELA, DT_RPATH,
+    DT_RUNPATH, DT_STRTAB, DT_TEXTREL, DT_VERSYM,
 };
 use proptest::prelude::*;
 
@@ -99,6 +99,13 @@ fn runpath_comes_before_rpath_wherever_it_stands() {
 fn constructors_at_address_zero_are_none() {
     let dynamic = parsed(&[[DT_INIT, 5], [DT_INIT, 0], [DT_FINI, 0]]);
     assert_eq!((dynamic.init, dynamic.fini), (None, None));
+}
+
+#[test]
+fn constructors_of_which_only_the_size_is_told_are_none() {
+    let sizes = parsed(&[[DT_INIT_ARRAYSZ, 8], [DT_FINI_ARRAYSZ, 8]]);
+    assert_eq!((sizes.init_array, sizes.fini_array), (Table::default(), Table::default()));
+    assert!(Dynamic::reads(DT_INIT_ARRAYSZ) && Dynamic::reads(DT_FINI_ARRAYSZ));
 }
 
 #[test]
