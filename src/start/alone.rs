@@ -125,7 +125,7 @@ fn leads_to_loader(name: &[u8]) -> bool {
 mod tests {
     use std::vec;
 
-    use goblin::elf64::dynamic::{DF_TEXTREL, DT_FLAGS, DT_RELASZ};
+    use goblin::elf64::dynamic::{DF_TEXTREL, DT_FLAGS, DT_RELA, DT_RELASZ};
     use goblin::elf64::reloc::{R_X86_64_COPY, R_X86_64_IRELATIVE, R_X86_64_JUMP_SLOT, R_X86_64_RELATIVE};
 
     use super::*;
@@ -218,7 +218,8 @@ mod tests {
         assert!(!is_left_to_libc(&with(reference("write"), R_X86_64_IRELATIVE)));
         assert!(!is_left_to_libc(&Library { relr: vec![0], ..usual() }));
         assert!(!is_left_to_libc(&Library { dynamic: vec![[DT_FLAGS, DF_TEXTREL]], ..usual() }));
-        assert!(!is_left_to_libc(&Library { dynamic: vec![[DT_RELASZ, 25]], ..usual() }));
+        let partial = vec![[DT_RELA, CODE], [DT_RELASZ, 25]];
+        assert!(!is_left_to_libc(&Library { rela: vec![], dynamic: partial, ..usual() }));
         let mut indirect = usual();
         indirect.symbols.push(SymbolSpec::indirect("own"));
         indirect.rela = vec![[8, 2 << 32 | u64::from(R_X86_64_JUMP_SLOT), 0]];
