@@ -218,7 +218,7 @@ mod tests {
         assert!(!is_left_to_libc(&with(reference("write"), R_X86_64_IRELATIVE)));
         assert!(!is_left_to_libc(&Library { relr: vec![0], ..usual() }));
         assert!(!is_left_to_libc(&Library { dynamic: vec![[DT_FLAGS, DF_TEXTREL]], ..usual() }));
-        let partial = vec![[DT_RELA, CODE], [DT_RELASZ, 25]];
+        let partial = vec![[DT_RELA, CODE], [DT_RELASZ, 1]];
         assert!(!is_left_to_libc(&Library { rela: vec![], dynamic: partial, ..usual() }));
         let mut indirect = usual();
         indirect.symbols.push(SymbolSpec::indirect("own"));
