@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{paths, proc, ui};
+use crate::{elfcheck, paths, proc, ui};
 
 /// The job.
 pub fn run() -> Result<bool> {
@@ -27,9 +27,15 @@ pub fn loader() -> Result<PathBuf> {
     }
 }
 
-/// Builds the loader in release mode and returns its path, as cargo reports it.
+/// Builds the loader in release mode and returns its path, as cargo reports it. Compiler options of the user's (`RUSTFLAGS`) may
+/// make of it what would crash: that is told.
 pub fn release() -> Result<PathBuf> {
-    executable("ld-morsel", &[])
+    let loader = executable("ld-morsel", &[])?;
+    let failed = elfcheck::loader(&loader)?.into_iter().find_map(|check| Some((check.what, check.failure?)));
+    match failed {
+        Some((what, why)) => bail!("{}: it must have the property: {what}: {why}", loader.display()),
+        None => Ok(loader),
+    }
 }
 
 /// The same for the tool, which is built once. It is linked statically: where it shall install a loader for musl, there may be
