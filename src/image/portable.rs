@@ -227,7 +227,7 @@ impl PendingStamp {
     /// # Errors
     /// What the system says.
     pub fn commit(self, bytes: &[u8], path: &CStr) -> Result<(), Errno> {
-        sys::write_all(rustix::fd::AsFd::as_fd(&self.file), bytes)?;
+        sys::write_all(sys::AsFd::as_fd(&self.file), bytes)?;
         sys::rename(&self.temporary, path)
     }
 }

@@ -1,10 +1,8 @@
 //! The backend that works everywhere: private file mappings, in the manner of every loader.
 
-use rustix::fd::AsFd;
-
 use crate::elf::{Address, LoadBias, PAGE_SIZE, Segments, Vaddr};
 use crate::layout::{PageClass, Placement, Plan, Region};
-use crate::sys::{self, Errno, File, Memory, MemoryFlags};
+use crate::sys::{self, AsFd, Errno, File, Memory, MemoryFlags};
 
 use super::{Mapper, libc};
 

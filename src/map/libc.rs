@@ -4,16 +4,13 @@
 
 use core::mem::MaybeUninit;
 
-use rustix::fd::BorrowedFd;
-use rustix::mm::MapFlags;
-
 use crate::elf::{
     Address, Anatomy, Dynamic, FileHeader, LoadBias, LoadSegment, PAGE_SIZE, SegmentFlags, Segments, Vaddr,
     page_down, page_up,
 };
 use crate::host::locate;
 use crate::layout::{self, Placement};
-use crate::sys::{MemoryFlags, bare};
+use crate::sys::{BorrowedFd, MemoryFlags, bare};
 
 use super::file::FEW_PAGES;
 use super::load::{self, HEAD};
@@ -115,7 +112,7 @@ fn map_read_only(loads: &[LoadSegment], file: BorrowedFd<'_>, start: u64) -> Opt
     let [first, others @ ..] = loads else { return None };
     let length = loads.last()?.pages().end.0;
     let access = layout::memory_flags(first.flags);
-    bare::map_free(start, length, access, MapFlags::PRIVATE, Some((file, 0))).ok()?;
+    bare::map_private(start, length, access, Some((file, 0))).ok()?;
     for load in others.iter().filter(|load| load.flags != first.flags) {
         let pages = load.pages();
         let access = layout::memory_flags(load.flags);
@@ -136,7 +133,7 @@ fn map_data(data: &LoadSegment, file: BorrowedFd<'_>, start: u64) -> Option<()> 
     let pages = data.pages();
     let (address, length) = (start + pages.start.0, pages.end.0 - pages.start.0);
     let access = MemoryFlags::READ | MemoryFlags::WRITE;
-    bare::map_free(address, length, access, MapFlags::PRIVATE, None).ok()?;
+    bare::map_private(address, length, access, None).ok()?;
     let size = (data.vaddr.0 + data.filesz - pages.start.0) as usize;
     // SAFETY: mapped just now, writable, and known to nobody.
     let bytes = unsafe { core::slice::from_raw_parts_mut(address as *mut u8, size) };

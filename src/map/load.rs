@@ -43,8 +43,11 @@ pub fn load<M: Mapper + ?Sized>(
     let described = describe(&file, size)?;
     let mut plan = Plan::new(described.header.object_type, &described.segments);
     mapper.prepare(&mut plan, &file);
-    let libc = (origin == Origin::Libc).then(|| mapper.map_libc(&plan, &described.segments, &file));
-    let start = match libc.flatten() {
+    let as_libc = match origin {
+        Origin::Libc => mapper.map_libc(&plan, &described.segments, &file),
+        _ => None,
+    };
+    let start = match as_libc {
         Some(start) => start,
         None => mapper.map(&plan, &file)?,
     };

@@ -6,12 +6,11 @@ use core::arch::naked_asm;
 use core::ffi::{CStr, c_char, c_int};
 
 use linux_raw_sys::auxvec::{AT_BASE, AT_ENTRY};
-use rustix::fd::AsFd;
 
 use crate::elf::{Address, LoadBias};
 use crate::host::{self, OwnFile, Told, locate};
 use crate::map::libc;
-use crate::sys::bare;
+use crate::sys::{AsFd, bare};
 
 use super::InitialStack;
 use super::alone::Alone;
@@ -70,17 +69,17 @@ pub unsafe fn to_libc(stack: *mut u64, own: OwnFile, program: &Alone, changed: e
     let opened =
         locate::usual_places().filter(is_other).find_map(|place| Some((bare::open(place).ok()?, place)));
     let Some((file, name)) = opened else { return };
-    let Some(libc) = libc::load(file.as_fd(), limit) else { return };
+    let Some(mapped) = libc::load(file.as_fd(), limit) else { return };
     drop(file);
-    let told = Told::new([(AT_BASE, libc.bias.0), (AT_ENTRY, continuation as *const () as u64)]);
+    let told = Told::new([(AT_BASE, mapped.bias.0), (AT_ENTRY, continuation as *const () as u64)]);
     let &Alone { entry, debug, .. } = program;
-    let mut left = Left { told, entry, debug, libc: libc.bias, name, changed };
+    let mut left = Left { told, entry, debug, libc: mapped.bias, name, changed };
     // SAFETY: passed on to the caller; libc is mapped, for ever.
     unsafe {
         let stack = stack.lowered::<Left>();
         left.told.exchange(&stack);
         stack.kept::<Left>().write(left);
-        host::enter(libc.entry, stack.pointer())
+        host::enter(mapped.entry, stack.pointer())
     }
 }
 

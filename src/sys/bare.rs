@@ -54,7 +54,7 @@ pub fn read_at(file: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> Result<u
 /// # Safety
 /// With `MAP_FIXED`, the pages at `address` belong to the caller and nothing refers to their old contents.
 #[inline]
-pub unsafe fn map(
+pub(super) unsafe fn map(
     address: u64,
     length: u64,
     access: MemoryFlags,
@@ -72,12 +72,26 @@ pub unsafe fn map(
     Ok(pointer as u64)
 }
 
+/// Maps private pages at `address`, which must be free.
+///
+/// # Errors
+/// What `mmap` says: `EEXIST` if it is not.
+#[inline]
+pub fn map_private(
+    address: u64,
+    length: u64,
+    access: MemoryFlags,
+    file: Option<(BorrowedFd<'_>, u64)>,
+) -> Result<(), Errno> {
+    map_free(address, length, access, MapFlags::PRIVATE, file)
+}
+
 /// Maps pages at `address`, which must be free.
 ///
 /// # Errors
 /// What `mmap` says: `EEXIST` if it is not.
 #[inline]
-pub fn map_free(
+pub(super) fn map_free(
     address: u64,
     length: u64,
     access: MemoryFlags,
@@ -126,8 +140,8 @@ pub unsafe fn protect(address: u64, length: u64, access: MemoryFlags) -> Result<
 /// Says something on standard error.
 #[cold]
 pub fn complain(line: &[u8]) {
-    // SAFETY: standard error is not closed by us. Whoever has closed it does not want to know.
-    let _ = rustix::io::write(unsafe { rustix::stdio::stderr() }, line);
+    // Whoever has closed it does not want to know.
+    let _ = rustix::io::write(super::stderr(), line);
 }
 
 /// Gives pages back. Failure (a hole already) changes nothing for the caller.

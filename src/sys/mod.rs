@@ -26,6 +26,7 @@ pub use files::{
 };
 pub use lock::{Condition, Guard, Mutex, ProcessLock};
 pub use logger::{MESSAGE_PREFIX, Text, init_logging, is_stand_in, print, raw_bytes, stderr, stdout};
+pub use rustix::fd::{AsFd, BorrowedFd};
 pub use scratch::Scratch;
 pub use seal::{Window, seal};
 pub use x86_64::{prefetch, thread_pointer};

@@ -17,13 +17,12 @@ static SEALED_FROM: AtomicU64 = AtomicU64::new(0);
 #[unsafe(link_section = ".sealed")]
 static HOLDER: AtomicU64 = AtomicU64::new(0);
 
-/// Ends the start: from now on it takes a [`Window`] to change sealed data. `data` is where the loader's data
-/// begins.
+/// Ends the start: from now on it takes a [`Window`] to change sealed data. `data` is the page where the loader's data begin.
 ///
 /// # Safety
 /// The loader is linked as `loader.ld` says, and no reference to sealed data is used for writing any more.
 pub unsafe fn seal(data: u64) {
-    SEALED_FROM.store(data & !(PAGE - 1), Ordering::Release);
+    SEALED_FROM.store(data, Ordering::Release);
     protect(MemoryFlags::READ);
 }
 

@@ -4,6 +4,7 @@
 mod early;
 
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -54,6 +55,9 @@ fn checks(bytes: &[u8]) -> Result<Vec<Check>> {
         _ => false,
     };
 
+    let data = address(header, endian, bytes, "ld_morsel_data")?
+        ..address(header, endian, bytes, "ld_morsel_data_end")?;
+
     let mut list = Vec::new();
     let mut check = |what: &str, failure: Option<String>| list.push(Check { what: what.to_owned(), failure });
     let unless = |ok: bool, why: &str| (!ok).then(|| why.to_owned());
@@ -65,8 +69,8 @@ fn checks(bytes: &[u8]) -> Result<Vec<Check>> {
     check("what is sealed has pages of its own", sealed(header, endian, bytes)?);
     check("no PT_TLS", unless(!has(elf::PT_TLS), "it has thread-local storage of its own"));
     check("one segment, not writable", unless(is_one_mapping, &format!("{} segments", loads.len())));
-    check("data that memory takes the place of are zero", replaced(header, endian, bytes)?);
-    check("what runs first touches no data", early::check(header, endian, bytes)?);
+    check("data that memory takes the place of are zero", replaced(header, endian, bytes, &data)?);
+    check("what runs first touches no data", early::check(header, endian, bytes, data)?);
     let exported = exports(header, endian, bytes)?;
     for name in EXPORTS.lines() {
         check(&format!("exports {name}"), unless(exported.iter().any(|e| e == name), "not in .dynsym"));
@@ -109,17 +113,10 @@ fn replaced(
     header: &elf::FileHeader64<Endianness>,
     endian: Endianness,
     bytes: &[u8],
+    data: &Range<u64>,
 ) -> Result<Option<String>> {
     let sections = header.sections(endian, bytes)?;
-    let symbols = sections.symbols(endian, bytes, elf::SHT_SYMTAB)?;
-    let address = |name: &str| {
-        let is_it = |symbol: &&elf::Sym64<Endianness>| {
-            symbol.name(endian, symbols.strings()).is_ok_and(|found| found == name.as_bytes())
-        };
-        symbols.iter().find(is_it).map(|symbol| symbol.st_value(endian)).with_context(|| format!("no {name}"))
-    };
-    let (start, end) = (address("ld_morsel_data")?, address("ld_morsel_data_end")?);
-    let zeros = address("ld_morsel_initialised_end")?.next_multiple_of(PAGE)..end;
+    let zeros = address(header, endian, bytes, "ld_morsel_initialised_end")?.next_multiple_of(PAGE)..data.end;
     let replaced = bytes.get(zeros.start as usize..zeros.end as usize).context("the file is cut off")?;
     if let Some(place) = replaced.iter().position(|&byte| byte != 0) {
         return Ok(Some(format!("at {:#x}", zeros.start + place as u64)));
@@ -127,12 +124,27 @@ fn replaced(
     let flags = u64::from(elf::SHF_WRITE | elf::SHF_ALLOC);
     for section in sections.iter().filter(|section| section.sh_flags(endian) & flags == flags) {
         let range = section.sh_addr(endian)..section.sh_addr(endian) + section.sh_size(endian);
-        if range.start < start || range.end > end {
+        if range.start < data.start || range.end > data.end {
             let name = String::from_utf8_lossy(sections.section_name(endian, section)?);
             return Ok(Some(format!("{name} is not among them")));
         }
     }
     Ok(None)
+}
+
+/// The address of a symbol that `loader.ld` defines.
+fn address(
+    header: &elf::FileHeader64<Endianness>,
+    endian: Endianness,
+    bytes: &[u8],
+    name: &str,
+) -> Result<u64> {
+    let symbols = header.sections(endian, bytes)?.symbols(endian, bytes, elf::SHT_SYMTAB)?;
+    let is_it = |symbol: &&elf::Sym64<Endianness>| {
+        symbol.name(endian, symbols.strings()).is_ok_and(|found| found == name.as_bytes())
+    };
+    let symbol = symbols.iter().find(is_it).with_context(|| format!("there is no symbol {name}"))?;
+    Ok(symbol.st_value(endian))
 }
 
 fn exports(header: &elf::FileHeader64<Endianness>, endian: Endianness, bytes: &[u8]) -> Result<Vec<String>> {

@@ -1,6 +1,6 @@
 //! What the loader runs before it has memory of its own (`src/start/x86_64.rs`): none of that may touch its data, nor call by way of
 //! a table, as nothing is relocated. Neither the language nor the compiler knows of such a rule, so that the code itself is read:
-//! all that direct calls and jumps lead to.
+//! all that direct calls and jumps lead to, and whose address is taken.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -10,9 +10,8 @@ use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKi
 use object::read::elf::{FileHeader, SectionHeader, Sym};
 use object::{Endianness, elf};
 
-/// Where it begins: the functions themselves, whose names end with a hash, not closures in them.
-const BEGINNINGS: [&str; 3] =
-    ["5start6x86_645begin17h", "5start5leave5go_on17h", "5start6x86_6412provide_data17h"];
+/// Where it begins.
+const BEGINNINGS: [&str; 3] = ["5start6x86_645begin", "5start5leave5go_on", "5start6x86_6412provide_data"];
 
 /// Who may call what an address leads to: debuggers are told that way.
 const TELLS_DEBUGGERS: &str = BEGINNINGS[1];
@@ -48,11 +47,12 @@ pub fn check(
     header: &elf::FileHeader64<Endianness>,
     endian: Endianness,
     bytes: &[u8],
+    data: Range<u64>,
 ) -> Result<Option<String>> {
-    let code = Code::read(header, endian, bytes)?;
+    let code = Code::read(header, endian, bytes, data)?;
     let mut open = Vec::new();
     for name in BEGINNINGS {
-        let mut found = code.functions.iter().filter(|(_, function)| function.contains(name));
+        let mut found = code.functions.iter().filter(|(_, function)| is_function(function, name));
         match (found.next(), found.next()) {
             (Some((start, _)), None) => open.push(*start),
             _ => bail!("there is not one function {name}"),
@@ -81,8 +81,19 @@ pub fn check(
     Ok(None)
 }
 
+/// Whether a mangled name is that of the function at this path, rather than of a closure in it: behind the path stands nothing, or, in
+/// the old style, a hash.
+fn is_function(mangled: &str, path: &str) -> bool {
+    mangled.split_once(path).is_some_and(|(_, rest)| rest.is_empty() || rest.starts_with("17h"))
+}
+
 impl<'a> Code<'a> {
-    fn read(header: &elf::FileHeader64<Endianness>, endian: Endianness, bytes: &'a [u8]) -> Result<Self> {
+    fn read(
+        header: &elf::FileHeader64<Endianness>,
+        endian: Endianness,
+        bytes: &'a [u8],
+        data: Range<u64>,
+    ) -> Result<Self> {
         let sections = header.sections(endian, bytes)?;
         let symbols = sections.symbols(endian, bytes, elf::SHT_SYMTAB)?;
         let is_code = |section: &elf::SectionHeader64<Endianness>| {
@@ -92,25 +103,16 @@ impl<'a> Code<'a> {
         let mut ends: Vec<u64> = code.map(|code| code.sh_addr(endian) + code.sh_size(endian)).collect();
         ends.sort_unstable();
         let mut functions = Vec::new();
-        let (mut start, mut end) = (None, None);
         for symbol in symbols.iter().filter(|symbol| !symbol.is_undefined(endian)) {
             let name = std::str::from_utf8(symbol.name(endian, symbols.strings())?)?;
             let section = sections.iter().nth(usize::from(symbol.st_shndx(endian)));
-            let address = symbol.st_value(endian);
-            match name {
-                "ld_morsel_data" => start = Some(address),
-                "ld_morsel_data_end" => end = Some(address),
-                "" => {}
-                _ if section.is_some_and(is_code) && symbol.st_type() != elf::STT_SECTION => {
-                    functions.push((address, name));
-                }
-                _ => {}
+            if section.is_some_and(is_code) && symbol.st_type() != elf::STT_SECTION && !name.is_empty() {
+                functions.push((symbol.st_value(endian), name));
             }
         }
         functions.sort_unstable();
         functions.dedup_by_key(|(address, _)| *address);
-        let data = start.zip(end).context("nothing says where the data are")?;
-        Ok(Self { bytes, functions, ends, data: data.0..data.1 })
+        Ok(Self { bytes, functions, ends, data })
     }
 
     /// The name and the instructions of the function that begins at `start`. In the loader's file, what is at an address of memory
@@ -144,10 +146,12 @@ impl<'a> Code<'a> {
             && self.data.contains(&instruction.ip_rel_memory_address())
     }
 
-    /// Whether the first of these instructions takes an address for a panic: the next call is one.
+    /// Whether the first of these instructions takes an address for a panic: it leads straight to the call of one.
     fn is_for_panic(&self, instructions: &[Instruction]) -> bool {
-        let is_call = |instruction: &&Instruction| instruction.flow_control() == FlowControl::Call;
-        let call = instructions.iter().find(is_call).and_then(|call| self.target(call));
+        let goes_on = |instruction: &&Instruction| instruction.flow_control() == FlowControl::Next;
+        let call = instructions.iter().find(|instruction| !goes_on(instruction));
+        let call =
+            call.filter(|call| call.flow_control() == FlowControl::Call).and_then(|call| self.target(call));
         instructions[0].mnemonic() == Mnemonic::Lea
             && call.is_some_and(|(_, function)| PANICS.iter().any(|panic| function.contains(panic)))
     }
